@@ -1,0 +1,194 @@
+//! The data that the dev server starts with and that `events/` and the tests speak of. All of it is made up.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use cdm_lambda::auth::ApiKey;
+use cdm_lambda::domain::{
+    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, IdempotencyKey, Phone, PhoneType,
+};
+use cdm_lambda::error::Rule;
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::time::UnixMillis;
+
+use crate::Failure;
+
+/// The table that local commands use when none is named.
+pub const TABLE: &str = "cdm-phones";
+
+/// The client whose data it is.
+pub const CLIENT: &str = "demo-clinic";
+/// Another client, with the first customer's ccid and a key of its own.
+pub const OTHER_CLIENT: &str = "other-clinic";
+
+/// The key that works.
+pub const KEY: &str = "relay_I9BiuGjyetEESeHsPDLpNQ13Y3f7TwMWXRwM_EOMXEIXWNp2A";
+/// The other client's key.
+pub const OTHER_KEY: &str = "relay_wqxFMstRsjDmEzhP0KVLV4CIZuDruVTLuGvj304_gtsMDlIuw";
+/// A key that has expired.
+pub const EXPIRED_KEY: &str = "relay_7HXx1rBmqKO71qR9-92tLYlxYQ11SRjKD9UfgGCWivQQ69pNA";
+/// A key that was revoked.
+pub const REVOKED_KEY: &str = "relay_WJ2nq5r_zOEMxAYsSh3Ehuu0p5QV23jWD8dZTje_LCEER0Qew";
+
+/// A customer without numbers.
+pub const CUSTOMER: &str = "BAK-11984-007";
+/// A customer with [`PHONE`], added under [`IDEMPOTENCY_KEY`].
+pub const CUSTOMER_WITH_PHONE: &str = "BAK-11984-008";
+/// A customer with 49 numbers, 6105550001 to 6105550049.
+pub const CUSTOMER_WITH_49: &str = "BAK-11984-049";
+/// A customer with 50 numbers, 6105550001 to 6105550050.
+pub const CUSTOMER_WITH_50: &str = "BAK-11984-050";
+/// A customer whose ccid needs every kind of care on its way through a gateway.
+pub const CUSTOMER_ODD: &str = "Zoë 7?.%41";
+/// A customer whose record is damaged.
+pub const CUSTOMER_DAMAGED: &str = "DAMAGED-1";
+
+/// A number on one customer.
+pub const PHONE: &str = "6105551208";
+/// The key under which it was added.
+pub const IDEMPOTENCY_KEY: &str = "demo-idempotency-key";
+/// A number on 49 customers, `FAM-00001` to `FAM-00049`.
+pub const PHONE_ON_49: &str = "6105559949";
+/// A number on 50 customers, `FAM-00001` to `FAM-00050`.
+pub const PHONE_ON_50: &str = "6105559950";
+
+/// When all of it was made: 2024-11-19T08:00:00Z.
+const MADE_AT: u64 = 1_732_003_200_000;
+/// A day later.
+const EXPIRED_AT: u64 = MADE_AT + 86_400_000;
+
+/// Writes the demo data into an empty table.
+///
+/// # Errors
+/// DynamoDB did not take it.
+pub async fn seed(client: &Client, table: &str) -> Result<(), Failure> {
+    let items = items().map_err(|Rule(rule)| Failure(format!("the demo data breaks a rule: a value {rule}")))?;
+    // 25 is the most that one call takes.
+    for batch in items.chunks(25) {
+        let mut requests = Vec::new();
+        for item in batch {
+            let put = PutRequest::builder().set_item(Some(item.clone())).build();
+            let put = put.map_err(|error| Failure(format!("the demo data cannot be written: {error}")))?;
+            requests.push(WriteRequest::builder().put_request(put).build());
+        }
+        let written = client.batch_write_item().request_items(table, requests).send().await;
+        // A local database throttles nothing, so what it leaves undone is a failure.
+        if !written.is_ok_and(|output| output.unprocessed_items().is_none_or(HashMap::is_empty)) {
+            return Err(Failure(format!("the demo data cannot be written into the table {table}")));
+        }
+    }
+    Ok(())
+}
+
+/// Every item of the demo data.
+fn items() -> Result<Vec<Item>, Rule> {
+    let mut world = World::default();
+    let customers = [CUSTOMER, CUSTOMER_WITH_PHONE, CUSTOMER_WITH_49, CUSTOMER_WITH_50, CUSTOMER_ODD];
+    for ccid in customers {
+        world.customer(CLIENT, ccid)?;
+    }
+    world.customer(OTHER_CLIENT, CUSTOMER)?;
+
+    let mut channel = channel(PHONE)?;
+    channel.phone_type = PhoneType::Mobile;
+    channel.consent_type = Some(ConsentType::Written);
+    channel.mark = Some(channel.mark_for(&IdempotencyKey::parse(IDEMPOTENCY_KEY)?));
+    world.phone(CUSTOMER_WITH_PHONE, channel)?;
+    for number in 1..=50 {
+        let digits = format!("61055500{number:02}");
+        if number < 50 {
+            world.phone(CUSTOMER_WITH_49, self::channel(&digits)?)?;
+        }
+        world.phone(CUSTOMER_WITH_50, self::channel(&digits)?)?;
+        let family = format!("FAM-{number:05}");
+        world.customer(CLIENT, &family)?;
+        if number < 50 {
+            world.phone(&family, self::channel(PHONE_ON_49)?)?;
+        }
+        world.phone(&family, self::channel(PHONE_ON_50)?)?;
+    }
+
+    let mut items = world.into_items()?;
+    let mut damaged = items::empty_record(&ClientId::parse(CLIENT)?, &Ccid::parse(CUSTOMER_DAMAGED)?, made_at());
+    damaged.remove(items::NOTIFICATION_CHANNELS);
+    items.push(damaged);
+    for (key, client, attribute) in [
+        (KEY, CLIENT, None),
+        (OTHER_KEY, OTHER_CLIENT, None),
+        (EXPIRED_KEY, CLIENT, Some(items::EXPIRES_AT)),
+        (REVOKED_KEY, CLIENT, Some(items::REVOKED_AT)),
+    ] {
+        let key = ApiKey::parse(key).ok_or(Rule("must be a key of the right shape"))?;
+        let mut item = items::api_key_key(&key.sha256_hex());
+        item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(client.to_owned()));
+        item.insert(items::LABEL.to_owned(), AttributeValue::S("demo".to_owned()));
+        item.insert(items::CREATED_AT.to_owned(), items::from_moment(made_at()));
+        if let Some(attribute) = attribute {
+            item.insert(attribute.to_owned(), AttributeValue::N(EXPIRED_AT.to_string()));
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Customers and their numbers, from which both sides of every count follow.
+#[derive(Default)]
+struct World {
+    records: BTreeMap<(&'static str, String), Vec<Channel>>,
+}
+
+impl World {
+    fn customer(&mut self, client: &'static str, ccid: &str) -> Result<(), Rule> {
+        Ccid::parse(ccid)?;
+        self.records.insert((client, ccid.to_owned()), Vec::new());
+        Ok(())
+    }
+
+    fn phone(&mut self, ccid: &str, channel: Channel) -> Result<(), Rule> {
+        self.records.get_mut(&(CLIENT, ccid.to_owned())).ok_or(Rule("must be a customer"))?.push(channel);
+        Ok(())
+    }
+
+    fn into_items(self) -> Result<Vec<Item>, Rule> {
+        let mut items = Vec::new();
+        let mut counters: BTreeMap<(&str, String), (Phone, BTreeSet<String>)> = BTreeMap::new();
+        for ((client, ccid), channels) in self.records {
+            let mut record = items::empty_record(&ClientId::parse(client)?, &Ccid::parse(&ccid)?, made_at());
+            record.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N(channels.len().to_string()));
+            let stored = channels
+                .iter()
+                .map(|channel| (channel.phone.e164().to_owned(), items::from_channel(channel)))
+                .collect();
+            record.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(stored));
+            items.push(record);
+            for channel in channels {
+                let key = (client, channel.phone.e164().to_owned());
+                counters.entry(key).or_insert((channel.phone, BTreeSet::new())).1.insert(ccid.clone());
+            }
+        }
+        for ((client, _), (phone, ccids)) in counters {
+            let mut counter = items::phone_key(&ClientId::parse(client)?, &phone);
+            counter.insert(items::CCID_COUNT.to_owned(), AttributeValue::N(ccids.len().to_string()));
+            counter.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
+            items.push(counter);
+        }
+        Ok(items)
+    }
+}
+
+fn made_at() -> UnixMillis {
+    // In range; the fallback is never taken.
+    UnixMillis::new(MADE_AT).unwrap_or_else(UnixMillis::now)
+}
+
+fn channel(digits: &str) -> Result<Channel, Rule> {
+    Ok(Channel {
+        phone: Phone::new(Digits::parse(digits)?, CountryCode::default())?,
+        phone_type: PhoneType::default(),
+        consent_type: None,
+        client_source: ClientSource::default(),
+        created_at: made_at(),
+        mark: None,
+    })
+}

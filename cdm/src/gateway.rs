@@ -1,0 +1,235 @@
+//! API Gateway on this machine: an HTTP request becomes the JSON event that a deployed gateway would send, goes to the
+//! handler as an invocation of the Lambda runtime, and the handler's JSON becomes the HTTP response. There is no other
+//! way into the handler.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cdm_lambda::function::Function;
+use cdm_lambda::route::Operation;
+use cdm_lambda::time::UnixMillis;
+use clap::ValueEnum;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
+use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use percent_encoding::percent_decode_str;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Map, Value, json};
+
+/// The function's timeout in the template.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The gateway's own limit on a request's body.
+pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
+
+/// Which of AWS's gateways to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Gateway {
+    /// HTTP API, payload 2.0, as the template deploys it.
+    Http,
+    /// REST API, payload 1.0.
+    Rest,
+}
+
+/// One request's answer, and what may be shown of it.
+pub struct Served {
+    /// What goes back to the caller.
+    pub response: Response<String>,
+    /// The operation that the gateway matched, where it matched one.
+    pub operation: Option<Operation>,
+    /// The answer's `code`, where it has one.
+    pub code: Option<String>,
+}
+
+impl Gateway {
+    /// Serves one request.
+    pub async fn serve(self, function: &Function, request: Parts, body: Bytes) -> Served {
+        let matched = Matched::of(request.uri.path());
+        let operation = matched.as_ref().map(|matched| matched.operation);
+        let event = match self {
+            Self::Http => http_event(&request, matched.as_ref(), &body),
+            Self::Rest => Some(rest_event(&request, matched.as_ref(), &body)),
+        };
+        let Some(Ok(event)) = event.map(|event| to_raw_value(&event)) else {
+            return Served { response: gateways_own(StatusCode::BAD_REQUEST, "Bad Request"), operation, code: None };
+        };
+        match invoke(function, event).await {
+            Some((response, code)) => Served { response, operation, code },
+            None => {
+                let response = gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+                Served { response, operation, code: None }
+            }
+        }
+    }
+}
+
+/// Sends the event through the runtime's types. `None` where a real gateway would say "Internal Server Error".
+async fn invoke(function: &Function, event: Box<RawValue>) -> Option<(Response<String>, Option<String>)> {
+    let mut context = Context::default();
+    context.request_id = uuid::Uuid::new_v4().to_string();
+    context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).ok()?;
+    let answer = function.handle(LambdaEvent::new(event, context)).await.ok()?;
+    let answer = serde_json::to_string(&answer).ok()?;
+    let answer: ApiGatewayProxyResponse = serde_json::from_str(&answer).ok()?;
+    let body = match answer.body? {
+        lambda_http::Body::Text(text) => text,
+        _ => return None,
+    };
+    let code = serde_json::from_str::<Value>(&body).ok().and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(u16::try_from(answer.status_code).ok()?).ok()?;
+    *response.headers_mut() = answer.headers;
+    Some((response, code))
+}
+
+/// A path that one of the template's routes takes.
+struct Matched<'a> {
+    operation: Operation,
+    template: String,
+    /// Name and value, still percent-encoded.
+    parameters: Vec<(String, &'a str)>,
+}
+
+impl<'a> Matched<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        Operation::ALL.into_iter().find_map(|operation| {
+            let template = operation.template();
+            let names: Vec<_> = template.split('/').collect();
+            let values: Vec<_> = path.split('/').collect();
+            let mut parameters = Vec::new();
+            for (name, value) in names.iter().zip(&values) {
+                match name.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+                    Some(name) if !value.is_empty() => parameters.push((name.to_owned(), *value)),
+                    None if name == value => {}
+                    _ => return None,
+                }
+            }
+            (names.len() == values.len()).then_some(Self { operation, template, parameters })
+        })
+    }
+}
+
+/// Payload 2.0: the path and its values arrive percent-decoded. `None` where they are no UTF-8.
+fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &Bytes) -> Option<Value> {
+    let decoded = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
+    let mut parameters = Map::new();
+    for (name, value) in matched.iter().flat_map(|matched| &matched.parameters) {
+        parameters.insert(name.clone(), decoded(value)?.into());
+    }
+    // A decoded question mark cuts the path, as it does in AWS.
+    let path = decoded(request.uri.path())?.split('?').next().unwrap_or_default().to_owned();
+    let route = matched.map_or_else(|| "$default".to_owned(), |matched| format!("ANY {}", matched.template));
+    let (body, is_base64) = payload_2_body(&request.headers, body);
+    Some(json!({
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": path,
+        "rawQueryString": request.uri.query().unwrap_or_default(),
+        "headers": joined(&request.headers),
+        "pathParameters": (!parameters.is_empty()).then_some(parameters),
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "local",
+            "domainName": "localhost",
+            "domainPrefix": "local",
+            "http": {
+                "method": request.method.as_str(),
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": text(request.headers.get(header::USER_AGENT)),
+            },
+            "requestId": uuid::Uuid::new_v4().to_string(),
+            "routeKey": route,
+            "stage": "$default",
+            "time": UnixMillis::now().to_rfc3339(),
+            "timeEpoch": UnixMillis::now().millis(),
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    }))
+}
+
+/// Payload 1.0: the path and its values arrive as they were sent, bodies as text where they are text.
+fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &Bytes) -> Value {
+    let parameters: Map<_, _> = matched
+        .iter()
+        .flat_map(|matched| &matched.parameters)
+        .map(|(name, value)| (name.clone(), Value::from(*value)))
+        .collect();
+    let mut multi_value = Map::new();
+    for name in request.headers.keys() {
+        let values: Vec<_> = request.headers.get_all(name).iter().map(|value| text(Some(value))).collect();
+        multi_value.insert(name.to_string(), values.into());
+    }
+    let path = request.uri.path();
+    let resource = matched.map_or("/{proxy+}", |matched| &matched.template);
+    let (body, is_base64) = match std::str::from_utf8(body) {
+        _ if body.is_empty() => (Value::Null, false),
+        Ok(text) => (text.into(), false),
+        Err(_) => (STANDARD.encode(body).into(), true),
+    };
+    json!({
+        "resource": resource,
+        "path": path,
+        "httpMethod": request.method.as_str(),
+        "headers": joined(&request.headers),
+        "multiValueHeaders": multi_value,
+        "queryStringParameters": null,
+        "multiValueQueryStringParameters": null,
+        "pathParameters": if parameters.is_empty() { json!({ "proxy": path.trim_start_matches('/') }) } else { parameters.into() },
+        "stageVariables": null,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "local",
+            "httpMethod": request.method.as_str(),
+            "identity": { "sourceIp": "127.0.0.1", "userAgent": text(request.headers.get(header::USER_AGENT)) },
+            "path": path,
+            "protocol": "HTTP/1.1",
+            "requestId": uuid::Uuid::new_v4().to_string(),
+            "requestTimeEpoch": UnixMillis::now().millis(),
+            "resourcePath": resource,
+            "stage": "local",
+        },
+        "body": body,
+        "isBase64Encoded": is_base64,
+    })
+}
+
+/// HTTP API sends a body as text only where its content type says that it is.
+fn payload_2_body(headers: &HeaderMap, body: &Bytes) -> (Value, bool) {
+    const TEXTS: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
+    if body.is_empty() {
+        return (Value::Null, false);
+    }
+    let content_type = text(headers.get(header::CONTENT_TYPE)).to_ascii_lowercase();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    match std::str::from_utf8(body) {
+        Ok(text) if essence.starts_with("text/") || TEXTS.contains(&essence) => (text.into(), false),
+        _ => (STANDARD.encode(body).into(), true),
+    }
+}
+
+/// Headers by their lower-case names, repeated ones joined.
+fn joined(headers: &HeaderMap) -> Map<String, Value> {
+    let mut map = Map::new();
+    for name in headers.keys() {
+        let values: Vec<_> = headers.get_all(name).iter().map(|value| text(Some(value))).collect();
+        map.insert(name.to_string(), values.join(",").into());
+    }
+    map
+}
+
+fn text(value: Option<&HeaderValue>) -> String {
+    value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
+}
+
+/// What a gateway answers by itself.
+fn gateways_own(status: StatusCode, message: &str) -> Response<String> {
+    let mut response = Response::new(json!({ "message": message }).to_string());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,181 @@
+//! The environment, read and checked once at start.
+
+use std::fmt;
+use std::time::Duration;
+
+use lambda_http::http::Uri;
+use tracing::level_filters::LevelFilter;
+
+/// What the function must know before its first request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// `TABLE_NAME`.
+    pub table: String,
+    /// `KEY_CACHE_SECONDS`: how long a good API key is remembered, and so for how long at most a revoked one works on.
+    pub key_cache: Duration,
+    /// `LOG_LEVEL`, else `RUST_LOG`: of our own lines. Those of the SDK and the runtime are logged from WARN up.
+    pub log_level: LevelFilter,
+    /// How to reach DynamoDB.
+    pub dynamodb: Endpoint,
+}
+
+/// How to reach DynamoDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `AWS_REGION`, else `AWS_DEFAULT_REGION`.
+    pub region: String,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, where it is not empty: another endpoint than the region's own.
+    pub url: Option<String>,
+    /// `AWS_CA_BUNDLE`, where it is not empty: a PEM file of the only certificates to trust.
+    pub ca_bundle: Option<String>,
+}
+
+/// A variable of the environment that is missing or bad.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Its name.
+    pub variable: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment variable {} {}", self.variable, self.rule)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Config {
+    /// Reads the variables through `variable`, which gives `None` for one that is not set.
+    ///
+    /// # Errors
+    /// The first variable that is missing or bad.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            table: table(&variable)?,
+            key_cache: key_cache(&variable)?,
+            log_level: log_level(&variable)?,
+            dynamodb: Endpoint::read(variable)?,
+        })
+    }
+}
+
+impl Endpoint {
+    /// Reads the SDK's own variables. Empty means not set, as for the SDK.
+    ///
+    /// # Errors
+    /// The first variable that is missing or bad.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION")).ok_or(ConfigError {
+            variable: "AWS_REGION",
+            rule: "is not set: it names the region of the table, such as us-east-1",
+        })?;
+        let url = set("AWS_ENDPOINT_URL_DYNAMODB");
+        let is_url = |url: &String| {
+            url.parse::<Uri>()
+                .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.host().is_some())
+        };
+        if !url.as_ref().is_none_or(is_url) {
+            return Err(ConfigError {
+                variable: "AWS_ENDPOINT_URL_DYNAMODB",
+                rule: "must be a URL such as http://127.0.0.1:8000, or empty for AWS's own",
+            });
+        }
+        Ok(Self { region, url, ca_bundle: set("AWS_CA_BUNDLE") })
+    }
+}
+
+fn table(variable: impl Fn(&str) -> Option<String>) -> Result<String, ConfigError> {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    variable("TABLE_NAME").filter(|name| (3..=255).contains(&name.len()) && name.bytes().all(named)).ok_or(
+        ConfigError {
+            variable: "TABLE_NAME",
+            rule: "must name a DynamoDB table: 3 to 255 of the characters A-Z a-z 0-9 _ . -",
+        },
+    )
+}
+
+fn key_cache(variable: impl Fn(&str) -> Option<String>) -> Result<Duration, ConfigError> {
+    let Some(text) = variable("KEY_CACHE_SECONDS") else {
+        return Ok(Duration::from_secs(60));
+    };
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= 3600).ok_or(ConfigError {
+        variable: "KEY_CACHE_SECONDS",
+        rule: "must be a whole number of seconds from 0 to 3600",
+    })?;
+    Ok(Duration::from_secs(seconds))
+}
+
+fn log_level(variable: impl Fn(&str) -> Option<String>) -> Result<LevelFilter, ConfigError> {
+    let (name, text) = match (variable("LOG_LEVEL"), variable("RUST_LOG")) {
+        (Some(text), _) => ("LOG_LEVEL", text),
+        (None, Some(text)) => ("RUST_LOG", text),
+        (None, None) => return Ok(LevelFilter::INFO),
+    };
+    text.parse()
+        .ok()
+        .filter(|_| !text.is_empty())
+        .ok_or(ConfigError { variable: name, rule: "must be one of off, error, warn, info, debug, trace" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let base = [("TABLE_NAME", "phones"), ("AWS_REGION", "us-east-1")];
+        Config::read(|name| {
+            extra.iter().chain(&base).find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn defaults() -> Result<(), ConfigError> {
+        let config = read(&[])?;
+        assert_eq!(config.table, "phones");
+        assert_eq!(config.key_cache, Duration::from_secs(60));
+        assert_eq!(config.log_level, LevelFilter::INFO);
+        assert_eq!(config.dynamodb, Endpoint { region: "us-east-1".to_owned(), url: None, ca_bundle: None });
+        assert_eq!(read(&[("AWS_ENDPOINT_URL_DYNAMODB", ""), ("AWS_CA_BUNDLE", "")])?, config, "empty means not set");
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_taken() -> Result<(), ConfigError> {
+        assert_eq!(read(&[("KEY_CACHE_SECONDS", "0")])?.key_cache, Duration::ZERO);
+        assert_eq!(read(&[("RUST_LOG", "warn")])?.log_level, LevelFilter::WARN);
+        assert_eq!(read(&[("RUST_LOG", "warn"), ("LOG_LEVEL", "DEBUG")])?.log_level, LevelFilter::DEBUG);
+        let url = "http://127.0.0.1:8000";
+        assert_eq!(read(&[("AWS_ENDPOINT_URL_DYNAMODB", url)])?.dynamodb.url.as_deref(), Some(url));
+        Ok(())
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        let bad = [
+            ("TABLE_NAME", ""),
+            ("TABLE_NAME", "ab"),
+            ("TABLE_NAME", "a table"),
+            ("KEY_CACHE_SECONDS", ""),
+            ("KEY_CACHE_SECONDS", "-1"),
+            ("KEY_CACHE_SECONDS", "3601"),
+            ("KEY_CACHE_SECONDS", "1m"),
+            ("LOG_LEVEL", ""),
+            ("LOG_LEVEL", "loud"),
+            ("RUST_LOG", "cdm=info,hyper=debug"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "ftp://127.0.0.1"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "http://"),
+            ("AWS_REGION", ""),
+        ];
+        for (variable, value) in bad {
+            let error = read(&[(variable, value)]).unwrap_err();
+            assert_eq!(error.variable, variable, "{value:?}");
+            assert!(error.to_string().contains(variable));
+        }
+        assert_eq!(Config::read(|_| None).unwrap_err().variable, "TABLE_NAME");
+    }
+}

@@ -1,0 +1,220 @@
+//! Phone numbers and their one identity, the E.164 form.
+
+use rlibphonenumber::{PHONE_NUMBER_UTIL, get_national_significant_number_owned};
+
+use crate::error::Rule;
+
+/// The calling code that the contract assumes when none is stated.
+const NORTH_AMERICA: u16 = 1;
+
+const UNUSABLE: Rule = Rule("must make a phone number of at most 15 digits with the country code");
+
+/// An assigned calling code: 1 to 3 digits, the first not zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountryCode(u16);
+
+impl CountryCode {
+    /// Reads `1`, `+1`, `44`, … What is assigned is what libphonenumber knows.
+    ///
+    /// # Errors
+    /// The rule, where `text` is no assigned code.
+    pub fn parse(text: &str) -> Result<Self, Rule> {
+        const RULE: Rule = Rule("must be an assigned calling code of 1 to 3 digits, such as 1 or +44");
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        let well_formed =
+            (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+        let code = digits.parse().ok().filter(|_| well_formed).ok_or(RULE)?;
+        // Known without libphonenumber's metadata, which takes milliseconds to load.
+        if code == NORTH_AMERICA
+            || PHONE_NUMBER_UTIL.get_supported_calling_codes().any(|known| known == i32::from(code))
+        {
+            Ok(Self(code))
+        } else {
+            Err(RULE)
+        }
+    }
+
+    /// Whether it is the contract's default, `1`.
+    pub fn is_default(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The number that it is.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for CountryCode {
+    fn default() -> Self {
+        Self(NORTH_AMERICA)
+    }
+}
+
+/// 10 or 11 ASCII digits, as callers send a phone number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digits<'a>(&'a str);
+
+impl<'a> Digits<'a> {
+    /// # Errors
+    /// The rule, where `text` is anything else.
+    pub fn parse(text: &'a str) -> Result<Self, Rule> {
+        if (10..=11).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err(Rule("must be 10 to 11 digits"))
+        }
+    }
+}
+
+/// A phone number: its E.164 form, which is its identity, and where the calling code ends in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phone {
+    country_code: CountryCode,
+    e164: String,
+}
+
+impl Phone {
+    /// Makes the E.164 form. It canonicalises and does not judge: a number need not be assigned to anybody.
+    ///
+    /// # Errors
+    /// The rule, where the digits make no E.164 number under the country code.
+    pub fn new(digits: Digits<'_>, country_code: CountryCode) -> Result<Self, Rule> {
+        let e164 =
+            if country_code.is_default() { north_american(digits.0)? } else { elsewhere(digits.0, country_code)? };
+        // 15 digits and the plus sign.
+        if e164.len() > 16 {
+            return Err(UNUSABLE);
+        }
+        Ok(Self { country_code, e164 })
+    }
+
+    /// A number as the table keeps it: `+`, the country code, then 2 to 14 digits, 15 in all at most.
+    /// `None` where it is no such thing, which is a damaged item.
+    pub fn from_stored(e164: &str, country_code: CountryCode) -> Option<Self> {
+        let national = e164.strip_prefix('+')?.strip_prefix(&country_code.0.to_string())?;
+        let whole =
+            (2..=14).contains(&national.len()) && e164.len() <= 16 && national.bytes().all(|b| b.is_ascii_digit());
+        whole.then(|| Self { country_code, e164: e164.to_owned() })
+    }
+
+    /// `+16105551212`.
+    pub fn e164(&self) -> &str {
+        &self.e164
+    }
+
+    /// `1`.
+    pub fn country_code(&self) -> CountryCode {
+        self.country_code
+    }
+
+    /// The number without its country code: `6105551212`.
+    pub fn national(&self) -> &str {
+        let code_digits = match self.country_code.0 {
+            0..=9 => 1,
+            10..=99 => 2,
+            _ => 3,
+        };
+        self.e164.get(1 + code_digits..).unwrap_or_default()
+    }
+}
+
+/// Country code 1 needs no metadata: ten digits are the number, eleven have the code in front.
+fn north_american(digits: &str) -> Result<String, Rule> {
+    match digits.len() {
+        10 => Ok(format!("+1{digits}")),
+        _ if digits.starts_with('1') => Ok(format!("+{digits}")),
+        _ => Err(Rule("must begin with 1 when it has 11 digits and country code 1")),
+    }
+}
+
+/// libphonenumber's reading of `digits` as dialled in the country: a trunk prefix is no part of the number.
+fn elsewhere(digits: &str, country_code: CountryCode) -> Result<String, Rule> {
+    let code = i32::from(country_code.0);
+    let region = PHONE_NUMBER_UTIL.get_region_for_country_code(code);
+    let dialled = PHONE_NUMBER_UTIL.parse(digits, region);
+    // Codes of no country (800, 870, …) have no dialling rules of their own, only the international form.
+    let number =
+        dialled.or_else(|_| PHONE_NUMBER_UTIL.parse(format!("+{code}{digits}"), None)).map_err(|_| UNUSABLE)?;
+    // An international prefix among the digits can lead to another country.
+    if number.country_code != code {
+        return Err(UNUSABLE);
+    }
+    Ok(format!("+{code}{}", get_national_significant_number_owned(&number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn e164(digits: &str, code: &str) -> Result<String, Rule> {
+        Ok(Phone::new(Digits::parse(digits)?, CountryCode::parse(code)?)?.e164().to_owned())
+    }
+
+    #[test]
+    fn both_spellings_are_one_number() {
+        assert_eq!(e164("6105551212", "1").as_deref(), Ok("+16105551212"));
+        assert_eq!(e164("16105551212", "1").as_deref(), Ok("+16105551212"));
+        assert!(e164("26105551212", "1").is_err());
+    }
+
+    /// The file was made with another port of libphonenumber. An upgrade of the crate that changes a line would hide the
+    /// channels that are stored under its old form.
+    #[test]
+    fn other_countries_follow_libphonenumber() {
+        for line in include_str!("phone.golden").lines().filter(|line| !line.starts_with('#')) {
+            let mut words = line.split_whitespace();
+            let (code, digits, expected) = (words.next(), words.next(), words.next());
+            let (Some(code), Some(digits), Some(expected)) = (code, digits, expected) else {
+                panic!("phone.golden: {line:?} is no line of code, digits, form");
+            };
+            let got = e164(digits, code).unwrap_or_else(|_| "-".to_owned());
+            assert_eq!(got, expected, "{code} {digits}");
+        }
+    }
+
+    #[test]
+    fn a_calling_code_is_assigned_and_plain() {
+        for good in ["1", "+1", "44", "+44", "39", "353", "800"] {
+            assert!(CountryCode::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "+", "0", "01", "001", "++1", "1+", " 1", "1 ", "999", "1234", "٤٤", "+ 1", "4a"] {
+            assert!(CountryCode::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digits_are_ten_or_eleven_ascii_digits() {
+        for good in ["6105551212", "16105551212", "0000000000"] {
+            assert!(Digits::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "610555121", "161055512120", "+6105551212", "610 555121", "٦١٠٥٥٥١٢١٢", "610555121a"]
+        {
+            assert!(Digits::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// The arithmetic of the hot path is libphonenumber's answer, wherever libphonenumber finds a number possible.
+        #[test]
+        fn by_hand_equals_libphonenumber(digits in "1?[2-9][0-9]{9}") {
+            prop_assert_eq!(e164(&digits, "1"), elsewhere(&digits, CountryCode::default()));
+        }
+
+        #[test]
+        fn every_form_is_e164_and_reads_back(digits in "[0-9]{10,11}", code in 1_u16..1000) {
+            let Ok(code) = CountryCode::parse(&code.to_string()) else { return Ok(()) };
+            let Ok(phone) = Phone::new(Digits::parse(&digits).map_err(|rule| TestCaseError::fail(rule.0))?, code) else { return Ok(()) };
+            prop_assert!((4..=16).contains(&phone.e164().len()));
+            prop_assert_eq!(format!("+{}{}", code.number(), phone.national()), phone.e164());
+            prop_assert_eq!(Phone::from_stored(phone.e164(), code), Some(phone));
+        }
+
+        #[test]
+        fn any_text_is_read_without_a_panic(digits in ".{0,20}", code in ".{0,5}") {
+            let _ = e164(&digits, &code);
+        }
+    }
+}

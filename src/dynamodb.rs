@@ -1,0 +1,188 @@
+//! The DynamoDB client: one connector, whom it trusts, and a connection that is open before the first request.
+//!
+//! The SDK's default chain is not built: it parses the system's root certificates (about 150 of them) at each start and
+//! adds a second client for credentials that a Lambda function has in its environment anyway. The region's endpoint is
+//! looked up once instead of for each call.
+//!
+//! Trust: AWS signs its endpoints with Amazon's own roots, which are these five certificates. That is narrower than a
+//! system's list: no other authority can vouch for a DynamoDB endpoint. Should AWS ever use another issuer, the first
+//! handshake that meets it turns to the system's list, with a warning, and the call goes on.
+
+use std::error::Error as StdError;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_types::body::SdkBody;
+use http_body_util::BodyExt as _;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+
+use crate::config::{ConfigError, Endpoint};
+
+/// Within a region a connection takes milliseconds.
+const CONNECT: Duration = Duration::from_millis(1000);
+
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
+
+/// A client, and what it takes to open its connection ahead of the first call.
+#[derive(Debug)]
+pub struct DynamoDb {
+    /// Its own retries are off: [`crate::store::Budget`] counts attempts.
+    pub client: Client,
+    connector: SharedHttpConnector,
+    url: String,
+}
+
+impl DynamoDb {
+    /// Builds the client. Nothing is sent.
+    ///
+    /// # Errors
+    /// The variable of the environment that is bad.
+    pub async fn new(endpoint: &Endpoint, credentials: SharedCredentialsProvider) -> Result<Self, ConfigError> {
+        let connector = SharedHttpConnector::new(Trusting::new(endpoint.ca_bundle.as_deref())?);
+        let url = match &endpoint.url {
+            Some(url) => url.clone(),
+            None => regional_url(&endpoint.region).await?,
+        };
+        let shared = connector.clone();
+        let http_client: SharedHttpClient = http_client_fn(move |_, _| shared.clone());
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(endpoint.region.clone()))
+            .endpoint_url(&url)
+            .credentials_provider(credentials)
+            .http_client(http_client)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Ok(Self { client: Client::new(&config), connector, url })
+    }
+
+    /// Opens the connection by asking for DynamoDB's health, which is neither signed nor billed. Whether it succeeds
+    /// does not matter: the first call then opens its own.
+    pub async fn open_connection(&self) {
+        let mut request = HttpRequest::new(SdkBody::empty());
+        if request.set_uri(self.url.as_str()).is_err() {
+            return;
+        }
+        let opened = async {
+            let response = self.connector.call(request).await.ok()?;
+            // Read to its end, so that the connection goes back to the pool.
+            response.into_body().collect().await.ok()
+        };
+        if tokio::time::timeout(CONNECT * 2, opened).await.ok().flatten().is_none() {
+            tracing::warn!(target: "cdm", "the connection to DynamoDB could not be opened ahead of the first request");
+        }
+    }
+}
+
+/// The credentials that Lambda puts into its functions' environment.
+pub fn environment_credentials() -> SharedCredentialsProvider {
+    SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
+}
+
+async fn regional_url(region: &str) -> Result<String, ConfigError> {
+    let unknown = ConfigError { variable: "AWS_REGION", rule: "must name a region, such as us-east-1" };
+    let parameters = Params::builder().region(region).build().map_err(|_| unknown.clone())?;
+    let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await.map_err(|_| unknown)?;
+    Ok(endpoint.url().to_owned())
+}
+
+/// A connector that trusts Amazon's roots, until a server shows another issuer; from then on the system's.
+#[derive(Debug)]
+struct Trusting {
+    first: SharedHttpConnector,
+    /// `None` where the operator named the certificates to trust: then there is no other.
+    system: Option<Arc<OnceLock<SharedHttpConnector>>>,
+}
+
+impl Trusting {
+    fn new(ca_bundle: Option<&str>) -> Result<Self, ConfigError> {
+        Ok(match ca_bundle {
+            None => Self {
+                first: connector(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)),
+                system: Some(Arc::default()),
+            },
+            Some(file) => {
+                Self { first: connector(TrustStore::empty().with_pem_certificate(certificates(file)?)), system: None }
+            }
+        })
+    }
+}
+
+impl HttpConnector for Trusting {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let Some(system) = &self.system else {
+            return self.first.call(request);
+        };
+        if let Some(system) = system.get() {
+            return system.call(request);
+        }
+        let (system, response) = (Arc::clone(system), self.first.call(request));
+        HttpConnectorFuture::new(async move {
+            let response = response.await;
+            // Nothing was sent yet, so the attempt counts as unsent and is repeated, then with the system's roots.
+            if response.as_ref().is_err_and(|error| is_unknown_issuer(error)) {
+                system.get_or_init(|| {
+                    tracing::warn!(target: "cdm", "DynamoDB's certificate is not from Amazon's roots: trusting the system's");
+                    connector(TrustStore::default())
+                });
+            }
+            response
+        })
+    }
+}
+
+fn connector(trust: TrustStore) -> SharedHttpConnector {
+    let mut connector = Connector::builder()
+        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT).build())
+        .sleep_impl(TokioSleep::new())
+        // ring: aws-lc spends 40 ms of CPU on jitter entropy at its first connection, and is 2 MB larger.
+        .tls_provider(Provider::Rustls(CryptoMode::Ring));
+    if let Ok(context) = TlsContext::builder().with_trust_store(trust).build() {
+        connector = connector.tls_context(context);
+    }
+    SharedHttpConnector::new(connector.build())
+}
+
+/// The bundle's text, once it is known to hold certificates: the TLS library panics on what is none.
+fn certificates(file: &str) -> Result<Vec<u8>, ConfigError> {
+    let bad = ConfigError { variable: "AWS_CA_BUNDLE", rule: "must name a readable PEM file of certificates" };
+    let pem = std::fs::read(file).map_err(|_| bad.clone())?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| bad.clone())?;
+    let mut roots = rustls::RootCertStore::empty();
+    let (added, refused) = roots.add_parsable_certificates(certificates);
+    if added > 0 && refused == 0 { Ok(pem) } else { Err(bad) }
+}
+
+fn is_unknown_issuer(error: &(dyn StdError + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) = error.downcast_ref() {
+            return true;
+        }
+        // An I/O error's source is that of the error within it, which would be passed over.
+        cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(within) => Some(within),
+            None => error.source(),
+        };
+    }
+    false
+}

@@ -1,0 +1,196 @@
+//! The handler: a gateway event in, an answer out, one log line a request.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt as _;
+use lambda_http::Context;
+use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent};
+use serde_json::value::RawValue;
+
+use crate::answer::Answer;
+use crate::auth::Keys;
+use crate::domain::ClientId;
+use crate::error::{Error, Trouble};
+use crate::event::{Event, NotAnHttpEvent};
+use crate::request;
+use crate::route::{Operation, Route};
+use crate::store::{Added, Budget, Store, Tally};
+use crate::time::UnixMillis;
+
+/// Kept free before the invocation's deadline, to answer in: an answer that comes too late is a lost one.
+const MARGIN: Duration = Duration::from_millis(500);
+
+/// One execution environment's function.
+#[derive(Debug)]
+pub struct Function {
+    store: Store,
+    keys: Keys,
+    /// Until the first request has come.
+    is_cold: AtomicBool,
+}
+
+impl From<NotAnHttpEvent> for Diagnostic {
+    fn from(_: NotAnHttpEvent) -> Self {
+        Self {
+            error_type: "NotAnHttpEvent".to_owned(),
+            error_message: "The event is no HTTP request of API Gateway.".to_owned(),
+        }
+    }
+}
+
+/// What a request's log line tells beside its answer.
+#[derive(Default)]
+struct Record {
+    operation: Option<Operation>,
+    client_id: Option<ClientId>,
+    tally: Tally,
+}
+
+impl Function {
+    /// Remembers a good API key for `key_cache`.
+    pub fn new(store: Store, key_cache: Duration) -> Self {
+        Self { store, keys: Keys::new(key_cache), is_cold: AtomicBool::new(true) }
+    }
+
+    /// Answers one invocation.
+    ///
+    /// # Errors
+    /// [`NotAnHttpEvent`] where there is nobody to answer. Every HTTP event is answered, whatever happens.
+    pub async fn handle(&self, invocation: LambdaEvent<Box<RawValue>>) -> Result<Answer, NotAnHttpEvent> {
+        let started = Instant::now();
+        let LambdaEvent { payload, context } = invocation;
+        let event = Event::read(payload.get())?;
+        drop(payload);
+        let request_id = event.request_id.as_deref().unwrap_or(&context.request_id);
+
+        let mut record = Record::default();
+        let (answer, trouble) = match guarded(self.answer(&event, &context, &mut record)).await {
+            Ok(answer) => (answer, None),
+            Err(error) => (Answer::error(&error, request_id), error.into_trouble()),
+        };
+        self.log(&record, &answer, trouble.as_ref(), request_id, &context.request_id, started.elapsed());
+        Ok(answer)
+    }
+
+    /// Route, method, API key, request, write: the first that fails answers.
+    async fn answer(&self, event: &Event, context: &Context, record: &mut Record) -> Result<Answer, Error> {
+        let now = UnixMillis::now();
+        let budget = Budget::of(time_left(context, now));
+        let route = Route::of(event)?;
+        record.operation = Some(route.operation);
+        let client_id = self
+            .keys
+            .authorize(
+                &self.store,
+                event.headers.api_key.as_deref(),
+                route.client_id.as_deref(),
+                now,
+                budget,
+                &mut record.tally,
+            )
+            .await?;
+        record.client_id = Some(client_id.clone());
+        let tally = &mut record.tally;
+        let phone_number = route.phone_number.as_deref().unwrap_or_default();
+        match route.operation {
+            Operation::AddPhone => {
+                let add = request::add_phone(client_id, &route, event, now)?;
+                let added = self.store.add_phone(&add, budget, tally).await?;
+                let answer = Answer::added(phone_number, add.ccid.as_str(), add.client_id.as_str());
+                Ok(match added {
+                    Added::Now => answer,
+                    Added::Before => answer.replayed(),
+                })
+            }
+            Operation::RemovePhone => {
+                let remove = request::remove_phone(client_id, &route, event)?;
+                self.store.remove_phone(&remove, budget, tally).await?;
+                Ok(Answer::removed(phone_number, remove.ccid.as_str(), remove.client_id.as_str()))
+            }
+            Operation::GetCustomer => {
+                let ccid = request::customer(&route)?;
+                let customer = self.store.customer(&client_id, &ccid, budget, tally).await?;
+                Ok(Answer::customer(&client_id, &ccid, &customer))
+            }
+        }
+    }
+
+    fn log(
+        &self,
+        record: &Record,
+        answer: &Answer,
+        trouble: Option<&Trouble>,
+        request_id: &str,
+        lambda_request_id: &str,
+        took: Duration,
+    ) {
+        let operation = record.operation.map_or("none", Operation::as_str);
+        let code = answer.code.unwrap_or("ok");
+        let client_id = record.client_id.as_ref().map(ClientId::as_str);
+        let duration_ms = took.as_secs_f64() * 1000.0;
+        let cold_start = self.is_cold.swap(false, Ordering::Relaxed);
+        let Tally { round_trips, retries, conflicts } = record.tally;
+        macro_rules! line {
+            ($level:ident, $($trouble:tt)*) => {
+                tracing::$level!(
+                    target: "cdm",
+                    operation, status = answer.status_code, code, client_id, request_id, lambda_request_id, duration_ms,
+                    round_trips, retries, conflicts, cold_start, $($trouble)*
+                )
+            };
+        }
+        match trouble {
+            None => line!(info, "request answered"),
+            Some(Trouble { what, aws_code, aws_request_id }) => {
+                line!(
+                    error,
+                    what,
+                    aws_code = aws_code.as_deref(),
+                    aws_request_id = aws_request_id.as_deref(),
+                    "request failed"
+                );
+            }
+        }
+    }
+}
+
+/// How long the request may take.
+fn time_left(context: &Context, now: UnixMillis) -> Duration {
+    Duration::from_millis(context.deadline.saturating_sub(now.millis())).saturating_sub(MARGIN)
+}
+
+/// No panic is known to be reachable from a request. If one is, its caller gets an answer and the process lives on.
+async fn guarded(answer: impl Future<Output = Result<Answer, Error>>) -> Result<Answer, Error> {
+    AssertUnwindSafe(answer)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(Error::Internal(Trouble::new("the function panicked"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let panicking = async {
+            assert!(std::hint::black_box(false), "a value of the request");
+            Err(Error::RouteNotFound)
+        };
+        assert_eq!(guarded(panicking).await, Err(Error::Internal(Trouble::new("the function panicked"))));
+    }
+
+    #[test]
+    fn the_margin_is_kept_and_time_never_runs_below_zero() {
+        let now = UnixMillis::now();
+        let mut context = Context::default();
+        for (ahead, left) in [(10_000, 9_500), (500, 0), (100, 0)] {
+            context.deadline = now.millis() + ahead;
+            assert_eq!(time_left(&context, now), Duration::from_millis(left));
+        }
+        context.deadline = 0;
+        assert_eq!(time_left(&context, now), Duration::ZERO);
+    }
+}

@@ -1,0 +1,47 @@
+//! The Lambda function's process: reads the environment, opens the connection, serves invocations.
+
+use std::process::ExitCode;
+
+use cdm_lambda::config::Config;
+use cdm_lambda::dynamodb::{DynamoDb, environment_credentials};
+use cdm_lambda::function::Function;
+use cdm_lambda::log;
+use cdm_lambda::store::Store;
+use lambda_http::lambda_runtime::{Runtime, service_fn};
+use tracing::level_filters::LevelFilter;
+
+fn main() -> ExitCode {
+    let variable = |name: &str| std::env::var(name).ok();
+    let config = Config::read(variable);
+    let level = config.as_ref().map_or(LevelFilter::ERROR, |config| config.log_level);
+    if tracing::subscriber::set_global_default(log::subscriber(level, std::io::stdout)).is_err() {
+        return ExitCode::FAILURE;
+    }
+    log::quiet_panics();
+    match config.map_err(Into::into).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(target: "cdm", cause = %error, "the function cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: Config) -> Result<(), lambda_http::Error> {
+    // The runtime library panics without these.
+    for name in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {
+        if std::env::var_os(name).is_none() {
+            return Err(
+                format!("{name} is not set: Lambda starts this program; to run it here, use `cargo dev`").into()
+            );
+        }
+    }
+    // One request at a time: one thread does it all.
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let dynamodb = DynamoDb::new(&config.dynamodb, environment_credentials()).await?;
+        dynamodb.open_connection().await;
+        let function = Function::new(Store::new(dynamodb.client, config.table), config.key_cache);
+        let serving = Runtime::new(service_fn(|invocation| function.handle(invocation))).run();
+        Box::pin(serving).await
+    })
+}

@@ -1,0 +1,188 @@
+//! Attempts of one call, within the time that the invocation has.
+//!
+//! The SDK's own retries are off: they hide the fate of the attempts before the last (a timeout, then a throttle, reads
+//! as a throttle, though the first attempt may have been committed). Here each attempt's fate is kept.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::RequestId;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::error::{Error, Trouble};
+
+/// An attempt that DynamoDB has not answered by then is given up: it answers in milliseconds, and a lost packet must
+/// not cost the whole invocation.
+const ATTEMPT: Duration = Duration::from_millis(1500);
+
+/// With less time than this, an attempt is not begun: it could only turn a certain refusal into an unknown outcome.
+const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
+
+/// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
+
+/// Until when a request must be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    deadline: Instant,
+}
+
+impl Budget {
+    /// All attempts and pauses end within `time` from now.
+    pub fn of(time: Duration) -> Self {
+        Self { deadline: Instant::now() + time }
+    }
+
+    fn left(self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What a request cost at the database, for its log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Calls sent to DynamoDB.
+    pub round_trips: u32,
+    /// Those of them that repeated another.
+    pub retries: u32,
+    /// Attempts that another request's transaction or a throttle refused.
+    pub conflicts: u32,
+}
+
+/// What a call can leave behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Nothing, so that a lost answer is only an answer lost.
+    Read,
+    /// A write.
+    Write,
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+pub(super) enum Attempt<T> {
+    /// With an answer, good or bad.
+    Settled(Result<T, Error>),
+    /// Refused for now, because of other requests: for certain, it wrote nothing.
+    Contended(Trouble),
+    /// Refused for what may be a change between two looks: for certain, it wrote nothing. The second time it is damage.
+    Unclear(Trouble),
+    /// It never reached DynamoDB: for certain, it wrote nothing.
+    Unsent(Trouble),
+    /// Nobody knows whether it wrote.
+    Unknown(Trouble),
+}
+
+impl Budget {
+    /// Runs `attempt` until it is settled or the time is up. Every attempt must send exactly the same call.
+    ///
+    /// At the end it is [`Error::TryAgain`] only if every attempt was a definite refusal; once one attempt's fate was
+    /// unknown, only a settled answer clears it, and otherwise it is [`Error::Internal`].
+    pub(super) async fn settle<T, F>(self, call: Call, tally: &mut Tally, attempt: impl Fn() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Attempt<T>>,
+    {
+        let mut unknown = None;
+        let mut was_unclear = false;
+        let mut refused = Trouble::new("no time was left for an attempt");
+        for retry in 0_u32.. {
+            let left = self.left();
+            if left < SHORTEST_ATTEMPT {
+                break;
+            }
+            tally.round_trips += 1;
+            tally.retries += u32::from(retry > 0);
+            let ended = timeout(left.min(ATTEMPT), attempt())
+                .await
+                .unwrap_or_else(|_| Attempt::Unknown(Trouble::new("DynamoDB did not answer in time")));
+            match ended {
+                Attempt::Settled(result) => return result,
+                Attempt::Contended(trouble) => {
+                    tally.conflicts += 1;
+                    refused = trouble;
+                }
+                Attempt::Unclear(trouble) if was_unclear => return Err(Error::Internal(trouble)),
+                Attempt::Unclear(trouble) => {
+                    was_unclear = true;
+                    refused = trouble;
+                }
+                Attempt::Unsent(trouble) => refused = trouble,
+                Attempt::Unknown(trouble) if call == Call::Read => refused = trouble,
+                Attempt::Unknown(trouble) => unknown = Some(trouble),
+            }
+            let pause = pause_before(retry);
+            if self.left() < pause + SHORTEST_ATTEMPT {
+                break;
+            }
+            sleep(pause).await;
+        }
+        Err(unknown.map_or(Error::TryAgain(refused), Error::Internal))
+    }
+}
+
+fn pause_before(retry: u32) -> Duration {
+    let ceiling = FIRST_PAUSE.saturating_mul(1 << retry.min(10)).min(LONGEST_PAUSE);
+    ceiling.mul_f64(fastrand::f64())
+}
+
+/// Reads the failure of one call. Cancelled transactions are the caller's to read, before it comes here.
+pub(super) fn failed<T, E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Attempt<T> {
+    let trouble = |what| Trouble {
+        what,
+        aws_code: error.code().and_then(plain),
+        aws_request_id: error.request_id().and_then(plain),
+    };
+    match error {
+        SdkError::ServiceError(context) => match (error.code(), context.raw().status().as_u16()) {
+            (
+                Some(
+                    "ThrottlingException"
+                    | "Throttling"
+                    | "ProvisionedThroughputExceededException"
+                    | "RequestLimitExceeded"
+                    | "TransactionConflictException",
+                ),
+                _,
+            ) => Attempt::Contended(trouble("DynamoDB throttled the call")),
+            // An earlier attempt of ours is still at work.
+            (Some("TransactionInProgressException"), _) => {
+                Attempt::Unknown(trouble("an earlier attempt has not ended"))
+            }
+            (_, 500..) => Attempt::Unknown(trouble("DynamoDB failed")),
+            (Some(_), _) => Attempt::Settled(Err(Error::Internal(trouble("DynamoDB refused the call")))),
+            (None, _) => Attempt::Unknown(trouble("an answer that is not DynamoDB's")),
+        },
+        SdkError::DispatchFailure(failure) => {
+            if failure.as_connector_error().is_some_and(|error| never_connected(error)) {
+                Attempt::Unsent(trouble("no connection to DynamoDB"))
+            } else {
+                Attempt::Unknown(trouble("the connection to DynamoDB was lost"))
+            }
+        }
+        SdkError::ConstructionFailure(_) => {
+            Attempt::Settled(Err(Error::Internal(trouble("the call could not be made"))))
+        }
+        // A timeout, half an answer, garbage, or what a newer SDK may add.
+        _ => Attempt::Unknown(trouble("no readable answer from DynamoDB")),
+    }
+}
+
+/// Whether the failure was in making the connection, so that nothing was sent.
+fn never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return error.is_connect();
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// A code or id from outside, fit for a log line: whatever answers on the wire, nothing else gets in.
+fn plain(text: &str) -> Option<String> {
+    let fit = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
+    fit.then(|| text.to_owned())
+}

@@ -1,0 +1,226 @@
+//! The table's items: key layout, attribute names, and the way to and from the domain's values.
+//!
+//! | item | pk | sk | attributes |
+//! |---|---|---|---|
+//! | customer record | `CLIENT#{client_id}#CUSTOMER#{ccid}` | `CUSTOMER` | `phone_count`, `notification_channels`, `created_at` |
+//! | phone counter | `CLIENT#{client_id}#PHONE#{e164}` | `PHONE` | `ccid_count`, `ccids` |
+//! | API key | `KEY#{sha256 of the key, hex}` | `KEY` | `client_id`, `label`, `created_at`, `expires_at`?, `revoked_at`? |
+//!
+//! `notification_channels` is a map by E.164 of channels, whose names are short and whose defaults are left out, because
+//! every add pays for the whole record by the kilobyte: `t` created at, `p` phone type unless `unknown`, `c` consent if
+//! stated, `s` source unless `internal`, `n` country code unless 1, `i` the idempotency mark (16 bytes) if there was a
+//! key. All times are milliseconds since 1970.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::domain::{
+    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, IdempotencyMark, Phone, PhoneType,
+};
+use crate::time::UnixMillis;
+
+/// An item, or the part of it that DynamoDB sent.
+pub type Item = HashMap<String, AttributeValue>;
+
+/// The partition key's name.
+pub const PK: &str = "pk";
+/// The sort key's name.
+pub const SK: &str = "sk";
+
+/// How many numbers the record has.
+pub const PHONE_COUNT: &str = "phone_count";
+/// The record's channels, a map by E.164.
+pub const NOTIFICATION_CHANNELS: &str = "notification_channels";
+/// When a record or key was made.
+pub const CREATED_AT: &str = "created_at";
+/// How many customers have the number.
+pub const CCID_COUNT: &str = "ccid_count";
+/// The customers that have the number, a string set.
+pub const CCIDS: &str = "ccids";
+/// The client that a key belongs to.
+pub const CLIENT_ID: &str = "client_id";
+/// What an operator calls a key.
+pub const LABEL: &str = "label";
+/// From when on a key is refused by itself.
+pub const EXPIRES_AT: &str = "expires_at";
+/// When an operator revoked a key.
+pub const REVOKED_AT: &str = "revoked_at";
+
+/// The key of a customer's record. No two customers share one: a client's name has no `#`, and the ccid stands last.
+pub fn customer_key(client_id: &ClientId, ccid: &Ccid) -> Item {
+    key(format!("CLIENT#{}#CUSTOMER#{}", client_id.as_str(), ccid.as_str()), "CUSTOMER")
+}
+
+/// The key of a number's counter within a client.
+pub fn phone_key(client_id: &ClientId, phone: &Phone) -> Item {
+    key(format!("CLIENT#{}#PHONE#{}", client_id.as_str(), phone.e164()), "PHONE")
+}
+
+/// The key of an API key's item: by its SHA-256, in lower-case hex.
+pub fn api_key_key(sha256_hex: &str) -> Item {
+    key(format!("KEY#{sha256_hex}"), "KEY")
+}
+
+fn key(pk: String, sk: &str) -> Item {
+    HashMap::from([(PK.to_owned(), AttributeValue::S(pk)), (SK.to_owned(), AttributeValue::S(sk.to_owned()))])
+}
+
+/// A whole record without numbers, as an operator makes it.
+pub fn empty_record(client_id: &ClientId, ccid: &Ccid, created_at: UnixMillis) -> Item {
+    let mut item = customer_key(client_id, ccid);
+    item.insert(PHONE_COUNT.to_owned(), AttributeValue::N("0".to_owned()));
+    item.insert(NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(HashMap::new()));
+    item.insert(CREATED_AT.to_owned(), from_moment(created_at));
+    item
+}
+
+/// A number of DynamoDB's, where it is a whole one that is not negative.
+pub fn whole_number(value: Option<&AttributeValue>) -> Option<u64> {
+    value?.as_n().ok()?.parse().ok()
+}
+
+/// A moment, as the table keeps it.
+pub fn moment(value: Option<&AttributeValue>) -> Option<UnixMillis> {
+    whole_number(value).and_then(UnixMillis::new)
+}
+
+/// A moment, on its way into the table.
+pub fn from_moment(moment: UnixMillis) -> AttributeValue {
+    AttributeValue::N(moment.millis().to_string())
+}
+
+/// A channel, on its way into `notification_channels`, where its E.164 form is its key.
+pub fn from_channel(channel: &Channel) -> AttributeValue {
+    let mut entry = HashMap::from([("t".to_owned(), from_moment(channel.created_at))]);
+    let mut text = |name: &str, value: &str| entry.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
+    if channel.phone_type != PhoneType::Unknown {
+        text("p", channel.phone_type.as_str());
+    }
+    if let Some(consent) = channel.consent_type {
+        text("c", consent.as_str());
+    }
+    if !channel.client_source.is_default() {
+        text("s", channel.client_source.as_str());
+    }
+    if !channel.phone.country_code().is_default() {
+        entry.insert("n".to_owned(), AttributeValue::N(channel.phone.country_code().number().to_string()));
+    }
+    if let Some(mark) = channel.mark {
+        entry.insert("i".to_owned(), AttributeValue::B(Blob::new([mark.key, mark.request].concat())));
+    }
+    AttributeValue::M(entry)
+}
+
+/// A stored channel. `None` where it is none of ours, which is a damaged record.
+pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
+    let entry = entry.as_m().ok()?;
+    let text = |name: &str| {
+        entry.get(name).map(|value| value.as_s().map(String::as_str).ok()).map_or(Some(None), |s| s.map(Some))
+    };
+    let country_code = match entry.get("n") {
+        None => CountryCode::default(),
+        Some(number) => CountryCode::parse(number.as_n().ok()?).ok()?,
+    };
+    Some(Channel {
+        phone: Phone::from_stored(e164, country_code)?,
+        phone_type: text("p")?.map_or(Some(PhoneType::default()), |word| PhoneType::parse(word).ok())?,
+        consent_type: text("c")?.map_or(Some(None), |word| ConsentType::parse(word).ok().map(Some))?,
+        client_source: text("s")?.map_or(Some(ClientSource::default()), |word| ClientSource::parse(word).ok())?,
+        created_at: moment(entry.get("t"))?,
+        mark: match entry.get("i") {
+            None => None,
+            Some(_) => Some(mark(entry)?),
+        },
+    })
+}
+
+/// The idempotency mark of a stored channel's entry, where it has a whole one.
+pub fn mark(entry: &Item) -> Option<IdempotencyMark> {
+    let bytes = entry.get("i")?.as_b().ok()?.as_ref();
+    let (key, request) = bytes.split_first_chunk::<8>()?;
+    Some(IdempotencyMark { key: *key, request: request.try_into().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{Digits, IdempotencyKey};
+    use crate::error::Rule;
+
+    #[test]
+    fn channels_read_back_and_defaults_cost_nothing() -> Result<(), Rule> {
+        let plain = Channel {
+            phone: Phone::new(Digits::parse("6105551212")?, CountryCode::default())?,
+            phone_type: PhoneType::default(),
+            consent_type: None,
+            client_source: ClientSource::default(),
+            created_at: UnixMillis::now(),
+            mark: None,
+        };
+        assert_eq!(from_channel(&plain).as_m().map(HashMap::len), Ok(1), "only the time is stored");
+        let mut full = Channel {
+            phone: Phone::new(Digits::parse("0612345678")?, CountryCode::parse("33")?)?,
+            phone_type: PhoneType::Mobile,
+            consent_type: Some(ConsentType::Stop),
+            client_source: ClientSource::parse("web")?,
+            ..plain.clone()
+        };
+        full.mark = Some(full.mark_for(&IdempotencyKey::parse("k")?));
+        for channel_in in [plain, full] {
+            let stored = from_channel(&channel_in);
+            assert_eq!(channel(channel_in.phone.e164(), &stored), Some(channel_in));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_damaged_channel_is_none() {
+        let good = HashMap::from([("t".to_owned(), AttributeValue::N("1".to_owned()))]);
+        assert!(channel("+16105551212", &AttributeValue::M(good.clone())).is_some());
+        let damage = [
+            ("t", AttributeValue::S("1".to_owned())),
+            ("t", AttributeValue::N("-1".to_owned())),
+            ("p", AttributeValue::S("fax".to_owned())),
+            ("p", AttributeValue::Bool(true)),
+            ("c", AttributeValue::S("maybe".to_owned())),
+            ("s", AttributeValue::S(String::new())),
+            ("n", AttributeValue::N("0".to_owned())),
+            ("n", AttributeValue::N("44".to_owned())),
+            ("i", AttributeValue::B(Blob::new([0; 15]))),
+            ("i", AttributeValue::B(Blob::new([0; 17]))),
+        ];
+        for (name, value) in damage {
+            let mut entry = good.clone();
+            entry.insert(name.to_owned(), value.clone());
+            assert_eq!(channel("+16105551212", &AttributeValue::M(entry)), None, "{name} {value:?}");
+        }
+        assert_eq!(channel("+16105551212", &AttributeValue::Bool(true)), None);
+        assert_eq!(channel("16105551212", &AttributeValue::M(good)), None);
+    }
+
+    fn client() -> impl Strategy<Value = ClientId> {
+        "[A-Za-z0-9_.-]{1,12}".prop_filter_map("a client", |text| ClientId::parse(&text).ok())
+    }
+
+    /// Ccids that try to look like the keys' own words.
+    fn ccid() -> impl Strategy<Value = Ccid> {
+        prop_oneof!["(#?(CLIENT|CUSTOMER|PHONE|KEY|a|[+]16105551212)#?){1,4}", "[^/]{1,8}"]
+            .prop_filter_map("a ccid", |text| Ccid::parse(&text).ok())
+    }
+
+    proptest! {
+        #[test]
+        fn keys_never_collide(a in client(), b in client(), x in ccid(), y in ccid(), digits in "[2-9][0-9]{9}") {
+            prop_assert_eq!(customer_key(&a, &x) == customer_key(&b, &y), (&a, &x) == (&b, &y));
+            let phone = Phone::new(Digits::parse(&digits).map_err(|rule| TestCaseError::fail(rule.0))?, CountryCode::default())
+                .map_err(|rule| TestCaseError::fail(rule.0))?;
+            let (record, counter, key) = (customer_key(&a, &x), phone_key(&b, &phone), api_key_key(y.as_str()));
+            prop_assert!(record[PK] != counter[PK] && record[PK] != key[PK] && counter[PK] != key[PK]);
+            prop_assert_eq!(phone_key(&a, &phone) == phone_key(&b, &phone), a == b);
+        }
+    }
+}

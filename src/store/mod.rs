@@ -1,0 +1,36 @@
+//! One DynamoDB table: its items, the transactions over them, and what their failures mean.
+//!
+//! A limit is a counter that stands in the same item as what it counts, and both change in one update expression, so
+//! that they cannot drift apart. Two limits are two items, moved together by one transaction: the customer's record
+//! counts its numbers, the number's item counts its customers.
+
+mod add;
+mod attempts;
+pub mod items;
+mod key;
+mod reasons;
+mod record;
+mod remove;
+mod transaction;
+
+pub use add::{AddPhone, Added};
+pub use attempts::{Budget, Tally};
+pub use key::KeyRecord;
+pub use record::CustomerRecord;
+pub use remove::RemovePhone;
+
+use aws_sdk_dynamodb::Client;
+
+/// The table, and the client that reaches it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    client: Client,
+    table: String,
+}
+
+impl Store {
+    /// The client must not retry by itself: attempts are counted here (see [`Budget`]).
+    pub fn new(client: Client, table: String) -> Self {
+        Self { client, table }
+    }
+}
