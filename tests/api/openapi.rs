@@ -1,0 +1,283 @@
+//! `openapi.yaml`: every example in it is what the function answers, and none is missing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cdm::demo;
+use cdm::gateway::Gateway;
+use lambda_http::http;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+
+use crate::wire::Fate;
+use crate::world::{World, encoded};
+
+/// The contract's rows: operation, status, `code`.
+const ROWS: [(&str, u16, Option<&str>); 29] = [
+    ("addPhone", 200, None),
+    ("addPhone", 400, Some("invalid_request")),
+    ("addPhone", 401, Some("unauthorized")),
+    ("addPhone", 404, Some("customer_not_found")),
+    ("addPhone", 404, Some("route_not_found")),
+    ("addPhone", 405, Some("method_not_allowed")),
+    ("addPhone", 409, Some("customer_phone_limit_reached")),
+    ("addPhone", 409, Some("idempotency_key_reused")),
+    ("addPhone", 409, Some("phone_already_added")),
+    ("addPhone", 409, Some("phone_customer_limit_reached")),
+    ("addPhone", 500, Some("internal_error")),
+    ("addPhone", 500, Some("try_again")),
+    ("getCustomer", 200, None),
+    ("getCustomer", 400, Some("invalid_request")),
+    ("getCustomer", 401, Some("unauthorized")),
+    ("getCustomer", 404, Some("customer_not_found")),
+    ("getCustomer", 404, Some("route_not_found")),
+    ("getCustomer", 405, Some("method_not_allowed")),
+    ("getCustomer", 500, Some("internal_error")),
+    ("getCustomer", 500, Some("try_again")),
+    ("removePhone", 200, None),
+    ("removePhone", 400, Some("invalid_request")),
+    ("removePhone", 401, Some("unauthorized")),
+    ("removePhone", 404, Some("customer_not_found")),
+    ("removePhone", 404, Some("phone_not_found")),
+    ("removePhone", 404, Some("route_not_found")),
+    ("removePhone", 405, Some("method_not_allowed")),
+    ("removePhone", 500, Some("internal_error")),
+    ("removePhone", 500, Some("try_again")),
+];
+
+/// What the gateway answers by itself.
+const GATEWAYS_OWN: [u16; 7] = [404, 413, 414, 429, 500, 503, 504];
+
+#[tokio::test]
+async fn every_example_is_what_the_function_answers() {
+    let document = document();
+    // Those that are refused need no data of their own, since they change none.
+    let shared = World::new().await;
+    let before = shared.everything().await;
+    let mut rows = BTreeSet::new();
+    let mut wrong = Vec::new();
+    let mut apart = JoinSet::new();
+    for operation in operations(&document) {
+        for example in operation.examples() {
+            if example.value["x-answered-by"] == "gateway" {
+                continue;
+            }
+            rows.insert((operation.id.clone(), example.status, example.code()));
+            let request = operation.request(&example.value["x-request"]);
+            if example.status == 200 || !example.value["x-given"].is_null() {
+                apart.spawn(async move { compare(&given(&example).await, request, &example).await });
+            } else {
+                wrong.extend(compare(&shared, request, &example).await.err());
+            }
+        }
+    }
+    wrong.extend(apart.join_all().await.into_iter().filter_map(Result::err));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(shared.everything().await, before);
+
+    let expected: BTreeSet<_> =
+        ROWS.into_iter().map(|(id, status, code)| (id.to_owned(), status, code.map(str::to_owned))).collect();
+    assert_eq!(rows, expected);
+}
+
+#[tokio::test]
+async fn every_example_of_a_body_is_accepted() {
+    let document = document();
+    let mut bodies = 0;
+    for operation in operations(&document) {
+        let media = &operation.value["requestBody"]["content"]["application/json"];
+        for (name, example) in media["examples"].as_object().into_iter().flatten() {
+            let world = World::new().await;
+            let request = operation.request(&json!({ "body": example["value"] }));
+            let (status, _, body) = send(&world, request).await;
+            assert_eq!(status, 200, "{} {name}: {body}", operation.id);
+            bodies += 1;
+        }
+    }
+    assert!(bodies >= 6, "{bodies}");
+}
+
+#[test]
+fn what_the_gateway_answers_by_itself_is_told_of_every_operation() {
+    let document = document();
+    for operation in operations(&document) {
+        let own = operation.examples().into_iter().filter(|example| example.value["x-answered-by"] == "gateway");
+        let mut statuses = BTreeSet::new();
+        for example in own {
+            let value = example.value["value"].as_object().unwrap();
+            assert!(value.len() == 1 && value["message"].is_string(), "{}", example.name);
+            assert_eq!(example.value["x-request"], Value::Null, "{}", example.name);
+            statuses.insert(example.status);
+        }
+        // A GET has no body to be too large.
+        let expected = GATEWAYS_OWN.into_iter().filter(|status| operation.method != "GET" || *status != 413);
+        assert_eq!(statuses, expected.collect(), "{}", operation.id);
+    }
+}
+
+/// The document, with every reference replaced by what it refers to.
+fn document() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let document: Value = serde_saphyr::from_str(&text).unwrap();
+    resolved(&document, &document)
+}
+
+fn resolved(value: &Value, document: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            if let Some(reference) = map.get("$ref") {
+                let pointer = reference.as_str().unwrap().strip_prefix('#').unwrap();
+                let target = document.pointer(pointer).unwrap_or_else(|| panic!("nothing is at {reference}"));
+                return resolved(target, document);
+            }
+            map.iter().map(|(name, value)| (name.clone(), resolved(value, document))).collect()
+        }
+        Value::Array(values) => values.iter().map(|value| resolved(value, document)).collect(),
+        _ => value.clone(),
+    }
+}
+
+struct Operation<'a> {
+    id: String,
+    method: String,
+    path: &'a str,
+    parameters: &'a Value,
+    value: &'a Value,
+}
+
+struct Example {
+    name: String,
+    status: u16,
+    /// The headers that the document tells of.
+    documented: BTreeSet<String>,
+    value: Value,
+}
+
+impl Example {
+    fn code(&self) -> Option<String> {
+        Some(self.value["value"].get("code")?.as_str()?.to_owned())
+    }
+}
+
+fn operations(document: &Value) -> Vec<Operation<'_>> {
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, value) in item.as_object().unwrap().iter().filter(|(name, _)| *name != "parameters") {
+            let id = value["operationId"].as_str().unwrap().to_owned();
+            operations.push(Operation {
+                id,
+                method: method.to_uppercase(),
+                path,
+                parameters: &item["parameters"],
+                value,
+            });
+        }
+    }
+    assert_eq!(operations.len(), 3);
+    operations
+}
+
+impl Operation<'_> {
+    fn examples(&self) -> Vec<Example> {
+        let mut examples = Vec::new();
+        for (status, response) in self.value["responses"].as_object().unwrap() {
+            let documented = response["headers"].as_object().into_iter().flatten();
+            let documented: BTreeSet<_> = documented.map(|(name, _)| name.to_lowercase()).collect();
+            let named = response["content"]["application/json"]["examples"].as_object();
+            for (name, value) in named.unwrap_or_else(|| panic!("{} {status} has no example", self.id)) {
+                examples.push(Example {
+                    name: format!("{} {status} {name}", self.id),
+                    status: status.parse().unwrap(),
+                    documented: documented.clone(),
+                    value: value.clone(),
+                });
+            }
+        }
+        examples
+    }
+
+    /// The HTTP request of an `x-request`.
+    fn request(&self, described: &Value) -> http::Request<Vec<u8>> {
+        let known = ["method", "path", "parameters", "headers", "body", "text", "base64", "pad_to"];
+        let none = Map::new();
+        let described = described.as_object().unwrap_or(&none);
+        let unknown: Vec<_> = described.keys().filter(|name| !known.contains(&name.as_str())).collect();
+        assert!(unknown.is_empty(), "{} {unknown:?}", self.id);
+        let text = |name| described.get(name).map(|value: &Value| value.as_str().unwrap().to_owned());
+
+        let mut path = self.path.to_owned();
+        for parameter in self.parameters.as_array().unwrap() {
+            let name = parameter["name"].as_str().unwrap();
+            let stated = described.get("parameters").and_then(|parameters| parameters.get(name));
+            let value = stated.unwrap_or(&parameter["example"]).as_str().unwrap();
+            path = path.replace(&format!("{{{name}}}"), &encoded(value));
+        }
+        let mut headers = Map::from_iter([("x-relay-api-key".to_owned(), demo::KEY.into())]);
+        headers.extend(described.get("headers").and_then(Value::as_object).cloned().unwrap_or_default());
+        let mut body = match described.get("body") {
+            Some(body) => body.to_string().into_bytes(),
+            None => match text("base64") {
+                Some(base64) => STANDARD.decode(base64).unwrap(),
+                None => text("text").unwrap_or_default().into_bytes(),
+            },
+        };
+        if let Some(size) = described.get("pad_to") {
+            body.resize(size.as_u64().unwrap().try_into().unwrap(), b' ');
+        }
+        let mut request = http::Request::builder()
+            .method(text("method").unwrap_or_else(|| self.method.clone()).as_str())
+            .uri(text("path").unwrap_or(path));
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_null()) {
+            request = request.header(name, value.as_str().unwrap());
+        }
+        request.body(body).unwrap()
+    }
+}
+
+async fn send(world: &World, request: http::Request<Vec<u8>>) -> (u16, Map<String, Value>, Value) {
+    let (parts, body) = request.into_parts();
+    let response = Box::pin(Gateway::Http.serve(&world.function, parts, body.into())).await.response;
+    let headers = response.headers().iter();
+    let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().into())).collect();
+    (response.status().as_u16(), headers, serde_json::from_str(response.body()).unwrap())
+}
+
+/// A world in which an example comes about.
+async fn given(example: &Example) -> World {
+    let world = World::new().await;
+    match example.value["x-given"].as_str() {
+        None => {}
+        Some("the database cannot be reached") => world.wire.reads(vec![Fate::Unreachable; 10_000]),
+        Some(other) => panic!("{}: nobody knows how to make it so that {other}", example.name),
+    }
+    world
+}
+
+async fn compare(world: &World, request: http::Request<Vec<u8>>, example: &Example) -> Result<(), String> {
+    let (status, headers, mut body) = send(world, request).await;
+
+    let mut expected_headers = example.value["x-response-headers"].as_object().cloned().unwrap_or_default();
+    let undocumented: Vec<_> = expected_headers.keys().filter(|name| !example.documented.contains(*name)).collect();
+    assert!(undocumented.is_empty(), "{}: {undocumented:?}", example.name);
+    expected_headers.insert("content-type".to_owned(), "application/json; charset=utf-8".into());
+
+    let expected = &example.value["value"];
+    // It differs each time, and is there.
+    if let (Some(id), Some(expected)) = (body.get_mut("request_id"), expected.get("request_id")) {
+        assert!(id.as_str().is_some_and(|id| !id.is_empty()), "{}", example.name);
+        *id = expected.clone();
+    }
+    if (status, &headers, &body) == (example.status, &expected_headers, expected) {
+        Ok(())
+    } else {
+        let Example { name, status: expected_status, .. } = example;
+        Err(format!(
+            "{name}\n  expected {expected_status} {} {expected}\n  answered {status} {} {body}",
+            Value::Object(expected_headers),
+            Value::Object(headers),
+        ))
+    }
+}
