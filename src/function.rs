@@ -129,7 +129,8 @@ impl Function {
         let operation = record.operation.map_or("none", Operation::as_str);
         let code = answer.code.unwrap_or("ok");
         let client_id = record.client_id.as_ref().map(ClientId::as_str);
-        let duration_ms = took.as_secs_f64() * 1000.0;
+        // To the microsecond: more is noise.
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1000.0;
         let cold_start = self.is_cold.swap(false, Ordering::Relaxed);
         let Tally { round_trips, retries, conflicts } = record.tally;
         macro_rules! line {

@@ -1,0 +1,245 @@
+//! A DynamoDB that refuses, fails, falls silent or loses what it said: what is answered, and what was written.
+
+use std::time::Duration;
+
+use cdm::demo;
+use serde_json::{Value, json};
+
+use crate::wire::Fate;
+use crate::world::{Reply, World, add, number, remove, send};
+
+/// Enough for a few attempts, and for a test not to wait.
+const SHORT: Duration = Duration::from_millis(900);
+
+async fn add_with(world: &World, time: Duration) -> Reply {
+    send(&world.function, add(demo::CUSTOMER, "6105551212").http_event(), time).await
+}
+
+async fn phones(world: &World) -> usize {
+    number(&world.record(demo::CUSTOMER).await.unwrap()["phone_count"])
+}
+
+fn passed() -> Value {
+    json!({ "Code": "None" })
+}
+
+fn reason(code: &str) -> Value {
+    json!({ "Code": code, "Message": "m" })
+}
+
+fn definite_refusals() -> Vec<Fate> {
+    vec![
+        Fate::cancelled(reason("TransactionConflict"), passed()),
+        Fate::cancelled(passed(), reason("TransactionConflict")),
+        Fate::cancelled(reason("ThrottlingError"), passed()),
+        Fate::cancelled(passed(), reason("ProvisionedThroughputExceeded")),
+        Fate::error(400, "ThrottlingException"),
+        Fate::error(400, "ProvisionedThroughputExceededException"),
+        Fate::error(400, "RequestLimitExceeded"),
+        Fate::Unreachable,
+    ]
+}
+
+fn unknown_fates() -> Vec<Fate> {
+    vec![
+        Fate::LoseAnswer,
+        Fate::LoseRequest,
+        Fate::error(500, "InternalServerError"),
+        Fate::error(503, "ServiceUnavailable"),
+        Fate::error(400, "TransactionInProgressException"),
+        Fate::Garbage(200, "<html>"),
+        Fate::Garbage(200, "{\"half"),
+        Fate::Garbage(400, "<html>"),
+        Fate::Garbage(502, ""),
+    ]
+}
+
+#[tokio::test]
+async fn whatever_fails_once_is_repeated_and_adds_once() {
+    for fate in definite_refusals().into_iter().chain(unknown_fates()) {
+        let world = World::new().await;
+        world.wire.writes([fate.clone()]);
+        let reply = add_with(&world, crate::world::TIMEOUT).await;
+        assert_eq!(reply.status, 200, "{fate:?}: {}", reply.body);
+        assert_eq!(phones(&world).await, 1, "{fate:?}");
+        world.assert_consistent().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_outlasts_the_request_is_try_again_and_wrote_nothing() {
+    for fate in definite_refusals() {
+        let world = World::new().await;
+        let before = world.everything().await;
+        world.wire.writes(std::iter::repeat_n(fate.clone(), 1000));
+        let reply = add_with(&world, SHORT).await;
+        assert_eq!(reply.row(), (500, Some("try_again")), "{fate:?}");
+        assert_eq!(reply.headers["retry-after"], "1");
+        assert_eq!(world.everything().await, before);
+    }
+}
+
+#[tokio::test]
+async fn one_unknown_fate_among_refusals_is_an_internal_error() {
+    for fate in unknown_fates() {
+        let world = World::new().await;
+        world.wire.writes([Fate::error(400, "ThrottlingException"), fate.clone()]);
+        world.wire.writes(std::iter::repeat_n(Fate::error(400, "ThrottlingException"), 1000));
+        let reply = add_with(&world, SHORT).await;
+        assert_eq!(reply.row(), (500, Some("internal_error")), "{fate:?}");
+        assert_eq!(reply.headers.get("retry-after"), None);
+        assert!(reply.message().contains("retry") && reply.message().contains("phone_already_added"));
+    }
+}
+
+#[tokio::test]
+async fn silence_is_answered_before_the_deadline() {
+    let world = World::new().await;
+    world.wire.writes(std::iter::repeat_n(Fate::Hang, 1000));
+    let reply = add_with(&world, SHORT).await;
+    assert_eq!(reply.row(), (500, Some("internal_error")));
+}
+
+#[tokio::test]
+async fn without_time_nothing_is_begun() {
+    let world = World::new().await;
+    let reply = add_with(&world, Duration::from_millis(100)).await;
+    assert_eq!(reply.row(), (500, Some("try_again")));
+    assert!(world.wire.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn every_attempt_of_a_request_sends_the_same_under_one_token() {
+    let world = World::new().await;
+    world.wire.writes([
+        Fate::LoseRequest,
+        Fate::error(400, "ThrottlingException"),
+        Fate::cancelled(reason("TransactionConflict"), passed()),
+        Fate::Unreachable,
+        Fate::error(500, "InternalServerError"),
+    ]);
+    assert_eq!(add_with(&world, crate::world::TIMEOUT).await.status, 200);
+    let mut writes = world.wire.take_calls();
+    writes.retain(|call| call.operation == "TransactWriteItems");
+    assert_eq!(writes.len(), 6);
+    let token = writes[0].request["ClientRequestToken"].as_str().unwrap();
+    assert!((1..=36).contains(&token.len()));
+    assert!(writes.iter().all(|call| call.request == writes[0].request));
+    // Another request has another token.
+    world.send(&add(demo::CUSTOMER, "6105551213")).await;
+    let next = world.wire.take_calls().pop().unwrap();
+    assert_ne!(next.request["ClientRequestToken"], token);
+}
+
+/// The add is committed and its answer lost; before our next attempt another removes the number. It must stay removed,
+/// and our request is told the truth: it did add.
+#[tokio::test]
+async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
+    let world = World::new().await;
+    let lost = Fate::LoseAnswer;
+    // Our second attempt waits until the removal is done.
+    world.wire.writes([lost, Fate::Hang]);
+    let adding = add_with(&world, crate::world::TIMEOUT);
+    let removing = async {
+        let other = world.another_environment();
+        loop {
+            let reply = send(&other, remove(demo::CUSTOMER, "6105551212").http_event(), crate::world::TIMEOUT).await;
+            if reply.status == 200 {
+                break;
+            }
+            assert_eq!(reply.code(), Some("phone_not_found"), "not added yet");
+        }
+    };
+    let (added, ()) = tokio::join!(adding, removing);
+    assert_eq!(added.status, 200, "{}", added.body);
+    assert_eq!(phones(&world).await, 0);
+    world.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_refusal_that_will_not_pass_is_not_repeated() {
+    for name in [
+        "AccessDeniedException",
+        "ResourceNotFoundException",
+        "ValidationException",
+        "IdempotentParameterMismatchException",
+    ] {
+        let world = World::new().await;
+        world.wire.writes([Fate::error(400, name)]);
+        let reply = add_with(&world, crate::world::TIMEOUT).await;
+        assert_eq!(reply.row(), (500, Some("internal_error")), "{name}");
+        assert!(!reply.body.to_string().contains(name));
+        let writes = world.wire.take_calls().into_iter().filter(|call| call.operation == "TransactWriteItems").count();
+        assert_eq!(writes, 1, "{name}");
+        assert_eq!(phones(&world).await, 0);
+    }
+}
+
+/// Every pair of reasons, through the whole function: which answer, and whether it was repeated.
+#[tokio::test]
+async fn each_reason_in_each_mix() {
+    let full_record = json!({ "Code": "ConditionalCheckFailed", "Item": {
+        "phone_count": { "N": "50" }, "notification_channels": { "M": {} } } });
+    let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
+        "phone_count": { "N": "1" }, "notification_channels": { "M": { "+16105551212": { "M": {} } } } } });
+    let no_record = json!({ "Code": "ConditionalCheckFailed" });
+    let damaged = json!({ "Code": "ConditionalCheckFailed", "Item": {
+        "phone_count": { "N": "1" }, "notification_channels": { "M": {} } } });
+    let full_counter = json!({ "Code": "ConditionalCheckFailed", "Item": { "ccid_count": { "N": "50" } } });
+    let conflict = reason("TransactionConflict");
+    let throttled = reason("ThrottlingError");
+    let other = reason("ItemCollectionSizeLimitExceeded");
+    let seconds = [passed(), full_counter.clone(), conflict.clone(), throttled.clone(), other.clone()];
+
+    let mut rows = Vec::new();
+    // The record failed its condition: it alone decides.
+    for second in &seconds {
+        rows.push((full_record.clone(), second.clone(), Some("customer_phone_limit_reached"), 1));
+        rows.push((has_phone.clone(), second.clone(), Some("phone_already_added"), 1));
+        rows.push((no_record.clone(), second.clone(), Some("customer_not_found"), 1));
+        rows.push((damaged.clone(), second.clone(), Some("internal_error"), 1));
+    }
+    // The record in conflict or throttled: repeated, even if the counter failed. The repeat passes.
+    for first in [&conflict, &throttled] {
+        for second in &seconds {
+            rows.push((first.clone(), second.clone(), None, 2));
+        }
+    }
+    // The record passed.
+    rows.push((passed(), full_counter, Some("phone_customer_limit_reached"), 1));
+    rows.push((passed(), conflict, None, 2));
+    rows.push((passed(), throttled, None, 2));
+    rows.push((passed(), json!({ "Code": "ConditionalCheckFailed" }), None, 2));
+    // Anything else.
+    rows.push((passed(), passed(), Some("internal_error"), 1));
+    rows.push((passed(), other.clone(), Some("internal_error"), 1));
+    for second in seconds {
+        rows.push((other.clone(), second, Some("internal_error"), 1));
+    }
+
+    let world = World::new().await;
+    for (place, (first, second, code, attempts)) in rows.into_iter().enumerate() {
+        let digits = format!("6105557{place:03}");
+        let ccid = format!("FAM-{:05}", 1 + place % 50);
+        world.wire.take_calls();
+        world.wire.writes([Fate::cancelled(first.clone(), second.clone())]);
+        // The damage of the scripted item is told of the number in it.
+        let digits = if first == has_phone { "6105551212" } else { &digits };
+        let reply = world.send(&add(&ccid, digits)).await;
+        assert_eq!(reply.code(), code, "{first} {second}");
+        let mut calls = world.wire.take_calls();
+        calls.retain(|call| call.operation == "TransactWriteItems");
+        assert_eq!(calls.len(), attempts, "{first} {second}");
+    }
+    world.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn a_counter_that_stays_unclear_is_damaged() {
+    let world = World::new().await;
+    let unclear =
+        Fate::cancelled(passed(), json!({ "Code": "ConditionalCheckFailed", "Item": { "ccid_count": { "N": "7" } } }));
+    world.wire.writes([unclear.clone(), unclear.clone(), Fate::Pass]);
+    assert_eq!(add_with(&world, crate::world::TIMEOUT).await.row(), (500, Some("internal_error")));
+    assert_eq!(world.wire.take_calls().len(), 3, "the key, and two attempts");
+}

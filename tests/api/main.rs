@@ -1,0 +1,17 @@
+//! The contract, held in process: whole gateway events go to the real handler over an embedded DynamoDB.
+
+mod added;
+mod authorization;
+mod companions;
+mod cost;
+mod event_table;
+mod events;
+mod failures;
+mod fields;
+mod idempotency;
+mod limits;
+mod log;
+mod openapi;
+mod paths;
+mod wire;
+mod world;

@@ -1,0 +1,150 @@
+//! From path to operation: bases, decoding exactly once, other routes, other methods.
+
+use cdm::demo;
+use serde_json::{Value, json};
+
+use crate::world::{Reply, Request, TIMEOUT, World, add, customer, encoded, remove, send};
+
+/// An event of a catch-all route: only the path tells.
+async fn by_path(world: &World, method: &str, path: &str, shape: &str) -> Reply {
+    let mut event = if shape == "http" {
+        add(demo::CUSTOMER, "6105551212").http_event()
+    } else {
+        add(demo::CUSTOMER, "6105551212").rest_event()
+    };
+    if shape == "http" {
+        event["routeKey"] = "$default".into();
+        event["rawPath"] = path.into();
+        event["requestContext"]["http"]["method"] = method.into();
+    } else {
+        event["resource"] = "/{proxy+}".into();
+        event["path"] = path.into();
+        event["httpMethod"] = method.into();
+    }
+    event["pathParameters"] = Value::Null;
+    send(&world.function, event, TIMEOUT).await
+}
+
+#[tokio::test]
+async fn any_stage_or_base_path_may_stand_in_front() {
+    for base in ["", "/prod", "/platform/v3/api", "/cdm/client/x/customer/y", "//", "/add_phone/1"] {
+        let world = World::new().await;
+        let route = format!("{base}/cdm/client/demo-clinic/customer/BAK-11984-007");
+        for (digits, shape) in [("6105551212", "http"), ("6105551213", "rest")] {
+            let reply = by_path(&world, "PUT", &format!("{route}/add_phone/{digits}"), shape).await;
+            assert_eq!(reply.status, 200, "{base} {shape}: {}", reply.body);
+        }
+        assert_eq!(world.send(&add(demo::CUSTOMER, "6105551214").base(base)).await.status, 200, "{base}");
+        assert_eq!(by_path(&world, "GET", &route, "http").await.body["phone_count"], 3);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_route_is_a_404_before_any_key() {
+    let world = World::new().await;
+    let end = "cdm/client/demo-clinic/customer/BAK-11984-007/add_phone/6105551212";
+    let others = [
+        String::new(),
+        "/".to_owned(),
+        end.to_owned(),
+        format!("/{end}/"),
+        format!("/{end}/more"),
+        format!("/{}", end.replace("add_phone", "add_phones")),
+        format!("/{}", end.replace("add_phone", "Add_Phone")),
+        format!("/{}", end.replace("cdm/", "")),
+        format!("/{}", end.replace("demo-clinic", "")),
+        format!("/{}", end.replace("BAK-11984-007", "")),
+        format!("/{}", end.replace("6105551212", "")),
+    ];
+    for path in others {
+        for shape in ["http", "rest"] {
+            let reply = by_path(&world, "PUT", &path, shape).await;
+            assert_eq!(reply.row(), (404, Some("route_not_found")), "{shape} {path}");
+        }
+    }
+    assert!(world.wire.take_calls().is_empty());
+}
+
+#[tokio::test]
+async fn another_method_is_a_405_that_names_the_right_one() {
+    let world = World::new().await;
+    for method in ["GET", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "put", ""] {
+        for request in [add(demo::CUSTOMER, "6105551212"), remove(demo::CUSTOMER, "6105551212")] {
+            for reply in [
+                world.send(&request.clone().method(method)).await,
+                world.send_rest(&request.clone().method(method)).await,
+            ] {
+                assert_eq!(reply.row(), (405, Some("method_not_allowed")), "{method}");
+                assert_eq!(reply.headers["allow"], "PUT");
+            }
+        }
+    }
+    let reply = world.send(&customer(demo::CUSTOMER).method("PUT")).await;
+    assert_eq!((reply.status, &reply.headers["allow"]), (405, &json!("GET")));
+}
+
+/// The ccid that the record was asked for under, as it stands in the message.
+async fn seen_as(request: &Request) -> [String; 2] {
+    let mut seen = Vec::new();
+    for rest in [false, true] {
+        let world = World::new().await;
+        let reply = if rest { world.send_rest(request).await } else { world.send(request).await };
+        assert_eq!(reply.status, 200, "{}", reply.body);
+        let (_, end) = reply.message().split_once("with ccid ").unwrap();
+        seen.push(end.rsplit_once(" for client").unwrap().0.to_owned());
+    }
+    seen.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn each_gateways_path_is_decoded_exactly_once() {
+    // It has a space, a question mark, a dot, two bytes of UTF-8, and a percent sign that looks like an escape.
+    let odd = demo::CUSTOMER_ODD;
+    assert_eq!(seen_as(&add(odd, "6105551212")).await, [odd, odd]);
+}
+
+#[tokio::test]
+async fn by_path_each_shape_has_its_own_encoding() {
+    let world = World::new().await;
+    let path = |ccid: &str, digits: &str| format!("/cdm/client/demo-clinic/customer/{ccid}/add_phone/{digits}");
+    let odd = encoded(demo::CUSTOMER_ODD);
+    let reply = by_path(&world, "PUT", &path(&odd, "6105551212"), "rest").await;
+    assert_eq!(reply.status, 200, "REST API keeps the encoding: {}", reply.body);
+    let reply = by_path(&world, "PUT", &path(demo::CUSTOMER_ODD, "6105551212"), "http").await;
+    assert_eq!(reply.code(), Some("phone_already_added"), "HTTP API has decoded it");
+    // A second decoding would find the customer once more.
+    let twice = encoded(&odd);
+    let reply = by_path(&world, "PUT", &path(&twice, "6105551212"), "rest").await;
+    assert_eq!(reply.code(), Some("customer_not_found"));
+    let reply = by_path(&world, "PUT", &path(&odd, "6105551212"), "http").await;
+    assert_eq!(reply.code(), Some("customer_not_found"));
+    // A plus sign is no space, and %2B is a plus sign: neither is a digit.
+    for digits in ["+6105551212", "%2B6105551212"] {
+        assert_eq!(by_path(&world, "PUT", &path("a", digits), "rest").await.fields(), ["path.phone_number"]);
+    }
+    // An encoded slash is part of the segment, and then no part of a ccid.
+    assert_eq!(by_path(&world, "PUT", &path("a%2Fb", "6105551212"), "rest").await.fields(), ["path.ccid"]);
+    // Dots are not taken for steps up, encoded or not.
+    for dots in ["..", "%2E%2E"] {
+        assert_eq!(by_path(&world, "PUT", &path(dots, "6105551212"), "rest").await.fields(), ["path.ccid"]);
+    }
+    // A percent sign that begins no escape stays one.
+    assert_eq!(by_path(&world, "PUT", &path("%zz%4", "6105551212"), "rest").await.code(), Some("customer_not_found"));
+    // Route words may be encoded, as any segment may.
+    let reply =
+        by_path(&world, "PUT", "/%63dm/client/demo%2Dclinic/customer/nobody/add%5Fphone/6105551212", "rest").await;
+    assert_eq!(reply.code(), Some("customer_not_found"));
+}
+
+#[tokio::test]
+async fn bad_utf_8_is_a_400_behind_the_key_check() {
+    let world = World::new().await;
+    let path =
+        |client: &str, ccid: &str, digits: &str| format!("/cdm/client/{client}/customer/{ccid}/add_phone/{digits}");
+    let reply = by_path(&world, "PUT", &path("demo-clinic", "a%FF", "6105551212"), "rest").await;
+    assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
+    let reply = by_path(&world, "PUT", &path("demo-clinic", "%C3%28", "%ED%A0%80"), "rest").await;
+    assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid", "path.phone_number"]));
+    // It is no client's name.
+    assert_eq!(by_path(&world, "PUT", &path("%FF", "a", "6105551212"), "rest").await.status, 401);
+}
