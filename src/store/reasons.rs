@@ -110,3 +110,132 @@ fn read<'a>(
         _ => Verdict::Unreadable,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use aws_sdk_dynamodb::primitives::Blob;
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const E164: &str = "+16105551212";
+    const CODES: [&str; 9] = [
+        "None",
+        "ConditionalCheckFailed",
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+        "ValidationError",
+        "ItemCollectionSizeLimitExceeded",
+        "",
+        "SomethingNew",
+    ];
+
+    fn number(count: &str) -> AttributeValue {
+        AttributeValue::N(count.to_owned())
+    }
+
+    fn item(attributes: &[(&str, AttributeValue)]) -> Item {
+        attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    /// Old items, whole and damaged, and what each says of a failed condition: of an add's record, a removal's record,
+    /// an add's counter.
+    fn old_items() -> Vec<(Option<Item>, Verdict, Verdict, Verdict)> {
+        use Verdict::{CounterUnclear, DamagedRecord, HasPhone, NoPhone, NoRecord, PhoneFull, RecordFull};
+        let channels = |entries: &[(&str, AttributeValue)]| AttributeValue::M(item(entries));
+        let mark = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2];
+        let marked = AttributeValue::M(item(&[("i", AttributeValue::B(Blob::new(mark)))]));
+        let has = HasPhone(Some(IdempotencyMark { key: [1; 8], request: [2; 8] }));
+        let plain = AttributeValue::M(HashMap::new());
+        let record = |count: &str, entries: &[(&str, AttributeValue)]| {
+            Some(item(&[("phone_count", number(count)), ("notification_channels", channels(entries))]))
+        };
+        vec![
+            (None, NoRecord, NoRecord, CounterUnclear),
+            (Some(Item::new()), DamagedRecord, DamagedRecord, CounterUnclear),
+            (record("1", &[(E164, marked.clone())]), has, DamagedRecord, CounterUnclear),
+            (record("50", &[(E164, marked)]), has, DamagedRecord, CounterUnclear),
+            (record("1", &[(E164, plain.clone())]), HasPhone(None), DamagedRecord, CounterUnclear),
+            (record("1", &[(E164, AttributeValue::Bool(true))]), HasPhone(None), DamagedRecord, CounterUnclear),
+            (record("50", &[]), RecordFull, NoPhone, CounterUnclear),
+            (record("51", &[("+1610", plain)]), RecordFull, NoPhone, CounterUnclear),
+            (record("49", &[]), DamagedRecord, NoPhone, CounterUnclear),
+            (record("many", &[]), DamagedRecord, NoPhone, CounterUnclear),
+            (Some(item(&[("notification_channels", channels(&[]))])), DamagedRecord, NoPhone, CounterUnclear),
+            (Some(item(&[("phone_count", number("50"))])), DamagedRecord, DamagedRecord, CounterUnclear),
+            (Some(item(&[("notification_channels", number("1"))])), DamagedRecord, DamagedRecord, CounterUnclear),
+            (Some(item(&[("ccid_count", number("50"))])), DamagedRecord, DamagedRecord, PhoneFull),
+            (Some(item(&[("ccid_count", number("49"))])), DamagedRecord, DamagedRecord, CounterUnclear),
+            (
+                Some(item(&[("ccid_count", AttributeValue::S("50".to_owned()))])),
+                DamagedRecord,
+                DamagedRecord,
+                CounterUnclear,
+            ),
+        ]
+    }
+
+    /// Every pair of codes with every pair of old items: 9 × 9 × 16 × 16, for both operations, against the rules as
+    /// they are written in the module's own words.
+    #[test]
+    fn every_combination() {
+        let old_items = old_items();
+        for first in CODES {
+            for second in CODES {
+                for (record, add, remove, _) in &old_items {
+                    for (counter, _, _, counter_failed) in &old_items {
+                        let reasons = [
+                            Reason { code: first, item: record.as_ref() },
+                            Reason { code: second, item: counter.as_ref() },
+                        ];
+                        let contention = |code: &str| CODES[2..5].contains(&code);
+                        let expected = |record_failed: Verdict, counter_failed: Verdict| {
+                            if first == "ConditionalCheckFailed" {
+                                record_failed
+                            } else if contention(first) || (first == "None" && contention(second)) {
+                                Verdict::Again
+                            } else if first == "None" && second == "ConditionalCheckFailed" {
+                                counter_failed
+                            } else if first == "ValidationError" {
+                                Verdict::DamagedRecord
+                            } else if first == "None" && second == "ValidationError" {
+                                Verdict::CounterUnclear
+                            } else {
+                                Verdict::Unreadable
+                            }
+                        };
+                        assert_eq!(
+                            read_add(&reasons, E164),
+                            expected(*add, *counter_failed),
+                            "{first} {second} {record:?}"
+                        );
+                        let expected = expected(*remove, Verdict::CounterUnclear);
+                        assert_eq!(read_remove(&reasons, E164), expected, "{first} {second} {record:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_than_two_reasons_are_unreadable() {
+        let reason = Reason { code: "ConditionalCheckFailed", item: None };
+        for reasons in [&[][..], &[reason], &[reason; 3]] {
+            assert_eq!(read_add(reasons, E164), Verdict::Unreadable);
+            assert_eq!(read_remove(reasons, E164), Verdict::Unreadable);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_code_is_read(first in ".{0,30}", second in ".{0,30}") {
+            let reasons = [Reason { code: &first, item: None }, Reason { code: &second, item: None }];
+            read_add(&reasons, E164);
+            read_remove(&reasons, E164);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The built `bootstrap`, driven as Lambda drives it: through the Runtime API, over a real connection to a database.
+
+#[path = "../support/runtime_api.rs"]
+mod runtime_api;
+mod trust;
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm::demo;
+use cdm::embedded::{Embedded, any_credentials};
+use cdm_lambda::dynamodb::DynamoDb;
+use runtime_api::{Environment, Invocation};
+use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
+
+const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
+
+/// The function's timeout in the template.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A database with the demo data.
+struct Database {
+    embedded: Embedded,
+    client: Client,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let embedded = Embedded::in_memory().await.unwrap();
+        let client = DynamoDb::new(&embedded.endpoint(), any_credentials()).await.unwrap().client;
+        cdm::table::create(&client, demo::TABLE).await.unwrap();
+        demo::seed(&client, demo::TABLE).await.unwrap();
+        Self { embedded, client }
+    }
+
+    fn url(&self) -> String {
+        self.embedded.endpoint().url.unwrap()
+    }
+
+    async fn environment(&self) -> Environment {
+        self.environment_with(&[]).await
+    }
+
+    async fn environment_with(&self, variables: &[(&str, &str)]) -> Environment {
+        let url = self.url();
+        let base = [("TABLE_NAME", demo::TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())];
+        Environment::start(BOOTSTRAP, &[&base, variables].concat()).await
+    }
+
+    async fn phone_count(&self, ccid: &str) -> String {
+        let get = self.client.get_item().table_name(demo::TABLE).consistent_read(true);
+        let pk = AttributeValue::S(format!("CLIENT#{}#CUSTOMER#{ccid}", demo::CLIENT));
+        let item = get.key("pk", pk).key("sk", AttributeValue::S("CUSTOMER".to_owned())).send().await.unwrap().item;
+        item.unwrap()["phone_count"].as_n().unwrap().clone()
+    }
+}
+
+fn event(file: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(file);
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The plain add, of these digits.
+fn add(digits: &str) -> String {
+    let mut event = event("http-200-added.json");
+    event["pathParameters"]["phone_number"] = digits.into();
+    event.to_string()
+}
+
+fn status(invocation: &Invocation) -> u64 {
+    match invocation {
+        Invocation::Answered(answer) => answer["statusCode"].as_u64().unwrap(),
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+fn failed(invocation: Invocation) -> (String, String) {
+    match invocation {
+        Invocation::Failed { kind, message } => (kind, message),
+        other => panic!("no failed invocation: {other:?}"),
+    }
+}
+
+/// Nothing of what was sent is in anything that the process wrote.
+fn assert_private(output: &str) {
+    for value in [demo::KEY, demo::CUSTOMER, "6105551212", "16105551212", "written", "a-secret-body", "raw-secret"] {
+        assert!(!output.contains(value), "{value} is in the output:\n{output}");
+    }
+}
+
+#[tokio::test]
+async fn it_starts_serves_and_logs_one_line_a_request() {
+    let database = Database::new().await;
+    let environment = database.environment().await;
+    assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
+    assert_eq!(status(&environment.invoke(add("16105551212"), TIMEOUT).await), 409);
+    assert_eq!(database.phone_count(demo::CUSTOMER).await, "1");
+    let output = environment.kill().await;
+    let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{output}");
+    assert_eq!(
+        (&lines[0]["status"], &lines[0]["cold_start"], &lines[0]["round_trips"]),
+        (&200.into(), &true.into(), &2.into())
+    );
+    assert_eq!((&lines[1]["code"], &lines[1]["cold_start"]), (&"phone_already_added".into(), &false.into()));
+    assert_private(&output);
+}
+
+#[tokio::test]
+async fn the_finest_log_level_shows_nothing_of_a_request_either() {
+    let database = Database::new().await;
+    let environment = database.environment_with(&[("LOG_LEVEL", "trace"), ("RUST_LOG", "trace")]).await;
+    assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
+    let output = environment.kill().await;
+    assert!(output.contains("request answered"));
+    assert_private(&output);
+}
+
+#[tokio::test]
+async fn the_connection_is_opened_before_the_first_request_unsigned() {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let variables = [("TABLE_NAME", demo::TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())];
+    let _environment = Environment::start(BOOTSTRAP, &variables).await;
+    // No invocation was sent, and yet it comes.
+    let (mut connection, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(connection.read_u8().await.unwrap());
+    }
+    let request = String::from_utf8(request).unwrap().to_lowercase();
+    assert!(request.starts_with("get / http/1.1"), "{request}");
+    assert!(!request.contains("authorization") && !request.contains("x-amz"), "{request}");
+}
+
+#[tokio::test]
+async fn it_starts_without_a_connection() {
+    let database = Database::new().await;
+    // Nobody listens at this address.
+    let environment = database.environment_with(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")]).await;
+    let answer = environment.invoke(add("6105551212"), Duration::from_millis(900)).await;
+    assert_eq!(status(&answer), 500);
+    assert!(answer_body(&answer).contains("try_again"));
+    let output = environment.kill().await;
+    assert!(output.contains("could not be opened ahead of the first request"), "{output}");
+    assert_private(&output);
+}
+
+fn answer_body(invocation: &Invocation) -> &str {
+    match invocation {
+        Invocation::Answered(answer) => answer["body"].as_str().unwrap(),
+        other => panic!("not answered: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_bad_environment_fails_the_start_and_names_the_variable() {
+    let database = Database::new().await;
+    let bad = [
+        ("TABLE_NAME", ""),
+        ("KEY_CACHE_SECONDS", "a minute"),
+        ("LOG_LEVEL", "loud"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000"),
+        ("AWS_REGION", ""),
+        ("AWS_CA_BUNDLE", "/nowhere.pem"),
+        ("AWS_CA_BUNDLE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
+    ];
+    for (variable, value) in bad {
+        let mut environment = database.environment_with(&[(variable, value)]).await;
+        assert_eq!(environment.exited().await.code(), Some(1), "{variable}={value}");
+        let output = environment.output();
+        let line: Value = serde_json::from_str(output.lines().next().unwrap()).unwrap();
+        assert_eq!(line["message"], "the function cannot start", "{output}");
+        assert!(line["cause"].as_str().unwrap().contains(variable), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn run_by_hand_it_says_who_runs_it() {
+    let output = std::process::Command::new(BOOTSTRAP)
+        .env_clear()
+        .envs([("TABLE_NAME", "a-table"), ("AWS_REGION", "us-east-1")])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("AWS_LAMBDA_RUNTIME_API"));
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_an_invocation_error_and_the_process_lives_on() {
+    let database = Database::new().await;
+    let environment = database.environment().await;
+    for no_request in ["{}", "[]", "1", "null", "\"raw-secret\"", "{\"a-secret-body\":1}"] {
+        let (kind, message) = failed(environment.invoke(no_request, TIMEOUT).await);
+        assert_eq!(kind, "NotAnHttpEvent", "{no_request}");
+        assert_eq!(message, "The event is no HTTP request of API Gateway.");
+    }
+    // Not even JSON: the runtime says so by itself.
+    for garbage in ["", "{", "raw-secret", "{\"a-secret-body\"", "\u{0}"] {
+        failed(environment.invoke(garbage, TIMEOUT).await);
+    }
+    assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
+    assert_private(&environment.kill().await);
+}
+
+#[tokio::test]
+async fn events_that_lambda_http_cannot_convert_are_answered() {
+    let database = Database::new().await;
+    let environment = database.environment().await;
+    let mut digits = 6_105_552_000_u64;
+    for (header, value) in [("host", "no host name"), ("x-forwarded-proto", "h t"), ("x-other", "é\u{0}"), ("a b", "c")]
+    {
+        digits += 1;
+        let mut event: Value = serde_json::from_str(&add(&digits.to_string())).unwrap();
+        event["headers"][header] = value.into();
+        event["rawQueryString"] = "a b=<c>".into();
+        assert_eq!(status(&environment.invoke(event.to_string(), TIMEOUT).await), 200, "{header}");
+    }
+    let mut event: Value = serde_json::from_str(&add("6105551212")).unwrap();
+    event["isBase64Encoded"] = true.into();
+    event["body"] = "not base64: a-secret-body".into();
+    assert_eq!(status(&environment.invoke(event.to_string(), TIMEOUT).await), 400);
+    assert_private(&environment.kill().await);
+}
+
+#[tokio::test]
+async fn environments_share_the_limits_of_one_table() {
+    let database = Database::new().await;
+    let environments = futures_util::future::join_all((0..4).map(|_| database.environment())).await;
+    // 80 numbers for one record, in four environments at once.
+    let adds = environments.iter().enumerate().map(|(place, environment)| async move {
+        let mut statuses = Vec::new();
+        for number in 0..20 {
+            let digits = format!("61055530{:02}", place * 20 + number);
+            statuses.push(status(&environment.invoke(add(&digits), TIMEOUT).await));
+        }
+        statuses
+    });
+    let statuses = futures_util::future::join_all(adds).await.concat();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 50);
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 30);
+    assert_eq!(database.phone_count(demo::CUSTOMER).await, "50");
+}
+
+#[tokio::test]
+async fn it_ends_when_lambda_says_so() {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    let database = Database::new().await;
+    let mut environment = database.environment().await;
+    assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
+    environment.signal("TERM");
+    assert_eq!(environment.exited().await.signal(), Some(15), "nothing holds it up");
+    assert_private(&environment.output());
+}
