@@ -1,0 +1,93 @@
+//! Certificates for the database's stand-in: a root, an intermediate, and a server's, each RSA of 2048 bits as AWS's
+//! are, so that a handshake here verifies what one there does. Made afresh by `openssl` for each run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::Result;
+
+const AMAZON_ROOTS: &str = include_str!("../../../src/amazon_roots.pem");
+
+/// Where a system keeps the roots that it trusts: Debian's and Amazon Linux's place.
+const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+pub struct Certificates {
+    directory: PathBuf,
+    /// Our root alone.
+    pub root: PathBuf,
+    /// Amazon's five and ours, so that reading them takes no less than in production.
+    pub amazon: PathBuf,
+    /// The system's and ours, for those who trust the system.
+    pub system: PathBuf,
+    /// How many roots that is.
+    pub system_count: usize,
+}
+
+impl Certificates {
+    pub fn make(directory: &Path) -> Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let at = |name: &str| directory.join(name);
+        std::fs::write(at("authority.ext"), "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n")?;
+        std::fs::write(
+            at("server.ext"),
+            "basicConstraints=critical,CA:false\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n",
+        )?;
+        for (name, issuer, extensions) in [
+            ("root", None, "authority.ext"),
+            ("intermediate", Some("root"), "authority.ext"),
+            ("server", Some("intermediate"), "server.ext"),
+        ] {
+            let (key, request) = (format!("{name}.key"), format!("{name}.csr"));
+            let subject = format!("/CN=bench {name}");
+            openssl(
+                directory,
+                &["req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", &subject, "-keyout", &key, "-out", &request],
+            )?;
+            let issued = format!("{name}.pem");
+            let mut sign = vec![
+                "x509", "-req", "-sha256", "-days", "30", "-in", &request, "-out", &issued, "-extfile", extensions,
+            ];
+            let (issuer_key, issuer) =
+                (format!("{}.key", issuer.unwrap_or(name)), issuer.map(|issuer| format!("{issuer}.pem")));
+            match &issuer {
+                None => sign.extend(["-signkey", &issuer_key]),
+                Some(issuer) => sign.extend(["-CA", issuer, "-CAkey", &issuer_key, "-CAcreateserial"]),
+            }
+            openssl(directory, &sign)?;
+        }
+        let root = std::fs::read_to_string(at("root.pem"))?;
+        let system = SYSTEM_ROOTS.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        std::fs::write(at("amazon.pem"), format!("{AMAZON_ROOTS}\n{root}"))?;
+        std::fs::write(at("system.pem"), format!("{system}\n{root}"))?;
+        Ok(Self {
+            root: at("root.pem"),
+            amazon: at("amazon.pem"),
+            system: at("system.pem"),
+            system_count: system.matches("BEGIN CERTIFICATE").count() + 1,
+            directory: directory.to_owned(),
+        })
+    }
+
+    pub fn server(&self) -> Result<Arc<ServerConfig>> {
+        let chain = ["server.pem", "intermediate.pem"]
+            .map(|name| CertificateDer::from_pem_file(self.directory.join(name)))
+            .into_iter()
+            .collect::<std::result::Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(self.directory.join("server.key"))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        Ok(Arc::new(config))
+    }
+}
+
+fn openssl(directory: &Path, arguments: &[&str]) -> Result<()> {
+    let ran = Command::new("openssl").args(arguments).current_dir(directory).output()?;
+    if ran.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ran.stderr).into()) }
+}

@@ -1,0 +1,48 @@
+//! As much of HTTP/1.1 as both servers here need.
+
+use std::io::BufRead;
+
+/// One message: its first line, its headers with their names in lower case, its body.
+pub struct Message {
+    pub first_line: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// Of the whole message, as sent.
+    pub bytes: usize,
+}
+
+impl Message {
+    /// `None` where the other side has closed the connection.
+    pub fn read(from: &mut impl BufRead) -> std::io::Result<Option<Self>> {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        let mut bytes = line.len();
+        let first_line = line.trim_end().to_owned();
+        let mut headers = Vec::new();
+        loop {
+            line.clear();
+            if from.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            bytes += line.len();
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let mut message = Self { first_line, headers, body: Vec::new(), bytes };
+        if message.header("transfer-encoding").is_some() {
+            return Err(std::io::Error::other("a chunked message, which this server does not read"));
+        }
+        if let Some(length) = message.header("content-length") {
+            message.body.resize(length.parse().map_err(std::io::Error::other)?, 0);
+            from.read_exact(&mut message.body)?;
+        }
+        message.bytes += message.body.len();
+        Ok(Some(message))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+}

@@ -1,0 +1,202 @@
+//! One process from its start to its end, watched.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Result;
+use crate::certificates::Certificates;
+use crate::database::{Counts, Database};
+use crate::quota::Quota;
+use crate::runtime_api::{Invoke, RuntimeApi};
+use crate::subjects::Subject;
+
+/// What every session needs.
+pub struct Bench {
+    pub certificates: Certificates,
+    pub work: PathBuf,
+}
+
+/// From when on a session's processor time is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    Start,
+    /// The first event, since Lambda initialises with a full processor.
+    FirstEvent,
+}
+
+/// How a process stood just before an event was handed out.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample {
+    pub index: usize,
+    /// Processor time so far, of all threads.
+    pub cpu: Duration,
+    /// The most memory that was resident so far.
+    pub peak_kb: u64,
+    pub counts: Counts,
+}
+
+/// What one process did.
+pub struct Watched {
+    /// From its start to its first request for an event.
+    pub init: Duration,
+    pub invokes: Vec<Invoke>,
+    /// In the order of the indices asked for, then one at the end.
+    pub samples: Vec<Sample>,
+}
+
+impl Watched {
+    /// Processor time per event between two samples.
+    pub fn cpu_between(&self, from: usize, to: usize) -> Option<Duration> {
+        let (from, to) = (self.sample(from)?, self.sample(to)?);
+        let events = u32::try_from(to.index - from.index).ok()?;
+        to.cpu.saturating_sub(from.cpu).checked_div(events)
+    }
+
+    pub fn sample(&self, index: usize) -> Option<&Sample> {
+        self.samples.iter().find(|sample| sample.index == index)
+    }
+
+    pub fn last(&self) -> Result<&Sample> {
+        self.samples.last().ok_or_else(|| "nothing was sampled".into())
+    }
+
+    /// An error unless every answer had this status.
+    pub fn all_are(self, status: u16) -> Result<Self> {
+        match self.invokes.iter().position(|invoke| invoke.status != status) {
+            None => Ok(self),
+            Some(index) => Err(format!("event {index} was answered with {}", self.invokes[index].status).into()),
+        }
+    }
+}
+
+impl Bench {
+    /// Runs `subject` over `events`; `at` are the indices to sample at.
+    pub fn run(
+        &self,
+        subject: &Subject,
+        database: &Database,
+        events: Vec<String>,
+        at: &[usize],
+        quota: Option<(&Quota, From)>,
+    ) -> Result<Watched> {
+        self.watch(subject, &[], database, events, at, quota)
+    }
+
+    /// Instructions of a whole process over `events`, by callgrind. `profile` is where its output stays.
+    pub fn instructions(
+        &self,
+        subject: &Subject,
+        database: &Database,
+        events: Vec<String>,
+        status: u16,
+        profile: &Path,
+    ) -> Result<u64> {
+        let wrapper = ["valgrind", "--tool=callgrind", "--quiet"].map(str::to_owned);
+        let output = format!("--callgrind-out-file={}", profile.display());
+        self.watch(subject, &[&wrapper[..], &[output]].concat(), database, events, &[], None)?.all_are(status)?;
+        let text = std::fs::read_to_string(profile)?;
+        let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+        Ok(total.ok_or("callgrind wrote no total")?.trim().parse()?)
+    }
+
+    fn watch(
+        &self,
+        subject: &Subject,
+        wrapper: &[String],
+        database: &Database,
+        events: Vec<String>,
+        at: &[usize],
+        quota: Option<(&Quota, From)>,
+    ) -> Result<Watched> {
+        let count = events.len();
+        let pid = Arc::new(AtomicU32::new(0));
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let before_event = {
+            let (pid, samples, database) = (Arc::clone(&pid), Arc::clone(&samples), database.clone());
+            let at = [at, &[count]].concat();
+            let at_first = quota.filter(|(_, from)| *from == From::FirstEvent).map(|(quota, _)| quota.clone());
+            move |index: usize| {
+                let pid = pid.load(Ordering::Acquire);
+                if index == 0
+                    && let Some(quota) = &at_first
+                {
+                    quota.admit(pid);
+                }
+                if at.contains(&index) {
+                    let sample = Sample { index, cpu: cpu_time(pid), peak_kb: peak_kb(pid), counts: database.counts() };
+                    samples.lock().unwrap_or_else(PoisonError::into_inner).push(sample);
+                }
+            }
+        };
+        let api = RuntimeApi::start(events, database, Box::new(before_event))?;
+
+        let mut command = subject.command(wrapper, &api.address.to_string(), &database.url(), &self.certificates);
+        let log = self.work.join(format!("{}.log", subject.name));
+        let log = OpenOptions::new().create(true).append(true).open(log)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        if let Some((quota, From::Start)) = quota {
+            command = quota.wrap(&command);
+        }
+        let started = Instant::now();
+        let child = command.spawn().map_err(|error| format!("{} does not start: {error}", subject.name))?;
+        pid.store(child.id(), Ordering::Release);
+        let mut child = Stopping(child);
+        let ended = api.wait(Duration::from_secs(600), || matches!(child.0.try_wait(), Ok(None)));
+        child.stop();
+        let (ready, invokes) = ended.map_err(|error| format!("{}: {error}", subject.name))?;
+        let samples = std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(Watched { init: ready - started, invokes, samples })
+    }
+
+    /// Empties the processes' logs.
+    pub fn forget_logs(&self) -> Result<()> {
+        for file in std::fs::read_dir(&self.work)? {
+            let path = file?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                File::create(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A process that does not outlive its session.
+struct Stopping(Child);
+
+impl Stopping {
+    /// By SIGTERM, so that a profiler writes what it has.
+    fn stop(&mut self) {
+        let _ = Command::new("kill").arg(self.0.id().to_string()).stderr(Stdio::null()).status();
+        let asked = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The scheduler's own nanoseconds, of each thread that is alive.
+fn cpu_time(pid: u32) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let nanos = threads.filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanos.sum())
+}
+
+fn peak_kb(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}

@@ -1,0 +1,71 @@
+//! The pieces of an add, one at a time: `micro PIECE COUNT` does one of them so many times. The harness counts its
+//! instructions for two counts; the difference is the piece's own.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+
+use cdm_lambda::answer::Answer;
+use cdm_lambda::auth::ApiKey;
+use cdm_lambda::domain::{ClientId, CountryCode, Digits, Phone};
+use cdm_lambda::event::Event;
+use cdm_lambda::request;
+use cdm_lambda::route::Route;
+use cdm_lambda::store::items;
+use cdm_lambda::time::UnixMillis;
+
+const ADD: &str = include_str!("../../../events/http-200-added.json");
+const KEY: &str = "relay_I9BiuGjyetEESeHsPDLpNQ13Y3f7TwMWXRwM_EOMXEIXWNp2A";
+
+type Piece = (&'static str, fn() -> Option<()>);
+
+/// Whatever a piece makes is looked at, so that nothing is optimised away.
+const PIECES: [Piece; 8] = [
+    ("event", || Event::read(black_box(ADD)).ok().map(drop)),
+    ("route", || Route::of(black_box(&event()?)).ok().map(drop)),
+    ("request", || {
+        let event = event()?;
+        let client = ClientId::parse("demo-clinic").ok()?;
+        request::add_phone(client, &Route::of(&event).ok()?, black_box(&event), UnixMillis::now()).ok().map(drop)
+    }),
+    ("api_key", || black_box(ApiKey::parse(black_box(KEY))?.sha256_hex()).get(..1).map(drop)),
+    ("e164_country_1", || e164(black_box("6105551212"), "1")),
+    ("e164_country_33", || e164(black_box("0612345678"), "33")),
+    ("items", || {
+        let event = event()?;
+        let client = ClientId::parse("demo-clinic").ok()?;
+        let add = request::add_phone(client, &Route::of(&event).ok()?, &event, UnixMillis::now()).ok()?;
+        black_box(items::customer_key(&add.client_id, &add.ccid));
+        black_box(items::phone_key(&add.client_id, &add.channel.phone));
+        black_box(items::from_channel(&add.channel));
+        Some(())
+    }),
+    ("answer", || {
+        let answer = Answer::added(black_box("6105551212"), black_box("BAK-11984-007"), black_box("demo-clinic"));
+        black_box(answer).body.get(..1).map(drop)
+    }),
+];
+
+fn event() -> Option<Event> {
+    Event::read(ADD).ok()
+}
+
+fn e164(digits: &str, code: &str) -> Option<()> {
+    let phone = Phone::new(Digits::parse(digits).ok()?, CountryCode::parse(code).ok()?).ok()?;
+    black_box(phone).e164().get(..1).map(drop)
+}
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    let [piece, count] = words.as_slice() else {
+        for (name, _) in PIECES {
+            println!("{name}");
+        }
+        return ExitCode::SUCCESS;
+    };
+    let (Some((_, piece)), Ok(count)) = (PIECES.iter().find(|(name, _)| name == piece), count.parse::<u32>()) else {
+        eprintln!("usage: micro PIECE COUNT");
+        return ExitCode::FAILURE;
+    };
+    let done = (0..count).all(|_| piece().is_some());
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
