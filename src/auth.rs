@@ -103,7 +103,9 @@ impl Keys {
     ) -> Result<ClientId, Error> {
         let client_id = client_id.and_then(|text| ClientId::parse(text).ok()).ok_or(Error::Unauthorized)?;
         let hash = presented.and_then(ApiKey::parse).ok_or(Error::Unauthorized)?.sha256_hex();
-        let record = if let Some(record) = self.recall(&hash, now) {
+        let remembered = self.recall(&hash, now);
+        tally.key_was_remembered = Some(remembered.is_some());
+        let record = if let Some(record) = remembered {
             record
         } else {
             let record = store.key(&hash, budget, tally).await?.ok_or(Error::Unauthorized)?;

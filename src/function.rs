@@ -48,6 +48,14 @@ struct Record {
     tally: Tally,
 }
 
+/// By what a request is found again.
+#[derive(Clone, Copy)]
+struct Ids<'a> {
+    request_id: &'a str,
+    lambda_request_id: &'a str,
+    function_name: &'a str,
+}
+
 impl Function {
     /// Remembers a good API key for `key_cache`.
     pub fn new(store: Store, key_cache: Duration) -> Self {
@@ -70,7 +78,12 @@ impl Function {
             Ok(answer) => (answer, None),
             Err(error) => (Answer::error(&error, request_id), error.into_trouble()),
         };
-        self.log(&record, &answer, trouble.as_ref(), request_id, &context.request_id, started.elapsed());
+        let ids = Ids {
+            request_id,
+            lambda_request_id: &context.request_id,
+            function_name: &context.env_config.function_name,
+        };
+        self.log(&record, &answer, trouble.as_ref(), ids, started.elapsed());
         Ok(answer)
     }
 
@@ -117,41 +130,37 @@ impl Function {
         }
     }
 
-    fn log(
-        &self,
-        record: &Record,
-        answer: &Answer,
-        trouble: Option<&Trouble>,
-        request_id: &str,
-        lambda_request_id: &str,
-        took: Duration,
-    ) {
+    /// The request's one line. Its capitalised fields are metrics: see [`crate::log`].
+    fn log(&self, record: &Record, answer: &Answer, trouble: Option<&Trouble>, ids: Ids<'_>, took: Duration) {
         let operation = record.operation.map_or("none", Operation::as_str);
+        let status = answer.status_code;
         let code = answer.code.unwrap_or("ok");
         let client_id = record.client_id.as_ref().map(ClientId::as_str);
+        let Ids { request_id, lambda_request_id, function_name } = ids;
         // To the microsecond: more is noise.
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1000.0;
-        let cold_start = self.is_cold.swap(false, Ordering::Relaxed);
-        let Tally { round_trips, retries, conflicts } = record.tally;
+        // What is counted by operation is told only where there was one, and conflicts only where there was a write.
+        let per_operation = |count: u32| record.operation.map(|_| count);
+        let (round_trips, retries) = (per_operation(record.tally.round_trips), per_operation(record.tally.retries));
+        let conflicts = record.operation.filter(|operation| operation.writes()).map(|_| record.tally.conflicts);
+        let key_cache_hit = record.tally.key_was_remembered.map(u32::from);
+        let cold_start = u32::from(self.is_cold.swap(false, Ordering::Relaxed));
         macro_rules! line {
-            ($level:ident, $($trouble:tt)*) => {
+            ($level:ident, $($more:tt)*) => {
                 tracing::$level!(
                     target: "cdm",
-                    operation, status = answer.status_code, code, client_id, request_id, lambda_request_id, duration_ms,
-                    round_trips, retries, conflicts, cold_start, $($trouble)*
+                    operation, status, code, client_id, request_id, lambda_request_id, duration_ms,
+                    FunctionName = function_name, Requests = 1_u32, RoundTrips = round_trips, Retries = retries,
+                    Conflicts = conflicts, Errors5xx = u32::from(status >= 500), ColdStarts = cold_start,
+                    KeyCacheHits = key_cache_hit, $($more)*
                 )
             };
         }
         match trouble {
             None => line!(info, "request answered"),
             Some(Trouble { what, aws_code, aws_request_id }) => {
-                line!(
-                    error,
-                    what,
-                    aws_code = aws_code.as_deref(),
-                    aws_request_id = aws_request_id.as_deref(),
-                    "request failed"
-                );
+                let (aws_code, aws_request_id) = (aws_code.as_deref(), aws_request_id.as_deref());
+                line!(error, what, aws_code, aws_request_id, "request failed");
             }
         }
     }

@@ -2,10 +2,14 @@
 //!
 //! No line may hold a key, a phone number, a ccid or a body. So nothing of a request is ever formatted with `{:?}`, and
 //! the SDK and the runtime, whose finer lines show requests, are heard from WARN up whatever the level is set to.
+//!
+//! A request's line is also its metrics, in the embedded metric format of `CloudWatch`: nothing is sent but the line. A
+//! library for that format would write lines of its own beside this one.
 
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer as _};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
@@ -16,6 +20,17 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::time::UnixMillis;
+
+/// The metrics' namespace.
+const NAMESPACE: &str = "CdmPhones";
+
+/// Each set of dimensions, and the fields of a line that are counted by it. A series is billed by the hour, so what
+/// need not be told apart is not.
+const METRICS: [(&[&str], &[&str]); 3] = [
+    (&["FunctionName", "operation", "code"], &["Requests"]),
+    (&["FunctionName", "operation"], &["RoundTrips", "Retries", "Conflicts"]),
+    (&["FunctionName"], &["Errors5xx", "ColdStarts", "KeyCacheHits"]),
+];
 
 /// The subscriber for lines of at least `level` of our own, written through `writer`.
 pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
@@ -35,46 +50,110 @@ where
     N: for<'field> FormatFields<'field> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = Fields(Map::new());
-        line.put("timestamp", UnixMillis::now().to_rfc3339());
-        line.put("level", event.metadata().level().as_str());
-        event.record(&mut line);
-        writeln!(writer, "{}", Value::Object(line.0))
+        let line = line(event, UnixMillis::now()).map_err(|_| fmt::Error)?;
+        writer.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
     }
 }
 
-/// An event's fields as JSON. Serialising escapes what would break a line, so no field can forge another.
-struct Fields(Map<String, Value>);
+fn line(event: &Event<'_>, now: UnixMillis) -> serde_json::Result<Vec<u8>> {
+    let mut line = Vec::with_capacity(1024);
+    let mut serializer = serde_json::Serializer::new(&mut line);
+    let mut map = serializer.serialize_map(None)?;
+    // Without these two, Lambda takes the line for an INFO line of its own time.
+    map.serialize_entry("timestamp", &now.to_rfc3339())?;
+    map.serialize_entry("level", event.metadata().level().as_str())?;
+    let mut fields = Fields { map, recorded: Vec::new(), failed: None };
+    event.record(&mut fields);
+    if let Some(error) = fields.failed {
+        return Err(error);
+    }
+    let mut map = fields.map;
+    let directives = directives(&fields.recorded);
+    if !directives.is_empty() {
+        map.serialize_entry("_aws", &Embedded { timestamp: now.millis(), directives })?;
+    }
+    map.end()?;
+    line.push(b'\n');
+    Ok(line)
+}
 
-impl Fields {
-    fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_owned(), value.into());
+/// The `_aws` member, which makes metrics of a line's fields.
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
+#[derive(Serialize)]
+struct Embedded {
+    #[serde(rename = "Timestamp")]
+    timestamp: u64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: Vec<Directive>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive {
+    namespace: &'static str,
+    dimensions: [&'static [&'static str]; 1],
+    metrics: Vec<Metric>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
+}
+
+fn directives(recorded: &[&'static str]) -> Vec<Directive> {
+    METRICS
+        .into_iter()
+        .map(|(dimensions, names)| Directive {
+            namespace: NAMESPACE,
+            dimensions: [dimensions],
+            metrics: names
+                .iter()
+                .filter(|name| recorded.contains(name))
+                .map(|name| Metric { name, unit: "Count" })
+                .collect(),
+        })
+        .filter(|directive| !directive.metrics.is_empty())
+        .collect()
+}
+
+/// Writes an event's fields. Serialising escapes what would break a line, so no field can forge another.
+struct Fields<M> {
+    map: M,
+    /// The names of the whole numbers among them: what may be a metric.
+    recorded: Vec<&'static str>,
+    failed: Option<serde_json::Error>,
+}
+
+impl<M: SerializeMap<Error = serde_json::Error>> Fields<M> {
+    fn put(&mut self, name: &'static str, value: &(impl Serialize + ?Sized)) {
+        if let Err(error) = self.map.serialize_entry(name, value) {
+            self.failed = Some(error);
+        }
     }
 }
 
-impl Visit for Fields {
+impl<M: SerializeMap<Error = serde_json::Error>> Visit for Fields<M> {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put(field.name(), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value);
+        self.recorded.push(field.name());
+        self.put(field.name(), &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field.name(), value);
+        self.put(field.name(), &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value);
+        self.put(field.name(), &value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field.name(), format!("{value:?}"));
+        self.put(field.name(), &format!("{value:?}"));
     }
 }
 
@@ -82,6 +161,6 @@ impl Visit for Fields {
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "the function panicked");
+        tracing::error!(target: "cdm", place, "the function panicked");
     }));
 }

@@ -32,6 +32,11 @@ impl Operation {
         format!("/{}", self.row().segments.join("/"))
     }
 
+    /// Whether it changes the table.
+    pub fn writes(self) -> bool {
+        !matches!(self, Self::GetCustomer)
+    }
+
     fn row(self) -> &'static Row {
         match self {
             Self::AddPhone => &ADD_PHONE,

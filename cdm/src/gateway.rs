@@ -55,12 +55,11 @@ impl Gateway {
         let Some(Ok(event)) = event.map(|event| to_raw_value(&event)) else {
             return Served { response: gateways_own(StatusCode::BAD_REQUEST, "Bad Request"), operation, code: None };
         };
-        match invoke(function, event).await {
-            Some((response, code)) => Served { response, operation, code },
-            None => {
-                let response = gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-                Served { response, operation, code: None }
-            }
+        if let Some((response, code)) = Box::pin(invoke(function, event)).await {
+            Served { response, operation, code }
+        } else {
+            let response = gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+            Served { response, operation, code: None }
         }
     }
 }
@@ -70,7 +69,7 @@ async fn invoke(function: &Function, event: Box<RawValue>) -> Option<(Response<S
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
     context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).ok()?;
-    let answer = function.handle(LambdaEvent::new(event, context)).await.ok()?;
+    let answer = Box::pin(function.handle(LambdaEvent::new(event, context))).await.ok()?;
     let answer = serde_json::to_string(&answer).ok()?;
     let answer: ApiGatewayProxyResponse = serde_json::from_str(&answer).ok()?;
     let body = match answer.body? {

@@ -2,13 +2,13 @@
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use cdm::demo;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::log;
-use crate::world::{TIMEOUT, World, add, customer, remove, send};
+use crate::world::{Request, TIMEOUT, World, add, customer, remove, send};
 
 /// Operation and units of each call that the request makes.
-async fn calls(world: &World, request: &crate::world::Request) -> Vec<(String, f64)> {
+async fn calls(world: &World, request: &Request) -> Vec<(String, f64)> {
     world.wire.take_calls();
     world.send(request).await;
     world.wire.take_calls().into_iter().map(|call| (call.operation, call.units)).collect()
@@ -58,19 +58,77 @@ async fn one_line_a_request_tells_what_an_operator_needs() {
     }
     let lines = log::lines_with("one-line-a-request");
     assert_eq!(lines.len(), 2);
-    for (line, status, code, cold_start, round_trips) in
-        [(&lines[0], 200, "ok", true, 2), (&lines[1], 409, "phone_already_added", false, 1)]
-    {
-        assert_eq!(line["status"], status);
-        assert_eq!(line["code"], code);
-        assert_eq!(line["cold_start"], cold_start);
-        assert_eq!(line["round_trips"], round_trips);
-        assert_eq!((&line["retries"], &line["conflicts"]), (&json!(0), &json!(0)));
-        assert_eq!((&line["operation"], &line["client_id"]), (&json!("add_phone"), &json!("demo-clinic")));
-        assert_eq!((&line["level"], &line["lambda_request_id"]), (&json!("INFO"), &json!("lambda-request")));
+    let told = |line: &Value, name: &str| line[name].clone();
+    for (name, values) in [
+        ("status", [json!(200), json!(409)]),
+        ("code", [json!("ok"), json!("phone_already_added")]),
+        ("operation", [json!("add_phone"), json!("add_phone")]),
+        ("client_id", [json!("demo-clinic"), json!("demo-clinic")]),
+        ("level", [json!("INFO"), json!("INFO")]),
+        ("lambda_request_id", [json!("lambda-request"), json!("lambda-request")]),
+        ("ColdStarts", [json!(1), json!(0)]),
+        ("RoundTrips", [json!(2), json!(1)]),
+        ("KeyCacheHits", [json!(0), json!(1)]),
+        ("Retries", [json!(0), json!(0)]),
+        ("Conflicts", [json!(0), json!(0)]),
+        ("Requests", [json!(1), json!(1)]),
+        ("Errors5xx", [json!(0), json!(0)]),
+    ] {
+        assert_eq!([told(&lines[0], name), told(&lines[1], name)], values, "{name}");
+    }
+    for line in lines {
         assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
         assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
     }
+}
+
+/// Names, by dimensions, of the metrics that a line makes; each must be a number of the line.
+fn metrics(line: &Value) -> Value {
+    let embedded = &line["_aws"];
+    assert!(embedded["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
+    let mut by_dimensions = serde_json::Map::new();
+    for directive in embedded["CloudWatchMetrics"].as_array().unwrap() {
+        assert_eq!(directive["Namespace"], "CdmPhones");
+        let dimensions = directive["Dimensions"][0].as_array().unwrap();
+        assert!(dimensions.iter().all(|name| line[name.as_str().unwrap()].is_string()));
+        let metrics = directive["Metrics"].as_array().unwrap();
+        assert!(metrics.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()));
+        let names: Vec<_> = metrics.iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+        let dimensions: Vec<_> = dimensions.iter().map(|name| name.as_str().unwrap()).collect();
+        by_dimensions.insert(dimensions.join(" "), names.join(" ").into());
+    }
+    Value::Object(by_dimensions)
+}
+
+#[tokio::test]
+async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
+    let world = World::new().await;
+    let line = async |request: Request, id: &str| {
+        let mut event = request.http_event();
+        event["requestContext"]["requestId"] = id.into();
+        send(&world.function, event, TIMEOUT).await;
+        log::lines_with(id).remove(0)
+    };
+    assert_eq!(
+        metrics(&line(add(demo::CUSTOMER, "6105551212"), "metrics-of-an-add").await),
+        json!({
+            "FunctionName operation code": "Requests",
+            "FunctionName operation": "RoundTrips Retries Conflicts",
+            "FunctionName": "Errors5xx ColdStarts KeyCacheHits",
+        })
+    );
+    assert_eq!(
+        metrics(&line(customer(demo::CUSTOMER), "metrics-of-a-read").await),
+        json!({
+            "FunctionName operation code": "Requests",
+            "FunctionName operation": "RoundTrips Retries",
+            "FunctionName": "Errors5xx ColdStarts KeyCacheHits",
+        })
+    );
+    assert_eq!(
+        metrics(&line(add(demo::CUSTOMER, "6105551212").method("POST"), "metrics-of-no-operation").await),
+        json!({ "FunctionName operation code": "Requests", "FunctionName": "Errors5xx ColdStarts" })
+    );
 }
 
 #[tokio::test]

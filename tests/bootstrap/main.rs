@@ -102,10 +102,10 @@ async fn it_starts_serves_and_logs_one_line_a_request() {
     let lines: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{output}");
     assert_eq!(
-        (&lines[0]["status"], &lines[0]["cold_start"], &lines[0]["round_trips"]),
-        (&200.into(), &true.into(), &2.into())
+        (&lines[0]["status"], &lines[0]["ColdStarts"], &lines[0]["RoundTrips"]),
+        (&200.into(), &1.into(), &2.into())
     );
-    assert_eq!((&lines[1]["code"], &lines[1]["cold_start"]), (&"phone_already_added".into(), &false.into()));
+    assert_eq!((&lines[1]["code"], &lines[1]["ColdStarts"]), (&"phone_already_added".into(), &0.into()));
     assert_private(&output);
 }
 
