@@ -17,9 +17,12 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_dynamodb::config::http::HttpRequest;
+use aws_sdk_dynamodb::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig};
+use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -71,7 +74,8 @@ impl DynamoDb {
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Ok(Self { client: Client::new(&config), connector, url })
+        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(WholeAnswers).build();
+        Ok(Self { client: Client::from_conf(config), connector, url })
     }
 
     /// Opens the connection by asking for DynamoDB's health, which is neither signed nor billed. Whether it succeeds
@@ -88,6 +92,29 @@ impl DynamoDb {
         };
         if tokio::time::timeout(CONNECT * 2, opened).await.ok().flatten().is_none() {
             tracing::warn!(target: "cdm", "the connection to DynamoDB could not be opened ahead of the first request");
+        }
+    }
+}
+
+/// Takes an empty answer for none, whatever its status. The SDK reads it as success, or as "there is no such item", and
+/// DynamoDB always answers at least `{}`.
+#[derive(Debug)]
+struct WholeAnswers;
+
+impl Intercept for WholeAnswers {
+    fn name(&self) -> &'static str {
+        "WholeAnswers"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        match context.response().body().bytes() {
+            Some([]) => Err("an empty answer".into()),
+            _ => Ok(()),
         }
     }
 }

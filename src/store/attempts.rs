@@ -49,8 +49,6 @@ pub struct Tally {
     pub retries: u32,
     /// Attempts that another request's transaction or a throttle refused.
     pub conflicts: u32,
-    /// Whether the API key was known without asking; `None` where none was looked for.
-    pub key_was_remembered: Option<bool>,
 }
 
 /// What a call can leave behind.
@@ -77,12 +75,33 @@ pub(super) enum Attempt<T> {
     Unknown(Trouble),
 }
 
+impl<T> Attempt<T> {
+    /// The same end, with the answer made into another.
+    pub(super) fn map<U>(self, answer: impl FnOnce(Result<T, Error>) -> Result<U, Error>) -> Attempt<U> {
+        match self {
+            Self::Settled(settled) => Attempt::Settled(answer(settled)),
+            Self::Contended(trouble) => Attempt::Contended(trouble),
+            Self::Unclear(trouble) => Attempt::Unclear(trouble),
+            Self::Unsent(trouble) => Attempt::Unsent(trouble),
+            Self::Unknown(trouble) => Attempt::Unknown(trouble),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(super) struct Ended<T> {
+    pub answer: Result<T, Error>,
+    /// Whether nobody knows what became of an attempt before the last: it may even be on its way still.
+    pub in_doubt: bool,
+}
+
 impl Budget {
     /// Runs `attempt` until it is settled or the time is up. Every attempt must send exactly the same call.
     ///
     /// At the end it is [`Error::TryAgain`] only if every attempt was a definite refusal; once one attempt's fate was
     /// unknown, only a settled answer clears it, and otherwise it is [`Error::Internal`].
-    pub(super) async fn settle<T, F>(self, call: Call, tally: &mut Tally, attempt: impl Fn() -> F) -> Result<T, Error>
+    pub(super) async fn settle<T, F>(self, call: Call, tally: &mut Tally, attempt: impl Fn() -> F) -> Ended<T>
     where
         F: Future<Output = Attempt<T>>,
     {
@@ -100,12 +119,14 @@ impl Budget {
                 .await
                 .unwrap_or_else(|_| Attempt::Unknown(Trouble::new("DynamoDB did not answer in time")));
             match ended {
-                Attempt::Settled(result) => return result,
+                Attempt::Settled(answer) => return Ended { answer, in_doubt: unknown.is_some() },
                 Attempt::Contended(trouble) => {
                     tally.conflicts += 1;
                     refused = trouble;
                 }
-                Attempt::Unclear(trouble) if was_unclear => return Err(Error::Internal(trouble)),
+                Attempt::Unclear(trouble) if was_unclear => {
+                    return Ended { answer: Err(Error::Internal(trouble)), in_doubt: unknown.is_some() };
+                }
                 Attempt::Unclear(trouble) => {
                     was_unclear = true;
                     refused = trouble;
@@ -120,7 +141,8 @@ impl Budget {
             }
             sleep(pause).await;
         }
-        Err(unknown.map_or(Error::TryAgain(refused), Error::Internal))
+        let in_doubt = unknown.is_some();
+        Ended { answer: Err(unknown.map_or(Error::TryAgain(refused), Error::Internal)), in_doubt }
     }
 }
 

@@ -63,5 +63,6 @@ impl Store {
                 }
             })
             .await
+            .answer
     }
 }

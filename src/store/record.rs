@@ -60,5 +60,6 @@ impl Store {
                 }
             })
             .await
+            .answer
     }
 }

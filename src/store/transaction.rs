@@ -1,4 +1,9 @@
 //! What the add and the removal share: two updates in one transaction, under one token, until it is settled.
+//!
+//! DynamoDB remembers a token for ten minutes once a transaction under it was committed, and forgets it when one was
+//! cancelled. So success under our token is final, and a cancellation is not while an earlier attempt may still be on
+//! its way: it would be executed when it arrives, by then perhaps with success. Before such a cancellation becomes an
+//! answer the token is taken (see [`Transaction::confirm`]).
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
@@ -6,11 +11,13 @@ use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::attempts::{Attempt, Call, failed};
-use super::items::Item;
+use super::items::{self, Item};
 use super::reasons::{Reason, Verdict};
 use super::{Budget, Store, Tally};
 use crate::error::{Error, Trouble};
@@ -66,15 +73,76 @@ impl<'a> Transaction<'a> {
     ) -> Result<T, Error> {
         let attempt = || async {
             match self.call.clone().send().await {
-                Ok(_) => Attempt::Settled(Ok(committed)),
+                Ok(_) => Attempt::Settled(Ok(Fate::Committed)),
                 Err(error) => match reasons(&error) {
-                    Some(reasons) => decide((self.read)(&reasons, self.e164), &error),
+                    Some(reasons) => {
+                        decide((self.read)(&reasons, self.e164), &error).map(|answer| Ok(Fate::Cancelled(answer)))
+                    }
                     None => failed(&error),
                 },
             }
         };
-        budget.settle(Call::Write, tally, attempt).await
+        let ended = budget.settle(Call::Write, tally, attempt).await;
+        match ended.answer? {
+            Fate::Committed => Ok(committed),
+            Fate::Cancelled(answer) if ended.in_doubt => self.confirm(budget, tally, committed, answer).await,
+            Fate::Cancelled(answer) => answer,
+        }
     }
+
+    /// Makes a cancellation final, where an attempt before it may still be on its way, by committing a transaction that
+    /// writes nothing under the same token: whatever arrives under it later is refused for its other content. If it is
+    /// this one that is refused so, the attempt in doubt was committed after all.
+    async fn confirm<T>(
+        &self,
+        budget: Budget,
+        tally: &mut Tally,
+        committed: T,
+        cancelled: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Some(nothing) = self.nothing() else {
+            return Err(Error::Internal(Trouble::new("the call could not be made")));
+        };
+        let attempt = || async {
+            match nothing.clone().send().await {
+                Ok(_) => Attempt::Settled(Ok(false)),
+                Err(error) if error.code() == Some("IdempotentParameterMismatchException") => {
+                    Attempt::Settled(Ok(true))
+                }
+                Err(error) => failed(&error),
+            }
+        };
+        match budget.settle(Call::Write, tally, attempt).await.answer {
+            Ok(true) => Ok(committed),
+            Ok(false) => cancelled,
+            // This one was refused, the attempt in doubt was not.
+            Err(Error::TryAgain(trouble)) => Err(Error::Internal(trouble)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A transaction under the same token that always succeeds and writes nothing. It looks beside the record, where no
+    /// item ever is, so that no other transaction is in its way.
+    fn nothing(&self) -> Option<TransactWriteItemsFluentBuilder> {
+        let record = self.call.get_transact_items().as_ref()?.first()?.update()?;
+        let token = self.call.get_client_request_token().clone()?;
+        let absent = ConditionCheck::builder()
+            .table_name(record.table_name())
+            .set_key(Some(record.key().clone()))
+            .key(items::SK, AttributeValue::S(token))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        let check = TransactWriteItem::builder().condition_check(absent.ok()?).build();
+        Some(self.call.clone().set_transact_items(Some(vec![check])))
+    }
+}
+
+/// What became of a transaction.
+enum Fate<T> {
+    /// Written, by the attempt that was answered or by one before it.
+    Committed,
+    /// Refused by its reasons, which decided this answer.
+    Cancelled(Result<T, Error>),
 }
 
 /// What follows from a verdict that is not an answer of the operation's own.

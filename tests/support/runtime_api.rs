@@ -153,7 +153,8 @@ impl Environment {
         self.pid
     }
 
-    fn signal(&self, signal: &str) {
+    /// Sends the process a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, signal: &str) {
         if self.ended.borrow().is_none() {
             // The shell's own `kill`: without a dependency, and without unsafe code.
             let command = format!("kill -{signal} {}", self.pid);

@@ -1,0 +1,283 @@
+//! One table, the proxy before it, and what the tests ask of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm::embedded::{self, Embedded};
+use cdm_lambda::auth::ApiKey;
+use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
+use cdm_lambda::dynamodb::DynamoDb;
+use cdm_lambda::store::CustomerRecord;
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::time::UnixMillis;
+use serde_json::{Value, json};
+
+use crate::proxy::Proxy;
+use crate::runtime_api::{Environment, Invocation};
+
+const TABLE: &str = "phones";
+const CLIENT: &str = "clinic";
+
+/// The function's timeout in the template.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Whether the long runs are wanted: `RELIABILITY=full`.
+pub(crate) fn is_full() -> bool {
+    std::env::var("RELIABILITY").is_ok_and(|value| value == "full")
+}
+
+/// A table with one client and its key, behind a proxy.
+pub(crate) struct World {
+    pub(crate) proxy: Proxy,
+    /// To the table itself, past the proxy.
+    direct: Client,
+    key: String,
+    // Ends with the world.
+    _database: Embedded,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = Embedded::in_memory().await.unwrap();
+        let direct = DynamoDb::new(&database.endpoint(), embedded::any_credentials()).await.unwrap().client;
+        cdm::table::create(&direct, TABLE).await.unwrap();
+        let key = ApiKey::from_secret(&[7; 32]);
+        let world = Self {
+            proxy: Proxy::start(database.address()).await,
+            direct,
+            key: key.reveal().to_owned(),
+            _database: database,
+        };
+        let mut item = items::api_key_key(&key.sha256_hex());
+        item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(CLIENT.to_owned()));
+        item.insert(items::CREATED_AT.to_owned(), items::from_moment(UnixMillis::now()));
+        world.put(item).await;
+        world
+    }
+
+    /// A new execution environment of the function.
+    pub(crate) async fn environment(&self) -> Environment {
+        let url = self.proxy.url();
+        let variables = [("TABLE_NAME", TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", &url), ("LOG_LEVEL", "error")];
+        Environment::start(env!("CARGO_BIN_EXE_bootstrap"), &variables).await
+    }
+
+    /// Makes a record that has these numbers, and counts it on each of their counters.
+    pub(crate) async fn customer(&self, ccid: &str, phones: &[&str]) {
+        let (client, name) = (client(), Ccid::parse(ccid).unwrap());
+        let mut record = items::empty_record(&client, &name, UnixMillis::now());
+        let channels = phones.iter().map(|digits| (format!("+1{digits}"), items::from_channel(&channel(digits))));
+        record.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(channels.collect()));
+        record.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N(phones.len().to_string()));
+        self.put(record).await;
+        for digits in phones {
+            self.direct
+                .update_item()
+                .table_name(TABLE)
+                .set_key(Some(items::phone_key(&client, &channel(digits).phone)))
+                .update_expression("ADD ccid_count :one, ccids :ccid")
+                .expression_attribute_values(":one", AttributeValue::N("1".to_owned()))
+                .expression_attribute_values(":ccid", AttributeValue::Ss(vec![ccid.to_owned()]))
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Revokes the client's key.
+    pub(crate) async fn revoke_key(&self) {
+        let mut item = items::api_key_key(&ApiKey::parse(&self.key).unwrap().sha256_hex());
+        item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(CLIENT.to_owned()));
+        item.insert(items::REVOKED_AT.to_owned(), items::from_moment(UnixMillis::now()));
+        self.put(item).await;
+    }
+
+    async fn put(&self, item: Item) {
+        self.direct.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
+    }
+
+    /// Asks an environment, with the time that the template gives.
+    pub(crate) async fn ask(&self, environment: &Environment, request: &Request) -> Answer {
+        self.ask_within(environment, request, TIMEOUT).await
+    }
+
+    /// Asks an environment. An invocation without an answer fails the test: under every fault there must be one.
+    pub(crate) async fn ask_within(&self, environment: &Environment, request: &Request, time: Duration) -> Answer {
+        let ended = environment.invoke(self.event(request), time).await;
+        Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}: {}", environment.output()))
+    }
+
+    /// The event of an HTTP API, as far as the function looks at it.
+    pub(crate) fn event(&self, request: &Request) -> String {
+        let Request { action, ccid, phone, idempotency_key, source } = request;
+        let (method, route, tail) = match action {
+            Action::Add => ("PUT", "/add_phone/{phone_number}", format!("/add_phone/{phone}")),
+            Action::Remove => ("PUT", "/remove_phone/{phone_number}", format!("/remove_phone/{phone}")),
+            Action::Read => ("GET", "", String::new()),
+        };
+        let mut headers = json!({ "x-relay-api-key": self.key });
+        if let Some(key) = idempotency_key {
+            headers["idempotency-key"] = key.as_str().into();
+        }
+        let body = (*action == Action::Add).then(|| json!({ "client_source": source }).to_string());
+        let path = format!("/cdm/client/{CLIENT}/customer/{ccid}{tail}");
+        json!({
+            "version": "2.0",
+            "routeKey": format!("ANY /cdm/client/{{client_id}}/customer/{{ccid}}{route}"),
+            "rawPath": path,
+            "headers": headers,
+            "pathParameters": { "client_id": CLIENT, "ccid": ccid, "phone_number": phone },
+            "requestContext": { "requestId": "a-request", "http": { "method": method, "path": path } },
+            "body": body,
+            "isBase64Encoded": false,
+        })
+        .to_string()
+    }
+
+    /// Everything in the table, once each part of it agrees with every other.
+    pub(crate) async fn contents(&self) -> Contents {
+        let (mut records, mut counters) = (Contents::new(), Contents::new());
+        let mut pages = self.direct.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();
+        while let Some(item) = pages.next().await {
+            let item = item.unwrap();
+            let pk = item[items::PK].as_s().unwrap();
+            if let Some(ccid) = pk.strip_prefix(&format!("CLIENT#{CLIENT}#CUSTOMER#")) {
+                // Reading it checks its count.
+                let record = CustomerRecord::read(&item).unwrap_or_else(|| panic!("{pk} is damaged"));
+                let phones: BTreeSet<_> =
+                    record.channels.iter().map(|channel| channel.phone.e164().to_owned()).collect();
+                assert!(phones.len() <= 50, "{pk} has {} numbers", phones.len());
+                records.insert(ccid.to_owned(), phones);
+            } else if let Some(e164) = pk.strip_prefix(&format!("CLIENT#{CLIENT}#PHONE#")) {
+                let ccids = item.get(items::CCIDS).map(|ccids| ccids.as_ss().unwrap().as_slice()).unwrap_or_default();
+                let count = items::whole_number(item.get(items::CCID_COUNT)).unwrap();
+                assert_eq!(count, ccids.len() as u64, "{pk}");
+                assert!(count <= 50, "{pk} has {count} customers");
+                for ccid in ccids {
+                    counters.entry(ccid.clone()).or_default().insert(e164.to_owned());
+                }
+            } else {
+                assert!(pk.starts_with("KEY#"), "{pk} is none of ours");
+            }
+        }
+        let with_numbers: Contents =
+            records.clone().into_iter().filter(|(_, phones): &(_, BTreeSet<_>)| !phones.is_empty()).collect();
+        assert_eq!(with_numbers, counters, "records and counters disagree");
+        records
+    }
+
+    /// What one record has.
+    pub(crate) async fn phones_of(&self, ccid: &str) -> BTreeSet<String> {
+        self.contents().await.remove(ccid).unwrap_or_default()
+    }
+}
+
+/// Each customer's numbers.
+pub(crate) type Contents = BTreeMap<String, BTreeSet<String>>;
+
+fn client() -> ClientId {
+    ClientId::parse(CLIENT).unwrap()
+}
+
+fn channel(digits: &str) -> Channel {
+    Channel {
+        phone: Phone::new(Digits::parse(digits).unwrap(), CountryCode::default()).unwrap(),
+        phone_type: PhoneType::default(),
+        consent_type: None,
+        client_source: ClientSource::default(),
+        created_at: UnixMillis::now(),
+        mark: None,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Action {
+    Add,
+    Remove,
+    Read,
+}
+
+/// What is asked of the function.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Request {
+    pub(crate) action: Action,
+    pub(crate) ccid: String,
+    pub(crate) phone: String,
+    pub(crate) idempotency_key: Option<String>,
+    /// An add's `client_source`, so that two adds can differ.
+    pub(crate) source: &'static str,
+}
+
+impl Request {
+    pub(crate) fn add(ccid: &str, phone: &str) -> Self {
+        Self {
+            action: Action::Add,
+            ccid: ccid.to_owned(),
+            phone: phone.to_owned(),
+            idempotency_key: None,
+            source: "web",
+        }
+    }
+
+    pub(crate) fn remove(ccid: &str, phone: &str) -> Self {
+        Self { action: Action::Remove, ..Self::add(ccid, phone) }
+    }
+
+    pub(crate) fn read(ccid: &str) -> Self {
+        Self { action: Action::Read, ..Self::add(ccid, "") }
+    }
+
+    pub(crate) fn under(self, key: &str) -> Self {
+        Self { idempotency_key: Some(key.to_owned()), ..self }
+    }
+}
+
+/// What the function answered.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    /// 200 to an add or a removal.
+    Done,
+    /// 200 to an add, marked as replayed.
+    Replayed,
+    /// 200 to a read: the record's numbers. Its count has been checked against them.
+    Record(BTreeSet<String>),
+    /// A 4xx with this code.
+    Refused(String),
+    /// 500 `try_again`.
+    TryAgain,
+    /// 500 `internal_error`.
+    Unknown,
+}
+
+impl Answer {
+    pub(crate) fn refused(code: &str) -> Self {
+        Self::Refused(code.to_owned())
+    }
+
+    /// `None` where the invocation did not end in an answer of the contract.
+    fn of(ended: &Invocation) -> Option<Self> {
+        let Invocation::Answered(answer) = ended else { return None };
+        let body: Value = serde_json::from_str(answer["body"].as_str()?).ok()?;
+        let code = body["code"].as_str();
+        Some(match (answer["statusCode"].as_u64()?, code) {
+            (200, None) => match body["notification_channels"].as_array() {
+                Some(channels) => {
+                    let phones: BTreeSet<_> =
+                        channels.iter().map(|channel| channel["channel_addr"].as_str().unwrap().to_owned()).collect();
+                    assert_eq!(phones.len(), channels.len(), "a number twice: {body}");
+                    assert_eq!(body["phone_count"].as_u64(), Some(channels.len() as u64), "{body}");
+                    assert!(channels.len() <= 50, "{body}");
+                    Self::Record(phones)
+                }
+                None if answer["headers"]["idempotency-replayed"] == "true" => Self::Replayed,
+                None => Self::Done,
+            },
+            (400..500, Some(code)) => Self::refused(code),
+            (500, Some("try_again")) => Self::TryAgain,
+            (500, Some("internal_error")) => Self::Unknown,
+            _ => return None,
+        })
+    }
+}
