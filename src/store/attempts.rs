@@ -49,6 +49,8 @@ pub struct Tally {
     pub retries: u32,
     /// Attempts that another request's transaction or a throttle refused.
     pub conflicts: u32,
+    /// Whether the API key was known without asking; `None` where none was looked for.
+    pub key_was_remembered: Option<bool>,
 }
 
 /// What a call can leave behind.
