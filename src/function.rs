@@ -45,6 +45,8 @@ impl From<NotAnHttpEvent> for Diagnostic {
 struct Record {
     operation: Option<Operation>,
     client_id: Option<ClientId>,
+    /// Whether an earlier request with the same idempotency key had done it.
+    replayed: bool,
     tally: Tally,
 }
 
@@ -111,11 +113,9 @@ impl Function {
             Operation::AddPhone => {
                 let add = request::add_phone(client_id, &route, event, now)?;
                 let added = self.store.add_phone(&add, budget, tally).await?;
+                record.replayed = added == Added::Before;
                 let answer = Answer::added(phone_number, add.ccid.as_str(), add.client_id.as_str());
-                Ok(match added {
-                    Added::Now => answer,
-                    Added::Before => answer.replayed(),
-                })
+                Ok(if record.replayed { answer.replayed() } else { answer })
             }
             Operation::RemovePhone => {
                 let remove = request::remove_phone(client_id, &route, event)?;
@@ -149,7 +149,7 @@ impl Function {
             ($level:ident, $($more:tt)*) => {
                 tracing::$level!(
                     target: "cdm",
-                    operation, status, code, client_id, request_id, lambda_request_id, duration_ms,
+                    operation, status, code, replayed = record.replayed, client_id, request_id, lambda_request_id, duration_ms,
                     FunctionName = function_name, Requests = 1_u32, RoundTrips = round_trips, Retries = retries,
                     Conflicts = conflicts, Errors5xx = u32::from(status >= 500), ColdStarts = cold_start,
                     KeyCacheHits = key_cache_hit, $($more)*

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     match config.map_err(Into::into).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(target: "cdm", cause = %error, "the function cannot start");
+            tracing::error!(target: "cdm", cause = %error, "the function cannot run");
             ExitCode::FAILURE
         }
     }

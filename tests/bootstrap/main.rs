@@ -173,7 +173,7 @@ async fn a_bad_environment_fails_the_start_and_names_the_variable() {
         assert_eq!(environment.exited().await.code(), Some(1), "{variable}={value}");
         let output = environment.output();
         let line: Value = serde_json::from_str(output.lines().next().unwrap()).unwrap();
-        assert_eq!(line["message"], "the function cannot start", "{output}");
+        assert_eq!(line["message"], "the function cannot run", "{output}");
         assert!(line["cause"].as_str().unwrap().contains(variable), "{output}");
     }
 }

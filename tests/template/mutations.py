@@ -1,0 +1,151 @@
+"""Ways to break template.yaml. Each must make the check that is named beside it fail: so the checks are checked.
+
+A mutation is a title, a text that stands in the template, what to put in its place, and the check. A text that stands
+there more than once is replaced where it stands first after `after`.
+"""
+
+import re
+
+MUTATIONS = [
+    # The way in
+    ("a route only for PUT", "Method: ANY", "Method: PUT", "check_routes_are_the_contracts_paths_with_any_method", "AddPhone:"),
+    ("a catch-all route",
+     "Path: /cdm/client/{client_id}/customer/{ccid}\n", "Path: /{proxy+}\n",
+     "check_routes_are_the_contracts_paths_with_any_method"),
+    ("payload 1.0", 'PayloadFormatVersion: "2.0"', 'PayloadFormatVersion: "1.0"', "check_routes_call_the_alias_with_payload_2"),
+    ("a way past the gateway", "      AutoPublishAlias: live\n",
+     "      AutoPublishAlias: live\n      FunctionUrlConfig:\n        AuthType: NONE\n",
+     "check_only_the_gateway_may_call_and_only_on_its_routes"),
+    ("no alias", "      AutoPublishAlias: live\n", "", "expand"),
+    ("a function that outlasts the gateway", "      Timeout: 15\n", "      Timeout: 30\n", "check_function_times_out_before_the_gateway"),
+    ("a gateway that gives up first", "TimeoutInMillis: 30000", "TimeoutInMillis: 10000", "check_function_times_out_before_the_gateway"),
+    ("no throttling", "        ThrottlingRateLimit: !Ref ThrottleRate\n", "", "check_gateway_throttles"),
+    ("the path in the access log", '"routeKey":"$context.routeKey"', '"routeKey":"$context.routeKey","path":"$context.path"',
+     "check_access_log_never_holds_the_path"),
+    ("a caller-chosen value in the access log", '"$context.routeKey"', '"$context.identity.userAgent"',
+     "check_access_log_never_holds_the_path"),
+    ("old TLS on the domain", "SecurityPolicy: TLS_1_2", "SecurityPolicy: TLS_1_0", "check_domain_and_base_path_are_optional"),
+    # The function
+    ("twice the memory", "MemorySize: 256", "MemorySize: 512", "check_function_is_what_was_measured"),
+    ("another runtime", "Runtime: provided.al2023", "Runtime: provided.al2", "check_function_is_what_was_measured"),
+    ("no X-Ray", "      Tracing: Active\n", "", "check_function_is_what_was_measured"),
+    ("an endpoint of someone else's", 'AWS_ENDPOINT_URL_DYNAMODB: ""', 'AWS_ENDPOINT_URL_DYNAMODB: "http://example.com"',
+     "check_function_environment"),
+    ("concurrency reserved in new accounts", "    Default: -1\n", "    Default: 10\n",
+     "check_reserved_concurrency_is_unset_by_default"),
+    ("plain text logs", "LogFormat: JSON", "LogFormat: Text", "check_function_logs_json_to_its_own_group"),
+    ("platform reports dropped", "SystemLogLevel: INFO", "SystemLogLevel: WARN", "check_function_logs_json_to_its_own_group"),
+    ("a log group that Lambda makes itself", "        LogGroup: !Ref FunctionLogs\n", "", "check_function_logs_json_to_its_own_group"),
+    ("logs kept for ever", "      RetentionInDays: !Ref LogRetentionDays\n", "", "check_every_log_group_expires", "\n  FunctionLogs:"),
+    ("access logs kept for ever", "      RetentionInDays: !Ref LogRetentionDays\n", "", "check_every_log_group_expires", "\n  AccessLogs:"),
+    # Permissions
+    ("one action more", "Action: dynamodb:GetItem\n", "Action: [dynamodb:GetItem, dynamodb:Query]\n", "check_function_may_do_exactly_this"),
+    ("an action that the boundary forbids", "                  - lambda:GetAlias\n", "                  - lambda:DeleteAlias\n",
+     "check_pipelines_boundary_lets_the_roles_work"),
+    ("every action", "Action: dynamodb:UpdateItem\n", 'Action: "dynamodb:*"\n', "check_no_wildcards_but_xrays"),
+    ("every table", "                  - !GetAtt Table.Arn\n", '                  - "*"\n', "check_no_wildcards_but_xrays"),
+    ("lone updates",
+     "                  ForAnyValue:StringEquals:\n                    dynamodb:EnclosingOperation: TransactWriteItems\n", "",
+     "check_function_may_do_exactly_this"),
+    ("keys may be minted", "dynamodb:LeadingKeys: CLIENT#*", 'dynamodb:LeadingKeys: "*"', "check_function_may_do_exactly_this"),
+    ("AWS's managed policy on top", "      Description: What the phone number function may do\n",
+     "      ManagedPolicyArns: [arn:aws:iam::aws:policy/AmazonDynamoDBFullAccess]\n", "check_function_may_do_exactly_this"),
+    ("the wrong role", "      Role: !GetAtt FunctionRole.Arn\n", "      Role: !GetAtt DeploymentRole.Arn\n",
+     "check_function_may_do_exactly_this"),
+    ("anyone may take the role", "Service: lambda.amazonaws.com", 'AWS: "*"', "check_roles_trust_one_service_each"),
+    ("CodeDeploy may move every alias", "                  - !GetAtt Function.Arn\n                  - !Sub ${Function.Arn}:*\n",
+     '                  - "*"\n', "check_deployment_role_moves_this_alias_and_reads_this_stacks_alarms"),
+    ("operators may drop the table", "              - dynamodb:DeleteItem\n", "              - dynamodb:DeleteTable\n",
+     "check_operator_policy"),
+    ("a role without the boundary",
+     "        - !Sub arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/${PermissionsBoundary}\n", "        - !Ref AWS::NoValue\n",
+     "check_every_role_takes_the_boundary", "DeploymentRole:\n    Type"),
+    # The table
+    ("a table deleted with its stack", "    DeletionPolicy: Retain\n", "    DeletionPolicy: Delete\n",
+     "check_table_survives_the_stack_and_mistakes"),
+    ("a table lost by a replacement", "    UpdateReplacePolicy: Retain\n", "",
+     "check_table_survives_the_stack_and_mistakes"),
+    ("no deletion protection", "DeletionProtectionEnabled: true", "DeletionProtectionEnabled: false",
+     "check_table_survives_the_stack_and_mistakes"),
+    ("no way back in time", "PointInTimeRecoveryEnabled: true", "PointInTimeRecoveryEnabled: false",
+     "check_table_survives_the_stack_and_mistakes"),
+    ("Contributor Insights", "        Enabled: false\n", "        Enabled: true\n", "check_table_shows_keys_to_nobody"),
+    ("a stream", "      BillingMode: PAY_PER_REQUEST\n",
+     "      BillingMode: PAY_PER_REQUEST\n      StreamSpecification:\n        StreamViewType: NEW_IMAGE\n",
+     "check_table_shows_keys_to_nobody"),
+    ("an index of another type", "{ AttributeName: created_at, AttributeType: N }", "{ AttributeName: created_at, AttributeType: S }",
+     "check_table_keys_and_index"),
+    ("no cap on cost",
+     "      OnDemandThroughput:\n        MaxReadRequestUnits: !Ref MaxReadUnits\n        MaxWriteRequestUnits: !Ref MaxWriteUnits\n", "",
+     "check_table_is_on_demand_with_a_cap"),
+    ("a cap below the gateway's rate", "    Default: 4000\n", "    Default: 100\n", "check_table_is_on_demand_with_a_cap", "MaxWriteUnits:"),
+    ("a customer's key that leaves the table out",
+     "          KMSMasterKeyId: !Ref KmsKeyArn\n", "", "check_customer_managed_key_covers_everything"),
+    ("a customer's key that leaves the log out",
+     "      KmsKeyId: !If [HasKmsKey, !Ref KmsKeyArn, !Ref AWS::NoValue]\n", "",
+     "check_customer_managed_key_covers_everything", "\n  FunctionLogs:"),
+    # Watching and rolling back
+    ("no alarm on failed starts", "          - !Ref InitErrorsAlarm\n", "", "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
+    ("a deaf alarm", "      Threshold: 1000\n", "      Threshold: 100000\n", "check_alarms_watch_what_matters"),
+    ("an alarm that is calm when data is missing no more", "TreatMissingData: notBreaching", "TreatMissingData: breaching",
+     "check_alarms_watch_what_matters"),
+    ("an alarm on every function of the account",
+     "      Dimensions:\n        - { Name: FunctionName, Value: !Ref Function }\n      Statistic: Sum\n", "      Statistic: Sum\n",
+     "check_alarms_watch_this_stack_alone"),
+    ("an alarm that tells nobody", "      AlarmActions: !If [HasAlarmTopic, [!Ref AlarmTopicArn], !Ref AWS::NoValue]\n", "",
+     "check_alarms_reach_someone", "\n  ConflictsAlarm:"),
+    ("an alarm without a page", "docs/operate.md#conflicts", "docs/operate.md#nowhere", "check_every_alarm_has_its_page"),
+    ("a filter that counts good starts", '$.record.status != "success"', '$.record.status = "success"',
+     "check_metric_filters_feed_their_alarms"),
+    ("all at once", "    Default: Canary10Percent10Minutes\n", "    Default: AllAtOnce\n",
+     "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
+    ("no canary at all", "        Enabled: true\n        Type: !Ref DeploymentType\n",
+     "        Enabled: false\n        Type: !Ref DeploymentType\n", "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
+    ("an alarm that waits for the API that waits for it", "          - !Ref ServerErrorsAlarm\n", "          - !Ref GatewayErrorsAlarm\n",
+     "check_nothing_waits_for_itself"),
+    ("a metric that the function does not write", "MetricName: Errors5xx", "MetricName: Errors6xx", "check_metrics_are_those_the_function_writes"),
+    ("a metric by client", "- { Name: operation, Value: add_phone }", "- { Name: client_id, Value: add_phone }",
+     "check_metrics_are_those_the_function_writes"),
+    ("a dashboard that is not JSON", '"periodOverride": "inherit",', '"periodOverride": inherit,',
+     "check_dashboard_shows_health_refusals_and_cost"),
+    ("a dashboard with an old price", "wcu * 0.625", "wcu * 1.25", "check_dashboard_uses_the_price_list"),
+    ("a saved query on another group", "LogGroupNames: [!Ref AccessLogs]", "LogGroupNames: [/aws/lambda/other]",
+     "check_saved_queries_read_this_stacks_logs"),
+    # Around it
+    ("a parameter renamed under samconfig", "  LogRetentionDays:\n    Type", "  LogDays:\n    Type",
+     "check_samconfig_sets_only_what_the_template_has"),
+    ("a bucket nobody asked for", "\nOutputs:\n", "\n  Bucket:\n    Type: AWS::S3::Bucket\n\nOutputs:\n", "check_nothing_else_is_made"),
+    ("a table of many names", "  TableName:\n    Description", "  Tables:\n    Description", "check_outputs"),
+]
+
+
+def mutate(text, old, new, after=""):
+    start = text.index(after)
+    at = text.index(old, start)
+    return text[:at] + new + text[at + len(old):]
+
+
+def survivors(text, failures):
+    """0 if every mutation makes its check fail."""
+    missed = 0
+    for title, old, new, check, *after in MUTATIONS:
+        try:
+            broken = mutate(text, old, new, *after)
+        except ValueError:
+            print(f"STALE    {title}: the template no longer says {old!r}")
+            missed += 1
+            continue
+        found = failures(broken)
+        names = [name for name, _ in found]
+        if check in names:
+            message = re.sub(r"\s+", " ", dict(found)[check])
+            print(f"caught   {title}: {check}: {message[:110]}")
+        else:
+            print(f"SURVIVED {title}: meant to fail {check}, failed {names or 'nothing'}")
+            missed += 1
+    unused = {function for function in dir(__import__("check")) if function.startswith("check_")}
+    unused -= {check for _, _, _, check, *_ in MUTATIONS}
+    for check in sorted(unused):
+        print(f"UNTRIED  no mutation is meant for {check}")
+    print(f"mutations: {len(MUTATIONS) - missed} of {len(MUTATIONS)} caught")
+    return 1 if missed or unused else 0
