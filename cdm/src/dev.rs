@@ -14,6 +14,7 @@ use cdm_lambda::config::Endpoint;
 use cdm_lambda::dynamodb::{DynamoDb, environment_credentials};
 use cdm_lambda::function::Function;
 use cdm_lambda::log;
+use cdm_lambda::route::Operation;
 use cdm_lambda::store::Store;
 use clap::Args;
 use tokio::net::TcpListener;
@@ -21,7 +22,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::embedded::{self, Embedded};
 use crate::gateway::{Gateway, LARGEST_BODY};
-use crate::{Failure, demo, table};
+use crate::{Failure, demo, docs_page, table};
 
 /// Run the real handler on this machine, with demo data, behind HTTP.
 #[derive(Debug, Args)]
@@ -78,7 +79,7 @@ pub async fn run(arguments: Dev) -> Result<(), Failure> {
     announce(address, database.as_ref(), &endpoint, &table);
     let function = Function::new(Store::new(dynamodb.client, table), Duration::from_secs(60));
     let server = Arc::new(Server { function, gateway: arguments.gateway });
-    let router = Router::new().fallback(serve).with_state(server);
+    let router = Router::new().fallback(serve).with_state(server).merge(docs_page::routes());
     axum::serve(listener, router)
         .with_graceful_shutdown(asked_to_stop())
         .await
@@ -110,7 +111,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
     };
     let answered = Box::pin(server.gateway.serve(&server.function, parts, body)).await;
     // The template, never the path: it holds a phone number and a ccid.
-    let route = answered.operation.map_or_else(|| "(no route)".to_owned(), |operation| operation.template());
+    let route = answered.operation.map_or_else(|| "(no route)".to_owned(), Operation::template);
     let code = answered.code.as_deref().unwrap_or("ok");
     let line = format!(
         "{method} {route} {} {code} {:.1} ms",
@@ -135,6 +136,7 @@ fn announce(address: SocketAddr, database: Option<&Embedded>, endpoint: &Endpoin
         )
     };
     println!("API       http://{host}");
+    println!("Docs      http://{host}{}", docs_page::PATH);
     match database {
         Some(database) => println!("DynamoDB  http://{} (table {table}, embedded)", database.address()),
         None => println!("DynamoDB  {} (table {table})", endpoint.url.as_deref().unwrap_or_default()),

@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`dev`] | `cdm dev`: the real handler behind HTTP on this machine |
+//! | [`docs_page`] | its `/docs`: the API, to read and to try |
 //! | [`gateway`] | HTTP to a gateway event and back, as API Gateway does it |
 //! | [`embedded`] | a DynamoDB API inside this process |
 //! | [`table`] | the table's definition, for wherever CloudFormation does not make it |
@@ -10,6 +11,7 @@
 
 pub mod demo;
 pub mod dev;
+pub mod docs_page;
 pub mod embedded;
 pub mod gateway;
 pub mod table;

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cdm::demo;
 use cdm::gateway::Gateway;
+use cdm_lambda::domain::CountryCode;
 use lambda_http::http;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
@@ -115,6 +116,16 @@ fn what_the_gateway_answers_by_itself_is_told_of_every_operation() {
         let expected = GATEWAYS_OWN.into_iter().filter(|status| operation.method != "GET" || *status != 413);
         assert_eq!(statuses, expected.collect(), "{}", operation.id);
     }
+}
+
+#[test]
+fn the_calling_codes_are_those_that_the_function_takes() {
+    let document = document();
+    let pattern = document["components"]["schemas"]["CountryCode"]["pattern"].as_str().unwrap();
+    let listed = pattern.strip_prefix("^[+]?(").and_then(|rest| rest.strip_suffix(")$")).unwrap();
+    let listed: BTreeSet<_> = listed.split('|').map(str::to_owned).collect();
+    let taken = (0..10_000).map(|code| code.to_string()).filter(|code| CountryCode::parse(code).is_ok());
+    assert_eq!(listed, taken.collect());
 }
 
 /// The document, with every reference replaced by what it refers to.
