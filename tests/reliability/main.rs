@@ -11,6 +11,7 @@
 
 mod faults;
 mod linearizable;
+mod protocol;
 mod proxy;
 mod world;
 
