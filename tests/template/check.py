@@ -301,7 +301,8 @@ def check_function_may_do_exactly_this(t):
             "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["KEY#*", "CLIENT#*#CUSTOMER#*"]}},
         },
         {
-            "Sid": "WriteCustomersAndPhonesInTransactions", "Effect": "Allow", "Action": "dynamodb:UpdateItem",
+            "Sid": "WriteCustomersAndPhonesInTransactions", "Effect": "Allow",
+            "Action": ["dynamodb:ConditionCheckItem", "dynamodb:UpdateItem"],
             "Resource": table,
             "Condition": {
                 "ForAnyValue:StringEquals": {"dynamodb:EnclosingOperation": "TransactWriteItems"},
@@ -366,7 +367,7 @@ def check_operator_policy(t):
         tables.append(restored)
         indexes.append({"Fn::Sub": restored["Fn::Sub"] + "/index/keys_by_client"})
     equal([(s["Action"], s["Resource"]) for s in found if s["Sid"] != "UseTheTableKey"], [
-        ([f"dynamodb:{verb}" for verb in ("DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem")], tables),
+        ([f"dynamodb:{verb}" for verb in ("ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem")], tables),
         ("dynamodb:Query", indexes),
     ], "what an operator may do")
     assert not t.properties("OperatorPolicy").get("Roles"), "people attach it; no role here has it"

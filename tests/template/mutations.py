@@ -42,7 +42,7 @@ MUTATIONS = [
     ("one action more", "Action: dynamodb:GetItem\n", "Action: [dynamodb:GetItem, dynamodb:Query]\n", "check_function_may_do_exactly_this"),
     ("an action that the boundary forbids", "                  - lambda:GetAlias\n", "                  - lambda:DeleteAlias\n",
      "check_pipelines_boundary_lets_the_roles_work"),
-    ("every action", "Action: dynamodb:UpdateItem\n", 'Action: "dynamodb:*"\n', "check_no_wildcards_but_xrays"),
+    ("every action", "- dynamodb:UpdateItem\n                Resource", '- "dynamodb:*"\n                Resource', "check_no_wildcards_but_xrays"),
     ("every table", "                  - !GetAtt Table.Arn\n", '                  - "*"\n', "check_no_wildcards_but_xrays"),
     ("lone updates",
      "                  ForAnyValue:StringEquals:\n                    dynamodb:EnclosingOperation: TransactWriteItems\n", "",
