@@ -6,14 +6,36 @@
 //! | [`docs_page`] | its `/docs`: the API, to read and to try |
 //! | [`gateway`] | HTTP to a gateway event and back, as API Gateway does it |
 //! | [`embedded`] | a DynamoDB API inside this process |
+//! | [`connection`] | where the operator's commands find the table |
+//! | [`output`], [`explain`] | tables, JSON and questions; what a failure means, in one line |
+//! | [`key`], [`customer`], [`phone`], [`client`], [`check`] | the commands of these names |
+//! | [`import`], `lines`, `entry`, `rejects`, `progress` | `cdm customer import`: its lines, what they say, which were refused, how far it is |
+//! | [`scan`], `damage`, `counter`, `erase` | the whole table, in parallel; what is wrong with an item; mending and deleting |
 //! | [`table`] | the table's definition, for wherever CloudFormation does not make it |
 //! | [`demo`] | the data that the dev server starts with and that `events/` speak of |
 
+pub mod check;
+pub mod client;
+pub mod connection;
+mod counter;
+pub mod customer;
+mod damage;
 pub mod demo;
 pub mod dev;
 pub mod docs_page;
 pub mod embedded;
+mod entry;
+mod erase;
+pub mod explain;
 pub mod gateway;
+pub mod import;
+pub mod key;
+mod lines;
+pub mod output;
+pub mod phone;
+mod progress;
+mod rejects;
+pub mod scan;
 pub mod table;
 
 /// Why a command ended without doing its work: one line that says what happened and what to do about it.

@@ -7,11 +7,37 @@ use aws_sdk_dynamodb::types::{
     ScalarAttributeType,
 };
 use cdm_lambda::store::items;
+use clap::Subcommand;
+use serde_json::json;
 
 use crate::Failure;
+use crate::connection::Connection;
+use crate::output::Output;
 
 /// The index that lists a client's API keys. Only keys have a `client_id`, so it holds nothing else.
 pub const KEYS_BY_CLIENT: &str = "keys_by_client";
+
+/// Make the table, for local work; in AWS the template makes it.
+#[derive(Debug, Subcommand)]
+pub enum Table {
+    /// Make the table. One that is there is left as it is.
+    #[command(after_help = "Example:
+  AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 cdm table create --table cdm-phones")]
+    Create,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What DynamoDB said, in one line.
+pub async fn run(command: Table, connection: &Connection, output: Output) -> Result<(), Failure> {
+    let Table::Create = command;
+    let table = &connection.table;
+    let created = create(&connection.client, table).await?;
+    let sentence =
+        if created { format!("The table {table} is made.") } else { format!("The table {table} was there already.") };
+    output.done(&sentence, &json!({ "table": table, "created": created }))
+}
 
 /// Creates the table. `false` where it is there already.
 ///

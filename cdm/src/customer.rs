@@ -1,0 +1,135 @@
+//! `cdm customer`: make, show, import and delete customers' records.
+
+use cdm_lambda::answer::customer_json;
+use cdm_lambda::store::{Budget, Tally, items};
+use cdm_lambda::time::UnixMillis;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::connection::{Connection, Customer as Whose, PATIENCE};
+use crate::import::Import;
+use crate::output::{self, Output};
+use crate::{Failure, erase, explain};
+
+/// Make, show, import and delete customers' records.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "said once, on the arguments of each, from where the help has it, too")]
+pub enum Customer {
+    Create(Create),
+    Show(Show),
+    Delete(Delete),
+    Import(Import),
+}
+
+/// Make a customer's record, without numbers.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm customer create --client demo-clinic --ccid BAK-11984-100")]
+pub struct Create {
+    #[command(flatten)]
+    customer: Whose,
+}
+
+/// Show a customer's record. As JSON it is the body that the API answers a GET with.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm customer show --client demo-clinic --ccid BAK-11984-007
+  cdm customer show --client demo-clinic --ccid BAK-11984-007 --output json | jq .phone_count")]
+pub struct Show {
+    #[command(flatten)]
+    customer: Whose,
+}
+
+/// Delete a customer's record for good, taking it out of every number's count first. After a stop, run it again.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm customer delete --client demo-clinic --ccid BAK-11984-100")]
+pub struct Delete {
+    #[command(flatten)]
+    customer: Whose,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+const CHANNEL: [output::Column; 6] = [
+    ("NUMBER", "channel_addr"),
+    ("COUNTRY", "country_code"),
+    ("TYPE", "phone_type"),
+    ("CONSENT", "consent_type"),
+    ("SOURCE", "client_source"),
+    ("ADDED", "created_at"),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// What was refused or failed, in one line.
+pub async fn run(command: Customer, connection: &Connection, output: Output) -> Result<(), Failure> {
+    match command {
+        Customer::Create(create) => create.run(connection, output).await,
+        Customer::Show(show) => show.run(connection, output).await,
+        Customer::Delete(delete) => delete.run(connection, output).await,
+        Customer::Import(import) => import.run(connection, output).await,
+    }
+}
+
+impl Create {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let Whose { client, ccid } = self.customer;
+        let record = items::empty_record(&client, &ccid, UnixMillis::now());
+        if connection.create(record).await?.is_some() {
+            return Err(Failure("the client has a customer with this ccid already: it was left as it is".to_owned()));
+        }
+        output.done(
+            &format!("Customer {} of {} is there.", ccid.as_str(), client.as_str()),
+            &json!({ "client_id": client.as_str(), "ccid": ccid.as_str(), "created": true }),
+        )
+    }
+}
+
+impl Show {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let Whose { client, ccid } = self.customer;
+        let record = connection.store.customer(&client, &ccid, Budget::of(PATIENCE), &mut Tally::default()).await;
+        let record = record.map_err(|error| explain::refusal(error, &connection.table))?;
+        let body = customer_json(&client, &ccid, &record);
+        if output == Output::Json {
+            return output.object(&body);
+        }
+        output.details(
+            &[("Client", "client_id"), ("Customer", "ccid"), ("Created", "created_at"), ("Numbers", "phone_count")],
+            &body,
+        )?;
+        let channels = body.get("notification_channels").and_then(|channels| channels.as_array());
+        match channels {
+            Some(channels) if !channels.is_empty() => {
+                output.text("")?;
+                output.list(&CHANNEL, channels, "")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Delete {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let Whose { client, ccid } = self.customer;
+        let (client_name, ccid_text) = (client.as_str(), ccid.as_str());
+        output::confirm(
+            &format!("Delete the record of {ccid_text} of {client_name} and its numbers for good?"),
+            "y",
+            self.yes,
+        )?;
+        let Some(erased) = erase::customer(connection, &client, &ccid).await? else {
+            return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));
+        };
+        output.done(
+            &format!(
+                "Customer {ccid_text} of {client_name} is deleted, with {}.",
+                output::count(erased.numbers as u64, "number")
+            ),
+            &json!({ "client_id": client_name, "ccid": ccid_text, "numbers_removed": erased.numbers }),
+        )
+    }
+}

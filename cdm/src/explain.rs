@@ -1,0 +1,93 @@
+//! Why something failed, in one line for the operator: what happened, and what to do. Never an SDK's own text, which may
+//! hold a request.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use cdm_lambda::error::{Error, Trouble};
+
+use crate::Failure;
+
+/// A call to DynamoDB that failed. `what` says what could not be done.
+pub fn call<E: ProvideErrorMetadata, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure {
+    let why = match error {
+        SdkError::ServiceError(_) => match error.code() {
+            Some(code) => of_code(code, table).unwrap_or_else(|| format!("DynamoDB answered {}", plain(code))),
+            None => "an answer that is not DynamoDB's came: check AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
+        },
+        SdkError::ConstructionFailure(_) => "the call could not be made".to_owned(),
+        SdkError::TimeoutError(_) => "DynamoDB did not answer in time: run the command again".to_owned(),
+        SdkError::DispatchFailure(_) => UNREACHABLE.to_owned(),
+        _ => "DynamoDB's answer could not be read: run the command again".to_owned(),
+    };
+    Failure(format!("{what}: {why}"))
+}
+
+const UNREACHABLE: &str = "DynamoDB cannot be reached: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB";
+
+/// What a code of DynamoDB's means to an operator.
+fn of_code(code: &str, table: &str) -> Option<String> {
+    Some(match code {
+        "ResourceNotFoundException" => {
+            format!("there is no table {table} here: check --table and the region, or make it with `cdm table create`")
+        }
+        "AccessDeniedException" => {
+            "these credentials may not do it: attach the policy of the stack's output OperatorPolicyArn".to_owned()
+        }
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "ExpiredTokenException"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationTokenException" => {
+            "AWS does not accept the credentials: log in again, and check AWS_PROFILE".to_owned()
+        }
+        "ThrottlingException"
+        | "Throttling"
+        | "ProvisionedThroughputExceededException"
+        | "RequestLimitExceeded"
+        | "TransactionConflictException" => "DynamoDB is busy: run the command again in a while".to_owned(),
+        _ => return None,
+    })
+}
+
+/// An operation of the function's that was not done.
+pub fn refusal(error: Error, table: &str) -> Failure {
+    let why = match error {
+        Error::CustomerNotFound => {
+            "the client has no customer with this ccid: check both, or make it with `cdm customer create`".to_owned()
+        }
+        Error::PhoneNotFound => {
+            "the customer has no such phone number: `cdm customer show` lists those there are".to_owned()
+        }
+        Error::PhoneAlreadyAdded => "the phone number is already on this customer's record".to_owned(),
+        Error::CustomerPhoneLimitReached => {
+            "the customer already has 50 phone numbers: remove one with `cdm phone remove`".to_owned()
+        }
+        Error::PhoneCustomerLimitReached => {
+            "the phone number is already on 50 customers: `cdm phone who` lists them".to_owned()
+        }
+        Error::TryAgain(trouble) => {
+            let why = of_trouble(&trouble, table);
+            format!("nothing was written: {why}")
+        }
+        Error::Internal(trouble) => of_trouble(&trouble, table),
+        // The rest speaks of requests, of which there are none here.
+        _ => "the operation was refused".to_owned(),
+    };
+    Failure(why)
+}
+
+fn of_trouble(trouble: &Trouble, table: &str) -> String {
+    if let Some(why) = trouble.aws_code.as_deref().and_then(|code| of_code(code, table)) {
+        return why;
+    }
+    match trouble.what {
+        "no connection to DynamoDB" => UNREACHABLE.to_owned(),
+        what if what.contains("damaged") => format!("{what}: run `cdm check`"),
+        what => format!("{what}: run the command again"),
+    }
+}
+
+/// A code from outside, fit for a line of text.
+fn plain(code: &str) -> &str {
+    let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fit { code } else { "an unreadable code" }
+}

@@ -1,0 +1,190 @@
+//! What commands print: tables for people, JSON for programs, and questions before anything is destroyed.
+
+use std::borrow::Cow;
+use std::io::{self, BufRead as _, Write};
+
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::Failure;
+
+/// For whom to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// Tables and sentences, for people.
+    #[default]
+    Table,
+    /// JSON, one object a line, for programs.
+    Json,
+}
+
+/// A column of a table: its title, and the member of a row's object that stands in it.
+pub type Column = (&'static str, &'static str);
+
+const TITLE: Style = Style::new().bold();
+
+impl Output {
+    /// A sentence for people; for programs the object that says the same.
+    ///
+    /// # Errors
+    /// Nobody reads the output any more.
+    pub fn done(self, sentence: &str, object: &Value) -> Result<(), Failure> {
+        match self {
+            Self::Table => self.text(sentence),
+            Self::Json => self.object(object),
+        }
+    }
+
+    /// A list: for people a table, or `nothing` where it is empty; for programs an object a row.
+    ///
+    /// # Errors
+    /// Nobody reads the output any more.
+    pub fn list(self, columns: &[Column], rows: &[Value], nothing: &str) -> Result<(), Failure> {
+        match self {
+            Self::Json => rows.iter().try_for_each(|row| self.object(row)),
+            Self::Table if rows.is_empty() => self.text(nothing),
+            Self::Table => self.text(&table(columns, rows)),
+        }
+    }
+
+    /// One object's members, one a line; for programs the object.
+    ///
+    /// # Errors
+    /// Nobody reads the output any more.
+    pub fn details(self, members: &[Column], object: &Value) -> Result<(), Failure> {
+        if self == Self::Json {
+            return self.object(object);
+        }
+        let width = members.iter().map(|(title, _)| title.width()).max().unwrap_or_default();
+        let lines: Vec<_> = members
+            .iter()
+            .map(|(title, member)| {
+                let padding = " ".repeat(width - title.width());
+                format!("{TITLE}{title}{TITLE:#}{padding}  {}", cell(object, member))
+            })
+            .collect();
+        self.text(&lines.join("\n"))
+    }
+
+    /// Text for people, whatever else is asked for. Colours in it show only on a terminal.
+    ///
+    /// # Errors
+    /// Nobody reads the output any more.
+    pub fn text(self, text: &str) -> Result<(), Failure> {
+        written(writeln!(anstream::stdout(), "{text}"))
+    }
+
+    /// An object, on a line of its own.
+    ///
+    /// # Errors
+    /// Nobody reads the output any more.
+    pub fn object(self, object: &Value) -> Result<(), Failure> {
+        written(writeln!(io::stdout(), "{object}"))
+    }
+}
+
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    result.map_err(|error| Failure(format!("the output cannot be written ({})", error.kind())))
+}
+
+/// A line for people that is no result: a hint, a warning, progress.
+pub fn note(text: &str) {
+    // If nobody can read it, nothing is lost.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Ends the command with its one line.
+pub fn complain(failure: &Failure) {
+    let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
+    note(&format!("{red}cdm:{red:#} {failure}"));
+}
+
+/// Asks before something is destroyed. `expected` is what the operator must type.
+///
+/// # Errors
+/// Anything else was typed, or nothing could be.
+pub fn confirm(question: &str, expected: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let hint = if expected == "y" { "[y/N]" } else { "" };
+    let _ = write!(anstream::stderr(), "{question} {hint} ");
+    let mut answer = String::new();
+    let typed = io::stdin().lock().read_line(&mut answer).is_ok_and(|length| length > 0);
+    let answer = answer.trim();
+    if answer == expected || (expected == "y" && ["Y", "yes"].contains(&answer)) {
+        return Ok(());
+    }
+    if !typed {
+        // The cursor still stands behind the question.
+        note("");
+    }
+    Err(Failure("nothing was changed, for want of a yes: add --yes to go without being asked".to_owned()))
+}
+
+fn table(columns: &[Column], rows: &[Value]) -> String {
+    let cells: Vec<Vec<_>> =
+        rows.iter().map(|row| columns.iter().map(|(_, member)| cell(row, member)).collect()).collect();
+    let widths: Vec<_> = columns
+        .iter()
+        .enumerate()
+        .map(|(place, (title, _))| {
+            let widest = cells.iter().filter_map(|row| row.get(place)).map(|cell| cell.width()).max();
+            widest.unwrap_or_default().max(title.width())
+        })
+        .collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded = cells.zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - cell.width())));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let mut lines = vec![format!("{TITLE}{}{TITLE:#}", line(&mut columns.iter().map(|(title, _)| *title)))];
+    lines.extend(cells.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.join("\n")
+}
+
+fn cell(row: &Value, member: &str) -> String {
+    match row.get(member) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) if text.is_empty() => "-".to_owned(),
+        Some(Value::String(text)) => shown(text).into_owned(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// `1 key`, `2 keys`.
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Text from the table, fit for a terminal: what would move the cursor or break the line is spelled out.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.chars()
+            .flat_map(|character| {
+                let escaped = character.is_control().then(|| character.escape_unicode());
+                let plain = escaped.is_none().then_some(character);
+                escaped.into_iter().flatten().chain(plain)
+            })
+            .collect::<String>()
+            .into()
+    } else {
+        text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn tables_line_up_and_show_no_control_characters() {
+        let rows = [json!({ "a": "x", "b": null, "c": 7 }), json!({ "a": "日本", "b": "tab\there", "c": 12 })];
+        let drawn = table(&[("A", "a"), ("BEE", "b"), ("C", "c")], &rows);
+        let plain = anstream::adapter::strip_str(&drawn).to_string();
+        assert_eq!(plain, "A     BEE           C\nx     -             7\n日本  tab\\u{9}here  12");
+    }
+}

@@ -1,0 +1,165 @@
+//! `cdm phone`: add a number to a customer, remove one, and see who has it.
+
+use cdm_lambda::answer::Answer;
+use cdm_lambda::domain::{
+    Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Phone as Number, PhoneType,
+};
+use cdm_lambda::error::Rule;
+use cdm_lambda::store::{AddPhone, Budget, RemovePhone, Tally, items};
+use cdm_lambda::time::UnixMillis;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::connection::{Connection, Customer, PATIENCE, client_id};
+use crate::output::{self, Output};
+use crate::{Failure, counter, explain};
+
+/// Add a phone number to a customer, remove one, see who has it.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "said once, on the arguments of each, from where the help has it, too")]
+pub enum Phone {
+    Add(Add),
+    Remove(Remove),
+    Who(Who),
+}
+
+/// Add a phone number to a customer's record, under the same limits as the API.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 6105551212
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 0612345678 --country-code 33 --consent-type written")]
+pub struct Add {
+    #[command(flatten)]
+    customer: Customer,
+    #[command(flatten)]
+    number: Dialled,
+    /// The consent that was given: written, express or stop. Without it none is stated.
+    #[arg(long, value_parser = word(ConsentType::parse))]
+    consent_type: Option<ConsentType>,
+    /// The type of line: mobile, landline or unknown.
+    #[arg(long, value_parser = word(PhoneType::parse), default_value = "unknown")]
+    phone_type: PhoneType,
+    /// Where the number is from, 1 to 100 characters.
+    #[arg(long, value_parser = word(ClientSource::parse), default_value = "internal")]
+    client_source: ClientSource,
+}
+
+/// Remove a phone number from a customer's record.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm phone remove --client demo-clinic --ccid BAK-11984-007 6105551212")]
+pub struct Remove {
+    #[command(flatten)]
+    customer: Customer,
+    #[command(flatten)]
+    number: Dialled,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// List the customers that have a phone number, as a STOP by text message needs it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm phone who --client demo-clinic 6105551212
+  cdm phone who --client demo-clinic 6105551212 --output json | jq -r .ccid")]
+pub struct Who {
+    /// The client whose customers they are.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    client: ClientId,
+    #[command(flatten)]
+    number: Dialled,
+}
+
+/// A number, as people write it.
+#[derive(Debug, Args)]
+struct Dialled {
+    /// The number, 10 to 11 digits.
+    #[arg(value_parser = digits)]
+    number: String,
+    /// Its country's calling code.
+    #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse), default_value = "1")]
+    country_code: CountryCode,
+}
+
+impl Dialled {
+    fn phone(&self) -> Result<Number, Failure> {
+        let Rule(rule) = match Digits::parse(&self.number).and_then(|digits| Number::new(digits, self.country_code)) {
+            Ok(phone) => return Ok(phone),
+            Err(rule) => rule,
+        };
+        Err(Failure(format!("the phone number {rule}")))
+    }
+}
+
+/// A parser of the contract's as clap wants it.
+fn word<T>(
+    parse: impl Fn(&str) -> Result<T, Rule> + Clone + Send + Sync + 'static,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| parse(text).map_err(|Rule(rule)| rule.to_owned())
+}
+
+fn digits(text: &str) -> Result<String, String> {
+    Digits::parse(text).map(|_| text.to_owned()).map_err(|Rule(rule)| rule.to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What was refused or failed, in one line.
+pub async fn run(command: Phone, connection: &Connection, output: Output) -> Result<(), Failure> {
+    match command {
+        Phone::Add(add) => add.run(connection, output).await,
+        Phone::Remove(remove) => remove.run(connection, output).await,
+        Phone::Who(who) => who.run(connection, output).await,
+    }
+}
+
+impl Add {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let add = AddPhone {
+            client_id: self.customer.client,
+            ccid: self.customer.ccid,
+            channel: Channel {
+                phone: self.number.phone()?,
+                phone_type: self.phone_type,
+                consent_type: self.consent_type,
+                client_source: self.client_source,
+                created_at: UnixMillis::now(),
+                mark: None,
+            },
+        };
+        let added = connection.store.add_phone(&add, Budget::of(PATIENCE), &mut Tally::default()).await;
+        added.map_err(|error| explain::refusal(error, &connection.table))?;
+        say(output, &Answer::added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))
+    }
+}
+
+impl Remove {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let remove =
+            RemovePhone { client_id: self.customer.client, ccid: self.customer.ccid, phone: self.number.phone()? };
+        let (client, ccid) = (remove.client_id.as_str(), remove.ccid.as_str());
+        output::confirm(&format!("Remove {} from {ccid} of {client}?", remove.phone.e164()), "y", self.yes)?;
+        let removed = connection.store.remove_phone(&remove, Budget::of(PATIENCE), &mut Tally::default()).await;
+        removed.map_err(|error| explain::refusal(error, &connection.table))?;
+        say(output, &Answer::removed(&self.number.number, ccid, client))
+    }
+}
+
+impl Who {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let phone = self.number.phone()?;
+        let item = connection.item(items::phone_key(&self.client, &phone)).await?;
+        let ccids = item.as_ref().map(counter::ccids).unwrap_or_default();
+        let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();
+        let nobody = format!("No customer of {} has {}.", self.client.as_str(), phone.e164());
+        output.list(&[("CCID", "ccid")], &rows, &nobody)
+    }
+}
+
+/// The API's own words.
+fn say(output: Output, answer: &Answer) -> Result<(), Failure> {
+    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    output.done(body.get("message").and_then(Value::as_str).unwrap_or_default(), &body)
+}

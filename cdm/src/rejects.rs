@@ -1,0 +1,103 @@
+//! The file of lines that an import did not take: each with its number and the reason, as JSON.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
+
+/// One rejected line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reject {
+    pub(crate) line: u64,
+    pub(crate) reason: String,
+    pub(crate) text: String,
+}
+
+/// The file. It is there from the first rejected line on, for nobody's eyes but the operator's.
+#[derive(Debug)]
+pub(crate) struct Rejects {
+    path: PathBuf,
+    /// What an earlier run rejected is kept.
+    continued: bool,
+    file: Option<File>,
+}
+
+impl Rejects {
+    /// Replaces an earlier run's rejects, or continues them. Any other file is left alone.
+    ///
+    /// # Errors
+    /// There is a file of that name that is not one of ours.
+    pub(crate) fn at(path: PathBuf, continued: bool) -> Result<Self, Failure> {
+        let shown = path.display();
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Ok(metadata) if metadata.is_file() && is_ours(&path) => {
+                if !continued {
+                    std::fs::remove_file(&path).map_err(|error| {
+                        Failure(format!("{shown} cannot be replaced ({error}): name another --rejects"))
+                    })?;
+                }
+            }
+            _ => {
+                return Err(Failure(format!(
+                    "{shown} is there and holds no rejects of an import: name another file with --rejects"
+                )));
+            }
+        }
+        Ok(Self { path, continued, file: None })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn add(&mut self, reject: &Reject) -> Result<(), Failure> {
+        let shown = self.path.display().to_string();
+        let failed = |error: std::io::Error| Failure(format!("{shown} cannot be written ({error})"));
+        let mut line = serde_json::to_string(reject).unwrap_or_default();
+        line.push('\n');
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(open(&self.path, self.continued).map_err(failed)?),
+        };
+        // One write a line, so that a kill cannot leave half of one.
+        file.write_all(line.as_bytes()).map_err(failed)
+    }
+}
+
+fn open(path: &Path, continued: bool) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true);
+    if continued {
+        options.create(true)
+    } else {
+        options.create_new(true)
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+/// Whether the file is empty or begins as ours do.
+fn is_ours(path: &Path) -> bool {
+    let mut first = String::new();
+    let Ok(file) = File::open(path) else { return false };
+    // A line of ours is a line of the input, with every byte escaped at worst, and little more.
+    let limit = 8 * crate::lines::LONGEST as u64;
+    match BufReader::new(std::io::Read::take(file, limit)).read_line(&mut first) {
+        Ok(0) => true,
+        Ok(_) => serde_json::from_str::<Reject>(&first).is_ok(),
+        Err(_) => false,
+    }
+}

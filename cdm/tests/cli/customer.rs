@@ -1,0 +1,212 @@
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::store::items;
+use serde_json::json;
+
+use crate::helpers::{CLIENT, Table, ccid, client, counter, number, phone, record};
+
+fn on<'a>(verb: &'a str, ccid: &'a str) -> [&'a str; 6] {
+    ["customer", verb, "--client", CLIENT, "--ccid", ccid]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_made_shown_and_deleted() {
+    let table = Table::new().await;
+    let odd = "Zoë 7?.%41 #PHONE#";
+    assert_eq!(table.done(&on("create", odd)).await, format!("Customer {odd} of {CLIENT} is there.\n"));
+    let shown = table.json(&on("show", odd)).await.remove(0);
+    assert_eq!(shown["ccid"], odd);
+    assert_eq!(shown["client_id"], CLIENT);
+    assert_eq!((&shown["phone_count"], &shown["notification_channels"]), (&json!(0), &json!([])));
+    assert!(shown["created_at"].as_str().unwrap().ends_with('Z'));
+
+    let deleted = table.json(&[&on("delete", odd)[..], &["--yes"]].concat()).await;
+    assert_eq!(deleted, [json!({ "client_id": CLIENT, "ccid": odd, "numbers_removed": 0 })]);
+    assert_eq!(table.items().await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_there_is_left_as_it_is() {
+    let table = Table::demo().await;
+    let key = items::customer_key(&client(), &ccid(cdm::demo::CUSTOMER_WITH_50));
+    let before = table.item(key.clone()).await;
+    let line = table.refused(&on("create", cdm::demo::CUSTOMER_WITH_50)).await;
+    assert_eq!(line, "the client has a customer with this ccid already: it was left as it is");
+    assert_eq!(table.item(key).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn show_prints_what_the_api_answers() {
+    let table = Table::demo().await;
+    let shown = table.json(&on("show", cdm::demo::CUSTOMER_WITH_PHONE)).await;
+    assert_eq!(
+        shown,
+        [json!({
+            "client_id": CLIENT,
+            "ccid": cdm::demo::CUSTOMER_WITH_PHONE,
+            "created_at": "2024-11-19T08:00:00.000Z",
+            "phone_count": 1,
+            "notification_channels": [{
+                "channel_type": "sms", "channel_addr": "+16105551208", "phone_number": "6105551208",
+                "country_code": "1", "phone_type": "mobile", "consent_type": "written", "client_source": "internal",
+                "created_at": "2024-11-19T08:00:00.000Z",
+            }],
+        })]
+    );
+    let drawn = table.done(&on("show", cdm::demo::CUSTOMER_WITH_PHONE)).await;
+    let expected = "\
+Client    demo-clinic
+Customer  BAK-11984-008
+Created   2024-11-19T08:00:00.000Z
+Numbers   1
+
+NUMBER        COUNTRY  TYPE    CONSENT  SOURCE    ADDED
++16105551208  1        mobile  written  internal  2024-11-19T08:00:00.000Z
+";
+    assert_eq!(drawn, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_neither_shown_nor_deleted() {
+    let table = Table::demo().await;
+    let before = table.items().await.len();
+    assert_eq!(
+        table.refused(&on("show", "NOBODY")).await,
+        "the client has no customer with this ccid: check both, or make it with `cdm customer create`"
+    );
+    assert_eq!(
+        table.refused(&[&on("delete", "NOBODY")[..], &["--yes"]].concat()).await,
+        "the client has no customer with this ccid: nothing was deleted"
+    );
+    assert_eq!(table.items().await.len(), before);
+    assert_eq!(
+        table.refused(&on("show", cdm::demo::CUSTOMER_DAMAGED)).await,
+        "the customer's record is damaged: run `cdm check`"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_asks_first() {
+    let table = Table::demo().await;
+    let key = items::customer_key(&client(), &ccid(cdm::demo::CUSTOMER));
+    for (input, code) in [("", 1), ("n\n", 1), ("BAK\n", 1), ("yes\n", 0)] {
+        let ran = table.typed(&on("delete", cdm::demo::CUSTOMER), input).await;
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert_eq!(table.item(key.clone()).await.is_some(), code == 1);
+    }
+}
+
+/// Fifty numbers, each of them on two customers or on 49 more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_customer_is_in_no_count() {
+    let table = Table::demo().await;
+    for ccid in [cdm::demo::CUSTOMER_WITH_50, "FAM-00001", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::CUSTOMER_DAMAGED]
+    {
+        table.done(&[&on("delete", ccid)[..], &["--yes"]].concat()).await;
+    }
+    assert!(table.cdm(&["check"]).await.out.contains("; 0 counters at zero"));
+    assert_eq!(table.cdm(&["check"]).await.code, 0);
+    let who = ["phone", "who", "--client", CLIENT];
+    assert_eq!(table.json(&[&who[..], &[cdm::demo::PHONE_ON_50]].concat()).await.len(), 49);
+    assert_eq!(table.json(&[&who[..], &["6105550001"]].concat()).await, [json!({ "ccid": "BAK-11984-049" })]);
+    let last = items::phone_key(&client(), &phone("6105550050"));
+    assert_eq!(table.item(last).await, None, "a number that nobody has is gone");
+}
+
+/// A stop can fall between any two of its writes; what it leaves is what the next run finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_repeated_after_a_stop() {
+    let table = Table::demo().await;
+    let delete = [&on("delete", cdm::demo::CUSTOMER_WITH_50)[..], &["--yes"]].concat();
+    let mut runs = 0;
+    loop {
+        runs += 1;
+        let mut child = table.command(&delete).stderr(std::process::Stdio::null()).spawn().unwrap();
+        // Killed as soon as one number more is gone, until one run comes to its end.
+        let key = items::customer_key(&client(), &ccid(cdm::demo::CUSTOMER_WITH_50));
+        let before = table.item(key.clone()).await;
+        let ended = loop {
+            if let Some(ended) = child.try_wait().unwrap() {
+                break Some(ended);
+            }
+            if runs < 4 && table.item(key.clone()).await != before {
+                child.kill().await.unwrap();
+                break None;
+            }
+        };
+        let damaged = table.json_findings().await;
+        assert_eq!(damaged, ["customer_channels"], "only the damage of the demo data, after {runs} runs");
+        match ended {
+            Some(ended) => {
+                assert!(ended.success());
+                break;
+            }
+            None => assert!(runs < 10),
+        }
+    }
+    table.refused(&on("show", cdm::demo::CUSTOMER_WITH_50)).await;
+}
+
+impl Table {
+    async fn json_findings(&self) -> Vec<String> {
+        let ran = self.cdm(&["check", "--output", "json"]).await;
+        let rows = crate::helpers::objects(&ran.out);
+        rows.iter().map(|row| row["finding"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Whatever is wrong with a record, it can be erased, and no count is worse for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_can_be_deleted() {
+    let damage: [(&str, AttributeValue); 4] = [
+        (items::NOTIFICATION_CHANNELS, AttributeValue::Bool(true)),
+        (items::PHONE_COUNT, AttributeValue::S("2".to_owned())),
+        (items::PHONE_COUNT, number(7)),
+        (
+            items::NOTIFICATION_CHANNELS,
+            AttributeValue::M(HashMap::from([
+                ("+16105551212".to_owned(), AttributeValue::Bool(true)),
+                ("no number".to_owned(), AttributeValue::Bool(true)),
+                ("+16105551299".to_owned(), AttributeValue::Bool(true)),
+            ])),
+        ),
+    ];
+    for (attribute, value) in damage {
+        let table = Table::new().await;
+        let mut damaged = record("A", &["6105551212", "6105551213"]);
+        damaged.insert(attribute.to_owned(), value.clone());
+        table.put(damaged).await;
+        table.put(record("B", &["6105551212"])).await;
+        table.put(counter("6105551212", &["A", "B"])).await;
+        table.put(counter("6105551213", &["A"])).await;
+        table.done(&[&on("delete", "A")[..], &["--yes"]].concat()).await;
+        assert_eq!(table.item(items::customer_key(&client(), &ccid("A"))).await, None, "{value:?}");
+        if !matches!(value, AttributeValue::Bool(_)) {
+            let both = table.item(items::phone_key(&client(), &phone("6105551212"))).await;
+            assert_eq!(both, Some(counter("6105551212", &["B"])), "{value:?}");
+        }
+        table.cdm(&["check", "--fix", "--yes"]).await;
+        assert_eq!(table.items().await.len(), 2, "{value:?}: B and its number are left");
+        table.done(&["check"]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input() {
+    let table = Table::new().await;
+    let long = "é".repeat(101);
+    for (arguments, word) in [
+        (&on("create", "a/b")[..], "must not contain control characters or /"),
+        (&on("create", "..")[..], "must not be . or .."),
+        (&on("create", &long)[..], "must be 1 to 100 characters"),
+        (&on("create", "")[..], "--ccid"),
+        (&["customer", "create", "--client", "a"][..], "--ccid"),
+        (&["customer", "show", "--client", "a", "b"][..], "unexpected argument"),
+        (&["customer", "delete", "--client", "a b", "--ccid", "b"][..], "must be 1 to 100 of the characters"),
+    ] {
+        let line = table.misused(arguments).await;
+        assert!(line.contains(word), "{arguments:?}: {line}");
+    }
+    assert_eq!(table.items().await.len(), 0);
+}

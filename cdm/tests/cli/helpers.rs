@@ -1,0 +1,208 @@
+//! A table, and `cdm` run against it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Stdio;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm::connection::Connection;
+use cdm::embedded::{Embedded, any_credentials};
+use cdm::table;
+use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::time::UnixMillis;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+pub(crate) const CLIENT: &str = "demo-clinic";
+
+/// A table in a database of its own.
+pub(crate) struct Table {
+    database: Embedded,
+    pub(crate) connection: Connection,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Table {
+    /// Empty.
+    pub(crate) async fn new() -> Self {
+        let database = Embedded::in_memory().await.unwrap();
+        let connection = Connection::to(&database.endpoint(), any_credentials(), "phones".to_owned()).await.unwrap();
+        assert!(table::create(&connection.client, "phones").await.unwrap());
+        Self { database, connection }
+    }
+
+    /// With the demo data, of which one record is damaged.
+    pub(crate) async fn demo() -> Self {
+        let table = Self::new().await;
+        cdm::demo::seed(&table.connection.client, "phones").await.unwrap();
+        table
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.database.address())
+    }
+
+    /// `cdm` with this table in its environment.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cdm"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("AWS_ENDPOINT_URL_DYNAMODB", self.url())
+            .env("TABLE_NAME", "phones")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(crate) async fn cdm(&self, arguments: &[&str]) -> Ran {
+        ran(self.command(arguments).output().await.unwrap())
+    }
+
+    /// Must succeed, and gives what was printed.
+    pub(crate) async fn done(&self, arguments: &[&str]) -> String {
+        let ran = self.cdm(arguments).await;
+        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
+        ran.out
+    }
+
+    /// Must succeed, and gives each printed object.
+    pub(crate) async fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let out = self.done(&[arguments, &["--output", "json"]].concat()).await;
+        objects(&out)
+    }
+
+    /// Must be refused with one line.
+    pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
+        let ran = self.cdm(arguments).await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{arguments:?}: {ran:?}");
+        one_line(&ran.err)
+    }
+
+    /// Must be told that it is no way to use it, in one line.
+    pub(crate) async fn misused(&self, arguments: &[&str]) -> String {
+        let ran = self.cdm(arguments).await;
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {ran:?}");
+        one_line(&ran.err)
+    }
+
+    /// Runs it with this on its standard input.
+    pub(crate) async fn typed(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(input.as_bytes()).await.unwrap();
+        drop(stdin);
+        ran(child.wait_with_output().await.unwrap())
+    }
+
+    pub(crate) async fn put(&self, item: Item) {
+        self.connection.client.put_item().table_name("phones").set_item(Some(item)).send().await.unwrap();
+    }
+
+    pub(crate) async fn item(&self, key: Item) -> Option<Item> {
+        self.connection.item(key).await.unwrap()
+    }
+
+    /// Every item of the table.
+    pub(crate) async fn items(&self) -> Vec<Item> {
+        let mut pages = self.connection.client.scan().table_name("phones").into_paginator().items().send();
+        let mut items = Vec::new();
+        while let Some(item) = pages.next().await {
+            items.push(item.unwrap());
+        }
+        items
+    }
+
+    /// A record and the counters of its numbers, as adds would have made them.
+    pub(crate) async fn customer(&self, ccid: &str, numbers: &[&str]) {
+        self.done(&["customer", "create", "--client", CLIENT, "--ccid", ccid]).await;
+        for number in numbers {
+            self.done(&["phone", "add", "--client", CLIENT, "--ccid", ccid, number]).await;
+        }
+    }
+}
+
+pub(crate) fn ran(output: std::process::Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub(crate) fn objects(out: &str) -> Vec<Value> {
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The line, without what every error line begins with.
+pub(crate) fn one_line(err: &str) -> String {
+    assert_eq!(err.lines().count(), 1, "{err:?}");
+    err.trim_end().strip_prefix("cdm: ").unwrap().to_owned()
+}
+
+pub(crate) fn client() -> ClientId {
+    ClientId::parse(CLIENT).unwrap()
+}
+
+pub(crate) fn ccid(text: &str) -> Ccid {
+    Ccid::parse(text).unwrap()
+}
+
+pub(crate) fn phone(digits: &str) -> Phone {
+    Phone::new(Digits::parse(digits).unwrap(), CountryCode::default()).unwrap()
+}
+
+pub(crate) fn channel(digits: &str) -> Channel {
+    Channel {
+        phone: phone(digits),
+        phone_type: PhoneType::default(),
+        consent_type: None,
+        client_source: ClientSource::default(),
+        created_at: UnixMillis::new(1_732_003_200_000).unwrap(),
+        mark: None,
+    }
+}
+
+/// A record with these numbers, as it would be stored.
+pub(crate) fn record(ccid: &str, numbers: &[&str]) -> Item {
+    let mut record = items::empty_record(&client(), &self::ccid(ccid), UnixMillis::new(1_732_003_200_000).unwrap());
+    let channels: HashMap<_, _> =
+        numbers.iter().map(|number| (phone(number).e164().to_owned(), items::from_channel(&channel(number)))).collect();
+    record.insert(items::PHONE_COUNT.to_owned(), number(channels.len()));
+    record.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(channels));
+    record
+}
+
+/// A number's counter that names these customers, as it would be stored.
+pub(crate) fn counter(digits: &str, ccids: &[&str]) -> Item {
+    let mut counter = items::phone_key(&client(), &phone(digits));
+    counter.insert(items::CCID_COUNT.to_owned(), number(ccids.len()));
+    if !ccids.is_empty() {
+        let ccids = ccids.iter().map(|ccid| (*ccid).to_owned()).collect();
+        counter.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids));
+    }
+    counter
+}
+
+pub(crate) fn number(number: usize) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+pub(crate) fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+pub(crate) fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

@@ -1,0 +1,158 @@
+use std::time::Duration;
+
+use cdm_lambda::auth::{ApiKey, Keys};
+use cdm_lambda::error::Error;
+use cdm_lambda::store::{Budget, Tally};
+use cdm_lambda::time::UnixMillis;
+use serde_json::Value;
+
+use crate::helpers::{CLIENT, Table};
+
+/// Whether the function would take the key.
+async fn is_good(table: &Table, key: &str, client: &str) -> bool {
+    let keys = Keys::new(Duration::ZERO);
+    let budget = Budget::of(Duration::from_secs(10));
+    let (now, mut tally) = (UnixMillis::now(), Tally::default());
+    match keys.authorize(&table.connection.store, Some(key), Some(client), now, budget, &mut tally).await {
+        Ok(_) => true,
+        Err(Error::Unauthorized) => false,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+fn text<'a>(row: &'a Value, member: &str) -> &'a str {
+    row[member].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotation_issue_deploy_revoke() {
+    let table = Table::new().await;
+    let issue = ["key", "issue", "--client", CLIENT, "--label", "nightly sync"];
+    let old = table.json(&issue).await.remove(0);
+    let (old_key, old_print) = (text(&old, "key"), text(&old, "fingerprint"));
+    assert!(ApiKey::parse(old_key).unwrap().sha256_hex().starts_with(old_print) && old_print.len() == 12);
+    assert!(is_good(&table, old_key, CLIENT).await);
+    assert!(!is_good(&table, old_key, "other-clinic").await, "a key is one client's");
+
+    let new = table.json(&issue).await.remove(0);
+    assert_ne!(old_key, text(&new, "key"));
+    let revoke = ["key", "revoke", "--client", CLIENT, old_print, "--yes"];
+    let revoked = table.json(&revoke).await.remove(0);
+    assert_eq!((text(&revoked, "state"), text(&revoked, "fingerprint")), ("revoked", old_print));
+    assert!(!is_good(&table, old_key, CLIENT).await);
+    assert!(is_good(&table, text(&new, "key"), CLIENT).await);
+    assert_eq!(table.json(&revoke).await, [revoked], "a second revocation changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_shown_once_and_stored_never() {
+    let table = Table::new().await;
+    let shown = table.cdm(&["key", "issue", "--client", CLIENT]).await;
+    assert_eq!(shown.code, 0);
+    assert_eq!(shown.err, "Keep the key now: it is stored nowhere and cannot be shown again.\n");
+    let key = shown.out.split_whitespace().find(|word| word.starts_with("relay_")).unwrap();
+    let stored = format!("{:?}", table.items().await);
+    let listed = table.cdm(&["key", "list", "--client", CLIENT, "--output", "json"]).await.out;
+    let secret = key.strip_prefix("relay_").unwrap();
+    assert!(!stored.contains(secret) && !listed.contains(secret));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_expires() {
+    let table = Table::new().await;
+    let issue = |expires| ["key", "issue", "--client", CLIENT, "--expires", expires];
+    let later = table.json(&issue("90d")).await.remove(0);
+    assert!(is_good(&table, text(&later, "key"), CLIENT).await);
+    let then = UnixMillis::now().millis() + 90 * 86_400_000;
+    let expected = UnixMillis::new(then).unwrap().to_rfc3339();
+    assert_eq!(text(&later, "expires_at")[..15], expected[..15]);
+    let dated = table.json(&issue("2999-12-31")).await.remove(0);
+    assert_eq!(text(&dated, "expires_at"), "2999-12-31T00:00:00.000Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_what_state_each_key_is_in() {
+    let table = Table::demo().await;
+    let states = |rows: Vec<Value>| {
+        let mut states: Vec<_> = rows.iter().map(|row| text(row, "state").to_owned()).collect();
+        states.sort();
+        states
+    };
+    assert_eq!(states(table.json(&["key", "list", "--client", CLIENT]).await), ["active", "expired", "revoked"]);
+    assert_eq!(states(table.json(&["key", "list", "--client", "other-clinic"]).await), ["active"]);
+    assert_eq!(table.done(&["key", "list", "--client", "nobody"]).await, "nobody has no keys.\n");
+    assert_eq!(table.done(&["key", "list", "--client", "nobody", "--output", "json"]).await, "");
+    let drawn = table.done(&["key", "list", "--client", CLIENT]).await;
+    let header: Vec<_> = drawn.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["FINGERPRINT", "LABEL", "STATE", "CREATED", "EXPIRES", "REVOKED"]);
+    assert_eq!(drawn.lines().count(), 4);
+}
+
+/// More than one page of the index.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_whole() {
+    let table = Table::new().await;
+    let label = "x".repeat(100);
+    for seed in 0..60_u8 {
+        let key = ApiKey::from_secret(&[seed; 32]);
+        let mut item = cdm_lambda::store::items::api_key_key(&key.sha256_hex());
+        item.insert("client_id".to_owned(), crate::helpers::text(CLIENT));
+        item.insert("label".to_owned(), crate::helpers::text(&label));
+        item.insert("padding".to_owned(), crate::helpers::text(&"x".repeat(30_000)));
+        item.insert("created_at".to_owned(), crate::helpers::number(usize::from(seed)));
+        table.put(item).await;
+    }
+    let rows = table.json(&["key", "list", "--client", CLIENT]).await;
+    assert_eq!(rows.len(), 60);
+    assert!(rows.is_sorted_by_key(|row| text(row, "created_at").to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revoking_asks_first() {
+    let table = Table::demo().await;
+    let key = ApiKey::parse(cdm::demo::KEY).unwrap();
+    let print = &key.sha256_hex()[..12];
+    let revoke = ["key", "revoke", "--client", CLIENT, print];
+    for (input, code) in [("", 1), ("\n", 1), ("no\n", 1), ("y\n", 0)] {
+        let ran = table.typed(&revoke, input).await;
+        assert_eq!(ran.code, code, "{input:?}: {ran:?}");
+        assert!(ran.err.starts_with(&format!("Revoke the key {print} of {CLIENT}?")), "{ran:?}");
+        assert_eq!(is_good(&table, cdm::demo::KEY, CLIENT).await, code == 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_clients_key_is_not_revoked() {
+    let table = Table::demo().await;
+    let other = ApiKey::parse(cdm::demo::OTHER_KEY).unwrap().sha256_hex();
+    for print in [&other[..12], "000000000000"] {
+        let line = table.refused(&["key", "revoke", "--client", CLIENT, print, "--yes"]).await;
+        assert_eq!(
+            line,
+            "demo-clinic has no one key of this fingerprint: `cdm key list --client demo-clinic` lists those it has"
+        );
+    }
+    assert!(is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input() {
+    let table = Table::new().await;
+    let long = "x".repeat(101);
+    for (arguments, word) in [
+        (&["key", "issue"][..], "--client"),
+        (&["key", "issue", "--client", "a#b"], "must be 1 to 100 of the characters"),
+        (&["key", "issue", "--client", "a", "--label", &long], "at most 100 characters"),
+        (&["key", "issue", "--client", "a", "--label", "a\nb"], "control character"),
+        (&["key", "issue", "--client", "a", "--expires", "soon"], "must be a date such as"),
+        (&["key", "issue", "--client", "a", "--expires", "2020-01-01"], "must lie in the future"),
+        (&["key", "issue", "--client", "a", "--expires", "0s"], "must lie in the future"),
+        (&["key", "revoke", "--client", "a", "zz"], "12 hexadecimal digits"),
+        (&["key", "revoke", "--client", "a"], "<FINGERPRINT>"),
+        (&["key", "list", "--client", ""], "--client"),
+    ] {
+        let line = table.misused(arguments).await;
+        assert!(line.contains(word), "{arguments:?}: {line}");
+    }
+    assert_eq!(table.items().await.len(), 0);
+}

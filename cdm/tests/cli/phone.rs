@@ -1,0 +1,114 @@
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::helpers::{CLIENT, Table};
+
+fn on<'a>(verb: &'a str, ccid: &'a str, number: &'a str) -> [&'a str; 7] {
+    ["phone", verb, "--client", CLIENT, "--ccid", ccid, number]
+}
+
+fn who(number: &str) -> [&str; 5] {
+    ["phone", "who", "--client", CLIENT, number]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_added_found_and_removed() {
+    let table = Table::new().await;
+    table.customer("A", &[]).await;
+    table.customer("B", &["16105551212"]).await;
+    let added = "Phone number 6105551212 has been added to customer with ccid A for client demo-clinic.";
+    assert_eq!(table.done(&on("add", "A", "6105551212")).await, format!("{added}\n"));
+    assert_eq!(
+        table.refused(&on("add", "A", "16105551212")).await,
+        "the phone number is already on this customer's record"
+    );
+    assert_eq!(table.json(&who("16105551212")).await, [json!({ "ccid": "A" }), json!({ "ccid": "B" })]);
+    assert_eq!(table.done(&who("6105551212")).await, "CCID\nA\nB\n");
+
+    let remove = [&on("remove", "A", "16105551212")[..], &["--yes"]].concat();
+    let removed = "Phone number 16105551212 has been removed from customer with ccid A for client demo-clinic.";
+    assert_eq!(table.json(&remove).await, [json!({ "message": removed })]);
+    assert_eq!(
+        table.refused(&remove).await,
+        "the customer has no such phone number: `cdm customer show` lists those there are"
+    );
+    assert_eq!(table.json(&who("6105551212")).await, [json!({ "ccid": "B" })]);
+    assert_eq!(table.done(&who("6105551213")).await, "No customer of demo-clinic has +16105551213.\n");
+    assert_eq!(table.done(&["phone", "who", "--client", "other-clinic", "6105551212", "--output", "json"]).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_field_is_stored() {
+    let table = Table::new().await;
+    table.customer("A", &[]).await;
+    let fields =
+        ["--country-code", "+33", "--phone-type", "mobile", "--consent-type", "express", "--client-source", "web form"];
+    table.done(&[&on("add", "A", "0612345678")[..], &fields].concat()).await;
+    let shown = table.json(&["customer", "show", "--client", CLIENT, "--ccid", "A"]).await.remove(0);
+    let channel = &shown["notification_channels"][0];
+    assert_eq!(channel["channel_addr"], "+33612345678");
+    assert_eq!(channel["phone_type"], "mobile");
+    assert_eq!(channel["consent_type"], "express");
+    assert_eq!(channel["client_source"], "web form");
+    let who = [&who("0612345678")[..], &["--country-code", "33"]].concat();
+    assert_eq!(table.json(&who).await, [json!({ "ccid": "A" })]);
+    let remove = [&on("remove", "A", "0612345678")[..], &["--country-code", "33", "--yes"]].concat();
+    table.done(&remove).await;
+    assert_eq!(table.json(&who).await.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_are_the_functions() {
+    let table = Table::demo().await;
+    assert_eq!(
+        table.refused(&on("add", cdm::demo::CUSTOMER_WITH_50, "6105551212")).await,
+        "the customer already has 50 phone numbers: remove one with `cdm phone remove`"
+    );
+    assert_eq!(
+        table.refused(&on("add", cdm::demo::CUSTOMER, cdm::demo::PHONE_ON_50)).await,
+        "the phone number is already on 50 customers: `cdm phone who` lists them"
+    );
+    assert_eq!(
+        table.refused(&on("add", "NOBODY", "6105551212")).await,
+        "the client has no customer with this ccid: check both, or make it with `cdm customer create`"
+    );
+    let ccids: BTreeSet<_> =
+        table.json(&who(cdm::demo::PHONE_ON_50)).await.iter().map(|row| row["ccid"].to_string()).collect();
+    assert_eq!(ccids.len(), 50);
+    table.done(&[&on("remove", "FAM-00007", cdm::demo::PHONE_ON_50)[..], &["--yes"]].concat()).await;
+    table.done(&on("add", cdm::demo::CUSTOMER, cdm::demo::PHONE_ON_50)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_asks_first() {
+    let table = Table::new().await;
+    table.customer("A", &["6105551212"]).await;
+    for (input, code) in [("", 1), ("n\n", 1), ("y\n", 0)] {
+        let ran = table.typed(&on("remove", "A", "6105551212"), input).await;
+        assert_eq!(ran.code, code, "{ran:?}");
+        assert!(ran.err.starts_with("Remove +16105551212 from A of demo-clinic? [y/N]"));
+        assert_eq!(table.json(&who("6105551212")).await.len(), usize::from(code == 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input() {
+    let table = Table::new().await;
+    table.customer("A", &[]).await;
+    for (number, extra, word) in [
+        ("610-555-1212", &[][..], "must be 10 to 11 digits"),
+        ("+16105551212", &[], "must be 10 to 11 digits"),
+        ("", &[], "<NUMBER>"),
+        ("6105551212", &["--country-code", "999"], "must be an assigned calling code"),
+        ("6105551212", &["--phone-type", "fax"], "must be one of mobile, landline, unknown"),
+        ("6105551212", &["--consent-type", "Stop"], "must be one of written, express, stop"),
+        ("6105551212", &["--client-source", ""], "--client-source"),
+        ("6105551212", &["6105551213"], "unexpected argument"),
+    ] {
+        let line = table.misused(&[&on("add", "A", number)[..], extra].concat()).await;
+        assert!(line.contains(word), "{number} {extra:?}: {line}");
+    }
+    let line = table.refused(&on("add", "A", "26105551212")).await;
+    assert_eq!(line, "the phone number must begin with 1 when it has 11 digits and country code 1");
+}
