@@ -19,9 +19,11 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 /// With less time than this, an attempt is not begun: it could only turn a certain refusal into an unknown outcome.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`.
+/// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`. The first is
+/// about as long as a transaction holds its items; the longest spreads a thousand requests for one record so far that
+/// some get through even where each of two that meet is refused (`tests/reliability/storm.rs` has the figures).
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
+const LONGEST_PAUSE: Duration = Duration::from_millis(4000);
 
 /// Until when a request must be answered.
 #[derive(Debug, Clone, Copy)]

@@ -13,6 +13,7 @@ mod faults;
 mod linearizable;
 mod protocol;
 mod proxy;
+mod storm;
 mod world;
 
 #[path = "../support/runtime_api.rs"]

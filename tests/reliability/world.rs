@@ -181,7 +181,8 @@ fn client() -> ClientId {
     ClientId::parse(CLIENT).unwrap()
 }
 
-fn channel(digits: &str) -> Channel {
+/// A channel with everything else left at its default.
+pub(crate) fn channel(digits: &str) -> Channel {
     Channel {
         phone: Phone::new(Digits::parse(digits).unwrap(), CountryCode::default()).unwrap(),
         phone_type: PhoneType::default(),
