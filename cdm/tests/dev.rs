@@ -119,6 +119,22 @@ fn both_gateways_take_the_odd_ccid() {
 }
 
 #[test]
+fn the_page_has_the_demo_key_and_loads_nothing_from_elsewhere() {
+    let server = Server::start(&[]);
+    assert!(server.announced.contains(&format!("http://{}/docs\n", server.api)), "{}", server.announced);
+    let page = server.send("GET", "/docs", "", "");
+    assert!(status(&page) == "200" && page.contains(demo::KEY), "{page}");
+    assert!(!page.contains("{{") && !page.contains("//"), "a whole address, or a part of one");
+    let loaded: Vec<_> = page.split('"').filter(|text| text.starts_with("/docs/")).collect();
+    assert_eq!(loaded.len(), 3, "{page}");
+    for path in loaded {
+        assert_eq!(status(&server.send("GET", path, "", "")), "200", "{path}");
+    }
+    let said = server.stop();
+    assert_eq!(said.trim(), "stopped", "the page is no request of the API");
+}
+
+#[test]
 fn its_database_speaks_to_others() {
     let server = Server::start(&[]);
     let mut stream = TcpStream::connect(&server.dynamodb).unwrap();
