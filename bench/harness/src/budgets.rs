@@ -159,10 +159,18 @@ pub fn instructions(
     customers: &[String],
     status: u16,
 ) -> Result<Instructions> {
-    let count = |adds: usize| {
+    let count = |adds: usize| -> Result<u64> {
         let profile = bench.work.join(format!("callgrind.{}.{adds}", subject.name));
-        let events = events::adds(customers, FIRST_NUMBER, adds)?;
-        bench.instructions(subject, &database()?, events, status, &profile)
+        // On a busy machine a connection may time out under the profiler and be made again, which would be counted.
+        for _ in 0..5 {
+            let (database, events) = (database()?, events::adds(customers, FIRST_NUMBER, adds)?);
+            let counted = bench.instructions(subject, &database, events, status, &profile)?;
+            let counts = database.counts();
+            if counts.connections <= 1 && counts.reads <= 1 + u64::from(!subject.remembers_keys) * adds as u64 {
+                return Ok(counted);
+            }
+        }
+        Err(format!("{}: no undisturbed count in five: is the machine too busy?", subject.name).into())
     };
     let first = count(1)?;
     let (few, many) = (count(FEW)?, count(MANY)?);
@@ -212,7 +220,7 @@ fn measure(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<BTreeMap<&'
     measured.insert("connections", last.counts.connections as f64);
     measured.insert("peak_kb", last.peak_kb as f64);
     let early = ran.sample(1_000).map_or(0, |sample| sample.peak_kb);
-    measured.insert("growth_kb", (last.peak_kb - early) as f64);
+    measured.insert("growth_kb", last.peak_kb.saturating_sub(early) as f64);
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     for (name, numbers) in [("units_small", 0), ("units_full", 49)] {
@@ -241,7 +249,8 @@ pub fn hold(bench: &Bench, bootstrap: &Path, folder: &Path, record: bool) -> Res
     let measured = measure(bench, bootstrap, folder)?;
     if record {
         let text = serde_json::to_string_pretty(&json!({
-            "comment": "What .ci/budgets holds the function to, as measured on x86_64. Written by `harness budgets BOOTSTRAP --record`.",
+            "comment": "What .ci/budgets holds the function to, as measured. Another kind of processor is held to the limits alone. Written by `harness budgets BOOTSTRAP --record`.",
+            "processor": std::env::consts::ARCH,
             "recorded": measured,
         }))?;
         std::fs::write(&file, text + "\n")?;
@@ -251,7 +260,8 @@ pub fn hold(bench: &Bench, bootstrap: &Path, folder: &Path, record: bool) -> Res
     let mut lost = 0;
     for budget in &BUDGETS {
         let value = measured.get(budget.name).copied().unwrap_or(f64::NAN);
-        let was = recorded["recorded"][budget.name].as_f64().unwrap_or(f64::NAN);
+        let comparable = recorded["processor"] == std::env::consts::ARCH;
+        let was = recorded["recorded"][budget.name].as_f64().filter(|_| comparable).unwrap_or(f64::NAN);
         let most = budget.limit.unwrap_or(f64::INFINITY).min(was * (1.0 + budget.margin / 100.0));
         // `growth_kb` may have been recorded as nothing at all.
         let most = if budget.name == "growth_kb" { budget.limit.unwrap_or(most) } else { most };

@@ -155,7 +155,7 @@ impl Behind {
 
     pub fn call(&mut self, target: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: {target}\r\n\
+            "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-target: {target}\r\nx-amz-date: 20251112T023806Z\r\n\
              authorization: AWS4-HMAC-SHA256 Credential=bench/20251112/us-east-1/dynamodb/aws4_request, \
              SignedHeaders=host, Signature=0\r\ncontent-length: {}\r\n\r\n",
             body.len()
