@@ -10,6 +10,7 @@
 )]
 
 mod faults;
+mod hostile;
 mod linearizable;
 mod protocol;
 mod proxy;

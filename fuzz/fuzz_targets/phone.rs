@@ -1,0 +1,15 @@
+//! Any digits under any country code: an E.164 form that reads back, and that is its own form.
+
+#![no_main]
+
+use cdm_lambda::domain::{CountryCode, Digits, Phone};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&str, &str)| {
+    let (digits, code) = input;
+    let (Ok(digits), Ok(code)) = (Digits::parse(digits), CountryCode::parse(code)) else { return };
+    let Ok(phone) = Phone::new(digits, code) else { return };
+    assert!((4..=16).contains(&phone.e164().len()));
+    assert_eq!(phone.e164(), format!("+{}{}", code.number(), phone.national()));
+    assert_eq!(Phone::from_stored(phone.e164(), code).as_ref(), Some(&phone));
+});

@@ -1,0 +1,247 @@
+//! Events that no gateway would send, or that someone made it send: each HTTP one is answered with the contract's JSON
+//! and never a 5xx, whatever is no HTTP is refused clearly, and nothing panics.
+
+use std::fs;
+use std::time::Duration;
+
+use cdm::demo;
+use cdm::embedded::{self, Embedded};
+use cdm_lambda::dynamodb::DynamoDb;
+use cdm_lambda::function::Function;
+use cdm_lambda::store::Store;
+use cdm_lambda::time::UnixMillis;
+use lambda_http::Context;
+use lambda_http::lambda_runtime::LambdaEvent;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::world::{TIMEOUT, is_full};
+
+struct Target {
+    function: Function,
+    _database: Embedded,
+}
+
+impl Target {
+    async fn new() -> Self {
+        let database = Embedded::in_memory().await.unwrap();
+        let client = DynamoDb::new(&database.endpoint(), embedded::any_credentials()).await.unwrap().client;
+        cdm::table::create(&client, demo::TABLE).await.unwrap();
+        demo::seed(&client, demo::TABLE).await.unwrap();
+        let function = Function::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60));
+        Self { function, _database: database }
+    }
+
+    /// Status and `code`; `None` where the event is no HTTP.
+    async fn send(&self, event: &str) -> Option<(u16, Option<String>)> {
+        // The runtime refuses what is no JSON before the function sees it.
+        let event: Box<RawValue> = serde_json::from_str(event).unwrap();
+        let mut context = Context::default();
+        context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap();
+        let answer = self.function.handle(LambdaEvent::new(event, context)).await.ok()?;
+        assert!(answer.headers.contains(&("content-type", "application/json; charset=utf-8")));
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        assert!(body["message"].is_string() || body["phone_count"].is_u64(), "{body}");
+        let code = body["code"].as_str().map(str::to_owned);
+        assert_eq!(code.is_none(), answer.status_code == 200, "{body}");
+        assert!(answer.body.len() < 100_000, "the answer grows with the request");
+        Some((answer.status_code, code))
+    }
+
+    async fn is_answered(&self, event: &Value, status: u16, code: &str) {
+        let shown: String = event.to_string().chars().take(300).collect();
+        assert_eq!(self.send(&event.to_string()).await, Some((status, Some(code.to_owned()))), "{shown}");
+    }
+}
+
+/// An add that would succeed.
+fn add() -> Value {
+    serde_json::from_str(&fs::read_to_string("events/http-200-added.json").unwrap()).unwrap()
+}
+
+fn with(change: impl FnOnce(&mut Value)) -> Value {
+    let mut event = add();
+    change(&mut event);
+    event
+}
+
+#[tokio::test]
+async fn bodies_of_any_size_and_depth() {
+    let target = Target::new().await;
+    let deep = |open: &str, close: &str| format!("{}{}", open.repeat(100_000), close.repeat(100_000));
+    let bodies = [
+        "x".repeat(6 << 20),
+        format!("{{\"client_source\":\"{}\"}}", "x".repeat(6 << 20)),
+        deep("[", "]"),
+        deep("{\"a\":", "}"),
+        "[".repeat(16_000),
+        "{\"a\":".repeat(3_000),
+        format!("{{\"consent_type\":{}}}", "9".repeat(10_000)),
+        format!("{{\"consent_type\":-0.{}e{}}}", "9".repeat(5_000), "9".repeat(5_000)),
+        format!("{{{}}}", vec!["\"a\":1"; 2_700].join(",")),
+        "\u{0}".to_owned(),
+        "{\"client_source\":\"\\ud800\"}".to_owned(),
+        "{\"client_source\":\"a\"}\u{0}".to_owned(),
+        "\u{feff}{}".to_owned(),
+    ];
+    for body in bodies {
+        target.is_answered(&with(|event| event["body"] = body.clone().into()), 400, "invalid_request").await;
+        let encoded = with(|event| {
+            event["isBase64Encoded"] = true.into();
+            event["body"] = body.into();
+        });
+        target.is_answered(&encoded, 400, "invalid_request").await;
+    }
+    for broken in ["=", "A", "e30", "e30=\n", "e3 0=", "e30==", "e31=", "_-==", "ÿ"] {
+        let event = with(|event| {
+            event["isBase64Encoded"] = true.into();
+            event["body"] = broken.into();
+        });
+        target.is_answered(&event, 400, "invalid_request").await;
+    }
+}
+
+#[tokio::test]
+async fn headers_of_any_number_and_bytes() {
+    let target = Target::new().await;
+    let many = with(|event| {
+        for n in 0..10_000 {
+            event["headers"][format!("x-{n}")] = "v".repeat(100).into();
+        }
+        event["pathParameters"]["ccid"] = "nobody".into();
+    });
+    target.is_answered(&many, 404, "customer_not_found").await;
+    for byte in 0..=255_u8 {
+        let odd = format!("a{}b", char::from(byte));
+        let anywhere = with(|event| {
+            event["headers"]["x-odd"] = odd.clone().into();
+            event["headers"][&odd] = "v".into();
+            event["headers"]["x-relay-api-key"] = odd.clone().into();
+        });
+        target.is_answered(&anywhere, 401, "unauthorized").await;
+        let key = with(|event| {
+            event["headers"]["idempotency-key"] = odd.into();
+            event["pathParameters"]["ccid"] = "nobody".into();
+        });
+        let printable = (b' '..=b'~').contains(&byte);
+        let (status, code) = if printable { (404, "customer_not_found") } else { (400, "invalid_request") };
+        target.is_answered(&key, status, code).await;
+    }
+}
+
+#[tokio::test]
+async fn paths_of_every_encoding() {
+    let target = Target::new().await;
+    let template: Value = serde_json::from_str(&fs::read_to_string("events/rest-200-added.json").unwrap()).unwrap();
+    for byte in 0..=255_u8 {
+        for ccid in [format!("none%{byte:02x}"), format!("none%25{byte:02X}"), format!("none%{}", char::from(byte))] {
+            for as_parameter in [true, false] {
+                let mut event = template.clone();
+                let path = format!("/cdm/client/{}/customer/{ccid}/add_phone/6105551212", demo::CLIENT);
+                event["path"] = path.clone().into();
+                if as_parameter {
+                    event["pathParameters"]["ccid"] = ccid.clone().into();
+                } else {
+                    event["resource"] = "/{proxy+}".into();
+                    event["pathParameters"] = json!({ "proxy": path });
+                }
+                let (status, code) = target.send(&event.to_string()).await.unwrap();
+                assert!((400..500).contains(&status), "{path}: {status} {code:?}");
+            }
+        }
+    }
+    for path in ["", "/", "//", "no slash", "/cdm", "/%", "/%%", "/\u{0}", "/..//cdm/client", &"/a".repeat(100_000)] {
+        let event = with(|event| {
+            event["rawPath"] = path.into();
+            event["routeKey"] = "$default".into();
+        });
+        target.is_answered(&event, 404, "route_not_found").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_refused() {
+    let target = Target::new().await;
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let eventbridge = json!({ "version": "0", "id": "1", "detail-type": "Scheduled Event", "source": "aws.events",
+        "account": "123456789012", "time": "2026-11-23T00:00:00Z", "region": "us-east-1", "resources": [], "detail": {} });
+    let sqs = json!({ "Records": [{ "messageId": "1", "body": "{}", "eventSource": "aws:sqs" }] });
+    let by_hand = [
+        "null".to_owned(),
+        "\"\"".to_owned(),
+        "[]".to_owned(),
+        "{}".to_owned(),
+        "1e999999".to_owned(),
+        "9".repeat(10_000),
+        deep,
+        eventbridge.to_string(),
+        sqs.to_string(),
+        json!({ "requestContext": null, "httpMethod": "PUT", "path": "/" }).to_string(),
+        json!({ "requestContext": { "http": { "method": 1 } }, "rawPath": "/" }).to_string(),
+        json!({ "requestContext": {}, "httpMethod": "PUT" }).to_string(),
+    ];
+    for event in by_hand {
+        let shown: String = event.chars().take(80).collect();
+        assert_eq!(target.send(&event).await, None, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_may_be_anything() {
+    let target = Target::new().await;
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for odd in [deep, "9".repeat(10_000), "1e999999".to_owned(), "\"\\ud800\"".to_owned()] {
+        let event = with(|event| event["pathParameters"]["ccid"] = "nobody".into()).to_string();
+        let event = event.replacen('{', &format!("{{\"stageVariables\":{odd},"), 1);
+        let answered = target.send(&event).await;
+        let shown: String = odd.chars().take(40).collect();
+        assert_eq!(answered, Some((404, Some("customer_not_found".to_owned()))), "{shown}");
+    }
+}
+
+/// Every event of `events/`, with bytes changed, left out, doubled or moved from another: what is still JSON is answered
+/// or refused, and never with a 5xx.
+#[tokio::test]
+async fn damaged_events() {
+    let target = Target::new().await;
+    let mut files: Vec<_> = fs::read_dir("events").unwrap().map(|entry| entry.unwrap().path()).collect();
+    // What the table itself makes a 5xx stays one.
+    files.retain(|file| !file.to_string_lossy().contains("-500-"));
+    files.sort();
+    let events: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let (mut sent, mut answered) = (0, 0);
+    for _ in 0..if is_full() { 500_000 } else { 10_000 } {
+        let mut event = events[random.usize(..events.len())].clone();
+        for _ in 0..random.usize(1..4) {
+            if event.is_empty() {
+                break;
+            }
+            let at = random.usize(..event.len());
+            let until = (at + random.usize(1..12)).min(event.len());
+            match random.u32(..4) {
+                0 => event[at] = random.u8(..),
+                1 => drop(event.drain(at..until)),
+                2 => event.splice(at..at, event[at..until].to_vec()).for_each(drop),
+                _ => {
+                    let other = &events[random.usize(..events.len())];
+                    let from = random.usize(..other.len());
+                    let part = other[from..(from + 40).min(other.len())].to_vec();
+                    event.splice(at..until, part).for_each(drop);
+                }
+            }
+        }
+        let Ok(event) = String::from_utf8(event) else { continue };
+        if serde_json::from_str::<&RawValue>(&event).is_err() {
+            continue;
+        }
+        sent += 1;
+        if let Some((status, code)) = target.send(&event).await {
+            answered += 1;
+            let damaged_record = event.contains(demo::CUSTOMER_DAMAGED);
+            assert!(status < 500 || damaged_record, "{status} {code:?}: {event}");
+        }
+    }
+    println!("{sent} damaged events, {answered} of them answered, the others no HTTP");
+    assert!(answered > 1_000);
+}
