@@ -85,7 +85,8 @@ impl<'a> Transaction<'a> {
         let ended = budget.settle(Call::Write, tally, attempt).await;
         match ended.answer? {
             Fate::Committed => Ok(committed),
-            Fate::Cancelled(answer) if ended.in_doubt => self.confirm(budget, tally, committed, answer).await,
+            // In a box: the rare way must not make every request's future larger.
+            Fate::Cancelled(answer) if ended.in_doubt => Box::pin(self.confirm(budget, tally, committed, answer)).await,
             Fate::Cancelled(answer) => answer,
         }
     }

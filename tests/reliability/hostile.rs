@@ -5,7 +5,6 @@ use std::fs;
 use std::time::Duration;
 
 use cdm::demo;
-use cdm::embedded::{self, Embedded};
 use cdm_lambda::dynamodb::DynamoDb;
 use cdm_lambda::function::Function;
 use cdm_lambda::store::Store;
@@ -15,17 +14,18 @@ use lambda_http::lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::database::Database;
 use crate::world::{TIMEOUT, is_full};
 
 struct Target {
     function: Function,
-    _database: Embedded,
+    _database: Database,
 }
 
 impl Target {
     async fn new() -> Self {
-        let database = Embedded::in_memory().await.unwrap();
-        let client = DynamoDb::new(&database.endpoint(), embedded::any_credentials()).await.unwrap().client;
+        let database = Database::start().await;
+        let client = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
         cdm::table::create(&client, demo::TABLE).await.unwrap();
         demo::seed(&client, demo::TABLE).await.unwrap();
         let function = Function::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60));

@@ -19,3 +19,6 @@ mod world;
 
 #[path = "../support/runtime_api.rs"]
 mod runtime_api;
+
+#[path = "../support/database.rs"]
+mod database;

@@ -167,8 +167,8 @@ impl Protocol {
         let generation = if self.is(Break::NewTokens) { *attempts } else { 0 };
         *attempts += 1;
         let (number, token) = (*attempts, (request, generation));
-        let stage = Stage::Sent;
-        state.attempts.insert(Attempt { request, number, token, is_confirmation, is_awaited: true, stage });
+        let attempt = Attempt { request, number, token, is_confirmation, is_awaited: true, stage: Stage::Sent };
+        state.attempts.insert(attempt);
     }
 
     /// An attempt was refused for now, or its fate is not known.
@@ -190,10 +190,9 @@ impl Protocol {
     fn hear(&self, state: &mut State, attempt: Attempt, reply: Reply) {
         let asked = &mut state.requests[attempt.request];
         let answer = match (asked.phase, reply) {
-            (Phase::Writing, Reply::Committed) => Answer::Done,
             (Phase::Confirming(answer), Reply::Committed) => answer,
             (Phase::Confirming(answer), Reply::Mismatch) if self.is(Break::MismatchIsRefusal) => answer,
-            (Phase::Confirming(_), Reply::Mismatch) => Answer::Done,
+            (Phase::Writing, Reply::Committed) | (Phase::Confirming(_), Reply::Mismatch) => Answer::Done,
             (_, Reply::Mismatch | Reply::Committed) => Answer::Unknown,
             (_, Reply::InProgress) => return self.again(state, attempt.request, true),
             (_, Reply::Throttled) => return self.again(state, attempt.request, false),

@@ -266,8 +266,8 @@ fn client(dynamo: &Arc<Dynamo>) -> Client {
                 let e164 = body["TransactItems"][0]["Update"]["ExpressionAttributeNames"]["#e164"].as_str().unwrap();
                 let (status, answer) = match dynamo.add(e164).await {
                     Outcome::Added => (200, json!({})),
-                    Outcome::Conflict => cancelled(json!({ "Code": "TransactionConflict" })),
-                    Outcome::Full => cancelled(json!({
+                    Outcome::Conflict => cancelled(&json!({ "Code": "TransactionConflict" })),
+                    Outcome::Full => cancelled(&json!({
                         "Code": "ConditionalCheckFailed",
                         "Item": { "phone_count": { "N": "50" }, "notification_channels": { "M": {} } },
                     })),
@@ -277,7 +277,7 @@ fn client(dynamo: &Arc<Dynamo>) -> Client {
         }
     }
 
-    fn cancelled(record: Value) -> (u16, Value) {
+    fn cancelled(record: &Value) -> (u16, Value) {
         let code = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
         (400, json!({ "__type": code, "CancellationReasons": [record, { "Code": "None" }] }))
     }
@@ -335,7 +335,7 @@ fn a_storm_of_adds() {
                 told(Told::Added),
                 told(Told::Full),
                 told(Told::TryAgain),
-                f64::from(rounds.iter().sum::<u32>()) / rounds.len() as f64,
+                f64::from(rounds.iter().sum::<u32>()) / f64::from(u32::try_from(rounds.len()).unwrap()),
                 rounds[rounds.len() / 2],
                 rounds[rounds.len() - 1],
                 storm.conflicts,

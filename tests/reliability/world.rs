@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::embedded::{self, Embedded};
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
 use cdm_lambda::dynamodb::DynamoDb;
@@ -14,6 +13,7 @@ use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 use serde_json::{Value, json};
 
+use crate::database::Database;
 use crate::proxy::Proxy;
 use crate::runtime_api::{Environment, Invocation};
 
@@ -34,22 +34,17 @@ pub(crate) struct World {
     /// To the table itself, past the proxy.
     direct: Client,
     key: String,
-    // Ends with the world.
-    _database: Embedded,
+    database: Database,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let database = Embedded::in_memory().await.unwrap();
-        let direct = DynamoDb::new(&database.endpoint(), embedded::any_credentials()).await.unwrap().client;
+        let database = Database::start().await;
+        let direct = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
         cdm::table::create(&direct, TABLE).await.unwrap();
         let key = ApiKey::from_secret(&[7; 32]);
-        let world = Self {
-            proxy: Proxy::start(database.address()).await,
-            direct,
-            key: key.reveal().to_owned(),
-            _database: database,
-        };
+        let world =
+            Self { proxy: Proxy::start(database.address()).await, direct, key: key.reveal().to_owned(), database };
         let mut item = items::api_key_key(&key.sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(CLIENT.to_owned()));
         item.insert(items::CREATED_AT.to_owned(), items::from_moment(UnixMillis::now()));
@@ -60,7 +55,12 @@ impl World {
     /// A new execution environment of the function.
     pub(crate) async fn environment(&self) -> Environment {
         let url = self.proxy.url();
-        let variables = [("TABLE_NAME", TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", &url), ("LOG_LEVEL", "error")];
+        let variables = [
+            ("TABLE_NAME", TABLE),
+            ("AWS_ENDPOINT_URL_DYNAMODB", &url),
+            ("AWS_ACCESS_KEY_ID", self.database.access_key()),
+            ("LOG_LEVEL", "error"),
+        ];
         Environment::start(env!("CARGO_BIN_EXE_bootstrap"), &variables).await
     }
 
