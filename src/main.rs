@@ -41,7 +41,6 @@ fn run(config: Config) -> Result<(), lambda_http::Error> {
         let dynamodb = DynamoDb::new(&config.dynamodb, environment_credentials()).await?;
         dynamodb.open_connection().await;
         let function = Function::new(Store::new(dynamodb.client, config.table), config.key_cache);
-        let serving = Runtime::new(service_fn(|invocation| function.handle(invocation))).run();
-        Box::pin(serving).await
+        Runtime::new(service_fn(|invocation| function.handle(invocation))).run().await
     })
 }

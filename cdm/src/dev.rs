@@ -109,7 +109,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return response;
     };
-    let answered = Box::pin(server.gateway.serve(&server.function, parts, body)).await;
+    let answered = server.gateway.serve(&server.function, parts, body).await;
     // The template, never the path: it holds a phone number and a ccid.
     let route = answered.operation.map_or_else(|| "(no route)".to_owned(), Operation::template);
     let code = answered.code.as_deref().unwrap_or("ok");

@@ -55,7 +55,7 @@ impl Gateway {
         let Some(Ok(event)) = event.map(|event| to_raw_value(&event)) else {
             return Served { response: gateways_own(StatusCode::BAD_REQUEST, "Bad Request"), operation, code: None };
         };
-        if let Some((response, code)) = Box::pin(invoke(function, event)).await {
+        if let Some((response, code)) = invoke(function, event).await {
             Served { response, operation, code }
         } else {
             let response = gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
@@ -69,13 +69,10 @@ async fn invoke(function: &Function, event: Box<RawValue>) -> Option<(Response<S
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
     context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).ok()?;
-    let answer = Box::pin(function.handle(LambdaEvent::new(event, context))).await.ok()?;
+    let answer = function.handle(LambdaEvent::new(event, context)).await.ok()?;
     let answer = serde_json::to_string(&answer).ok()?;
     let answer: ApiGatewayProxyResponse = serde_json::from_str(&answer).ok()?;
-    let body = match answer.body? {
-        lambda_http::Body::Text(text) => text,
-        _ => return None,
-    };
+    let lambda_http::Body::Text(body) = answer.body? else { return None };
     let code = serde_json::from_str::<Value>(&body).ok().and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(u16::try_from(answer.status_code).ok()?).ok()?;

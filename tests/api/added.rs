@@ -92,15 +92,16 @@ async fn every_word_of_the_contract_is_taken() {
         ("consent_type", ["written", "express", "stop"].as_slice()),
         ("phone_type", &["mobile", "landline", "unknown"]),
     ];
-    let mut digits = 6_105_551_300_u64;
+    let mut number = 6_105_551_300_u64;
     for (field, words) in words {
         for word in words {
-            digits += 1;
-            let request = add(demo::CUSTOMER, &digits.to_string()).body(json!({ field: word }));
+            number += 1;
+            let digits = number.to_string();
+            let request = add(demo::CUSTOMER, &digits).body(json!({ field: word }));
             assert_eq!(world.send(&request).await.status, 200, "{field} {word}");
             let record = world.send(&customer(demo::CUSTOMER)).await;
             let channels = record.body["notification_channels"].as_array().unwrap();
-            let channel = channels.iter().find(|channel| channel["phone_number"] == digits.to_string()).unwrap();
+            let channel = channels.iter().find(|channel| channel["phone_number"] == digits).unwrap();
             assert_eq!(channel[field], *word);
         }
     }

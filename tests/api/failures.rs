@@ -29,10 +29,10 @@ fn reason(code: &str) -> Value {
 
 fn definite_refusals() -> Vec<Fate> {
     vec![
-        Fate::cancelled(reason("TransactionConflict"), passed()),
-        Fate::cancelled(passed(), reason("TransactionConflict")),
-        Fate::cancelled(reason("ThrottlingError"), passed()),
-        Fate::cancelled(passed(), reason("ProvisionedThroughputExceeded")),
+        Fate::cancelled(&reason("TransactionConflict"), &passed()),
+        Fate::cancelled(&passed(), &reason("TransactionConflict")),
+        Fate::cancelled(&reason("ThrottlingError"), &passed()),
+        Fate::cancelled(&passed(), &reason("ProvisionedThroughputExceeded")),
         Fate::error(400, "ThrottlingException"),
         Fate::error(400, "ProvisionedThroughputExceededException"),
         Fate::error(400, "RequestLimitExceeded"),
@@ -114,7 +114,7 @@ async fn every_attempt_of_a_request_sends_the_same_under_one_token() {
     world.wire.writes([
         Fate::LoseRequest,
         Fate::error(400, "ThrottlingException"),
-        Fate::cancelled(reason("TransactionConflict"), passed()),
+        Fate::cancelled(&reason("TransactionConflict"), &passed()),
         Fate::Unreachable,
         Fate::error(500, "InternalServerError"),
     ]);
@@ -222,7 +222,7 @@ async fn each_reason_in_each_mix() {
         let digits = format!("6105557{place:03}");
         let ccid = format!("FAM-{:05}", 1 + place % 50);
         world.wire.take_calls();
-        world.wire.writes([Fate::cancelled(first.clone(), second.clone())]);
+        world.wire.writes([Fate::cancelled(&first, &second)]);
         // The damage of the scripted item is told of the number in it.
         let digits = if first == has_phone { "6105551212" } else { &digits };
         let reply = world.send(&add(&ccid, digits)).await;
@@ -237,8 +237,10 @@ async fn each_reason_in_each_mix() {
 #[tokio::test]
 async fn a_counter_that_stays_unclear_is_damaged() {
     let world = World::new().await;
-    let unclear =
-        Fate::cancelled(passed(), json!({ "Code": "ConditionalCheckFailed", "Item": { "ccid_count": { "N": "7" } } }));
+    let unclear = Fate::cancelled(
+        &passed(),
+        &json!({ "Code": "ConditionalCheckFailed", "Item": { "ccid_count": { "N": "7" } } }),
+    );
     world.wire.writes([unclear.clone(), unclear.clone(), Fate::Pass]);
     assert_eq!(add_with(&world, crate::world::TIMEOUT).await.row(), (500, Some("internal_error")));
     assert_eq!(world.wire.take_calls().len(), 3, "the key, and two attempts");

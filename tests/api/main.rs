@@ -1,4 +1,11 @@
 //! The contract, held in process: whole gateway events go to the real handler over an embedded DynamoDB.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at its first surprise"
+)]
 
 mod added;
 mod authorization;

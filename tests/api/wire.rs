@@ -37,7 +37,7 @@ impl Fate {
     }
 
     /// A cancelled transaction with these two reasons.
-    pub(crate) fn cancelled(record: Value, counter: Value) -> Self {
+    pub(crate) fn cancelled(record: &Value, counter: &Value) -> Self {
         Self::Answer(
             400,
             json!({
@@ -100,7 +100,7 @@ pub(crate) struct Wired {
 }
 
 impl Wired {
-    pub(crate) fn new(wire: Arc<Wire>) -> SharedHttpConnector {
+    pub(crate) fn connector(wire: Arc<Wire>) -> SharedHttpConnector {
         SharedHttpConnector::new(Self { wire, network: SharedHttpConnector::new(Connector::builder().build_http()) })
     }
 }

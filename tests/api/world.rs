@@ -125,7 +125,7 @@ impl World {
 
 fn client(embedded: &Embedded, wire: &Arc<Wire>) -> Client {
     let endpoint = embedded.endpoint();
-    let connector = Wired::new(Arc::clone(wire));
+    let connector = Wired::connector(Arc::clone(wire));
     let http: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -206,7 +206,7 @@ pub(crate) fn customer(ccid: &str) -> Request {
 
 impl Request {
     pub(crate) fn client(mut self, client_id: &str) -> Self {
-        self.parameters[0].1 = client_id.to_owned();
+        client_id.clone_into(&mut self.parameters[0].1);
         self
     }
 
@@ -233,8 +233,8 @@ impl Request {
         self
     }
 
-    pub(crate) fn body(self, body: impl ToString) -> Self {
-        Self { body: Some(body.to_string()), ..self }
+    pub(crate) fn body(self, body: impl Into<Body>) -> Self {
+        Self { body: Some(body.into().0), ..self }
     }
 
     fn path(&self, encode: impl Fn(&str) -> String) -> String {
@@ -312,6 +312,33 @@ pub(crate) fn encoded(text: &str) -> String {
         .collect()
 }
 
+/// A body's text, or the JSON that it is to be.
+pub(crate) struct Body(String);
+
+impl From<Value> for Body {
+    fn from(json: Value) -> Self {
+        Self(json.to_string())
+    }
+}
+
+impl From<&Value> for Body {
+    fn from(json: &Value) -> Self {
+        Self(json.to_string())
+    }
+}
+
+impl From<&str> for Body {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
 /// What the function answered.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reply {
@@ -348,7 +375,7 @@ pub(crate) async fn send(function: &Function, event: Value, time: Duration) -> R
 
 pub(crate) async fn invoke(function: &Function, event: Box<RawValue>, time: Duration) -> Result<Reply, NotAnHttpEvent> {
     let mut context = Context::default();
-    context.request_id = "lambda-request".to_owned();
+    "lambda-request".clone_into(&mut context.request_id);
     context.deadline = UnixMillis::now().millis() + u64::try_from(time.as_millis()).unwrap();
     let answer = function.handle(LambdaEvent::new(event, context)).await?;
     let answer: Value = serde_json::from_str(&serde_json::to_string(&answer).unwrap()).unwrap();

@@ -1,4 +1,5 @@
 //! The built `bootstrap`, driven as Lambda drives it: through the Runtime API, over a real connection to a database.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at its first surprise")]
 
 #[path = "../support/runtime_api.rs"]
 mod runtime_api;
