@@ -83,13 +83,14 @@ impl Check {
         let Checked { customers, phones, keys, pairs_read_again, idle, findings, mended } = checked;
         let what_of_idle = if self.fix { "deleted" } else { "no damage; --fix deletes them" };
         let summary = format!(
-            "{}, {} and {} checked; {} read again; {} at zero ({what_of_idle}); {}, {mended} of them mended.",
+            "{}, {} and {} checked; {} read again; {} at zero ({what_of_idle}); {}{}.",
             count(customers, "customer"),
             count(phones, "phone number"),
             count(keys, "key"),
             count(pairs_read_again, "pair"),
             count(idle, "counter"),
             count(findings, "finding"),
+            if self.fix { format!(", {mended} of them mended") } else { String::new() },
         );
         match output {
             Output::Table => output.text(&summary)?,
@@ -145,6 +146,17 @@ pub async fn check(connection: &Connection, scan: Scan, fix: bool, output: Outpu
         idle: work.idle.load(Relaxed),
         findings: work.findings.load(Relaxed),
         mended: work.mended.load(Relaxed),
+    })
+}
+
+/// Every finding that there can be: its name, what is wrong, and what `--fix` does about it or a person can.
+pub fn findings() -> impl Iterator<Item = (&'static str, &'static str, String)> {
+    Kind::ALL.into_iter().map(|kind| {
+        let fix = match kind.remedy() {
+            Ok(remedy) => remedy.to_owned(),
+            Err(by_hand) => format!("no: {by_hand}"),
+        };
+        (kind.code(), kind.what(), fix)
     })
 }
 

@@ -82,7 +82,7 @@ impl Create {
             return Err(Failure("the client has a customer with this ccid already: it was left as it is".to_owned()));
         }
         output.done(
-            &format!("Customer {} of {} is there.", ccid.as_str(), client.as_str()),
+            &format!("Customer {} of {} is created.", ccid.as_str(), client.as_str()),
             &json!({ "client_id": client.as_str(), "ccid": ccid.as_str(), "created": true }),
         )
     }

@@ -71,6 +71,29 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 19] = [
+        Self::CustomerKey,
+        Self::CustomerCreatedAt,
+        Self::CustomerChannels,
+        Self::CustomerChannel,
+        Self::CustomerPhoneCount,
+        Self::CustomerOverLimit,
+        Self::PhoneKey,
+        Self::PhoneCcids,
+        Self::PhoneCcidCount,
+        Self::PhoneOverLimit,
+        Self::ChannelNotCounted,
+        Self::CcidWithoutChannel,
+        Self::KeyKey,
+        Self::KeyClientId,
+        Self::KeyLabel,
+        Self::KeyCreatedAt,
+        Self::KeyExpiresAt,
+        Self::KeyRevokedAt,
+        Self::UnknownItem,
+    ];
+
     /// Its name, for programs.
     pub(crate) fn code(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! What commands print: tables for people, JSON for programs, and questions before anything is destroyed.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead as _, Write};
+use std::io::{self, BufRead as _, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -86,7 +86,11 @@ impl Output {
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|error| Failure(format!("the output cannot be written ({})", error.kind())))
+    result.map_err(|error| match error.kind() {
+        // Whoever read it has seen enough, as `head` does.
+        io::ErrorKind::BrokenPipe => Failure(String::new()),
+        kind => Failure(format!("the output cannot be written ({kind})")),
+    })
 }
 
 /// A line for people that is no result: a hint, a warning, progress.
@@ -95,8 +99,11 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// Ends the command with its one line.
+/// Ends the command with its one line, if it has one.
 pub fn complain(failure: &Failure) {
+    if failure.0.is_empty() {
+        return;
+    }
     let red = Style::new().fg_color(Some(AnsiColor::Red.into())).bold();
     note(&format!("{red}cdm:{red:#} {failure}"));
 }
@@ -112,14 +119,15 @@ pub fn confirm(question: &str, expected: &str, yes: bool) -> Result<(), Failure>
     let hint = if expected == "y" { "[y/N]" } else { "" };
     let _ = write!(anstream::stderr(), "{question} {hint} ");
     let mut answer = String::new();
-    let typed = io::stdin().lock().read_line(&mut answer).is_ok_and(|length| length > 0);
+    // No answer is none.
+    let _ = io::stdin().lock().read_line(&mut answer);
+    if !(io::stdin().is_terminal() && answer.ends_with('\n')) {
+        // The cursor still stands behind the question.
+        note("");
+    }
     let answer = answer.trim();
     if answer == expected || (expected == "y" && ["Y", "yes"].contains(&answer)) {
         return Ok(());
-    }
-    if !typed {
-        // The cursor still stands behind the question.
-        note("");
     }
     Err(Failure("nothing was changed, for want of a yes: add --yes to go without being asked".to_owned()))
 }

@@ -14,7 +14,7 @@ fn on<'a>(verb: &'a str, ccid: &'a str) -> [&'a str; 6] {
 async fn a_record_is_made_shown_and_deleted() {
     let table = Table::new().await;
     let odd = "Zoë 7?.%41 #PHONE#";
-    assert_eq!(table.done(&on("create", odd)).await, format!("Customer {odd} of {CLIENT} is there.\n"));
+    assert_eq!(table.done(&on("create", odd)).await, format!("Customer {odd} of {CLIENT} is created.\n"));
     let shown = table.json(&on("show", odd)).await.remove(0);
     assert_eq!(shown["ccid"], odd);
     assert_eq!(shown["client_id"], CLIENT);

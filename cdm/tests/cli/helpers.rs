@@ -35,15 +35,16 @@ impl Table {
     /// Empty.
     pub(crate) async fn new() -> Self {
         let database = Embedded::in_memory().await.unwrap();
-        let connection = Connection::to(&database.endpoint(), any_credentials(), "phones".to_owned()).await.unwrap();
-        assert!(table::create(&connection.client, "phones").await.unwrap());
+        let connection =
+            Connection::to(&database.endpoint(), any_credentials(), "cdm-phones".to_owned()).await.unwrap();
+        assert!(table::create(&connection.client, "cdm-phones").await.unwrap());
         Self { database, connection }
     }
 
     /// With the demo data, of which one record is damaged.
     pub(crate) async fn demo() -> Self {
         let table = Self::new().await;
-        cdm::demo::seed(&table.connection.client, "phones").await.unwrap();
+        cdm::demo::seed(&table.connection.client, "cdm-phones").await.unwrap();
         table
     }
 
@@ -58,7 +59,7 @@ impl Table {
             .args(arguments)
             .env_clear()
             .env("AWS_ENDPOINT_URL_DYNAMODB", self.url())
-            .env("TABLE_NAME", "phones")
+            .env("TABLE_NAME", "cdm-phones")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command
@@ -107,7 +108,7 @@ impl Table {
     }
 
     pub(crate) async fn put(&self, item: Item) {
-        self.connection.client.put_item().table_name("phones").set_item(Some(item)).send().await.unwrap();
+        self.connection.client.put_item().table_name("cdm-phones").set_item(Some(item)).send().await.unwrap();
     }
 
     pub(crate) async fn item(&self, key: Item) -> Option<Item> {
@@ -116,7 +117,7 @@ impl Table {
 
     /// Every item of the table.
     pub(crate) async fn items(&self) -> Vec<Item> {
-        let mut pages = self.connection.client.scan().table_name("phones").into_paginator().items().send();
+        let mut pages = self.connection.client.scan().table_name("cdm-phones").into_paginator().items().send();
         let mut items = Vec::new();
         while let Some(item) = pages.next().await {
             items.push(item.unwrap());

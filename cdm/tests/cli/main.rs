@@ -9,4 +9,5 @@ mod import;
 mod key;
 mod phone;
 mod table;
+mod transcripts;
 mod usage;

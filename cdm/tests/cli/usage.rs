@@ -73,7 +73,7 @@ async fn output_is_accepted_before_and_after_the_command() {
     let before = table.done(&[&["--output", "json"], &show[..]].concat()).await;
     let between = table.done(&[&show[..1], &["--output=json"], &show[1..]].concat()).await;
     assert!(after == before && after == between && objects(&after).len() == 1);
-    let both = table.done(&[&["--table", "phones"], &show[..], &["--output", "table"]].concat()).await;
+    let both = table.done(&[&["--table", "cdm-phones"], &show[..], &["--output", "table"]].concat()).await;
     assert!(both.starts_with("Client    demo-clinic\n"));
 }
 
@@ -95,7 +95,7 @@ async fn wrong_usage_is_two_and_one_line() {
         ),
         (&["dev", "--output", "json"], "--table and --output mean nothing to this command: see --help"),
         (
-            &["completions", "bash", "--table", "phones"],
+            &["completions", "bash", "--table", "cdm-phones"],
             "--table and --output mean nothing to this command: see --help",
         ),
     ] {
@@ -124,7 +124,7 @@ async fn what_is_missing_from_the_environment_is_named() {
         &["check"],
         &[
             ("AWS_ENDPOINT_URL_DYNAMODB", "localhost"),
-            ("TABLE_NAME", "phones"),
+            ("TABLE_NAME", "cdm-phones"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_ACCESS_KEY_ID", "a"),
             ("AWS_SECRET_ACCESS_KEY", "b"),
@@ -139,7 +139,7 @@ async fn what_is_missing_from_the_environment_is_named() {
 
     // No region and no credentials anywhere, and no machine role to ask for.
     let nothing = [
-        ("TABLE_NAME", "phones"),
+        ("TABLE_NAME", "cdm-phones"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_CONFIG_FILE", "/dev/null"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
@@ -162,7 +162,7 @@ async fn a_profile_gives_region_and_credentials() {
     std::fs::write(&config, "[profile clinic]\nregion = eu-west-1\n").unwrap();
     std::fs::write(&credentials, "[clinic]\naws_access_key_id = a\naws_secret_access_key = b\n").unwrap();
     let environment = [
-        ("TABLE_NAME", "phones"),
+        ("TABLE_NAME", "cdm-phones"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("AWS_CONFIG_FILE", crate::helpers::path(&config)),
         ("AWS_SHARED_CREDENTIALS_FILE", crate::helpers::path(&credentials)),
@@ -183,7 +183,7 @@ async fn a_database_that_is_not_there_is_one_line() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
-    let environment = [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("TABLE_NAME", "phones")];
+    let environment = [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("TABLE_NAME", "cdm-phones")];
     let reach = "DynamoDB cannot be reached: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB";
     for arguments in [
         &["customer", "show", "--client", "a", "--ccid", "b"][..],
