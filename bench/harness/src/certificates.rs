@@ -91,6 +91,13 @@ impl Certificates {
     }
 }
 
+/// Keys are of use to nobody after the run.
+impl Drop for Certificates {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
 fn openssl(directory: &Path, arguments: &[&str]) -> Result<()> {
     let ran = Command::new("openssl").args(arguments).current_dir(directory).output()?;
     if ran.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&ran.stderr).into()) }

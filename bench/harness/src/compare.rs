@@ -15,8 +15,12 @@ use crate::session::{Bench, From, Watched};
 use crate::subjects::{Subject, run as output};
 use crate::{Result, chart, events, micro};
 
-const ROUNDS: usize = 11;
-const ROUNDS_LIMITED: usize = 5;
+/// Rounds at full speed and with less; `BENCH_ROUNDS` asks for fewer, for a try.
+fn rounds() -> (usize, usize) {
+    let asked = std::env::var("BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(11);
+    (asked, asked.min(5))
+}
+
 /// Adds of one process at full speed; the first third is for warming up.
 const ADDS: usize = 300;
 const WARM_FROM: usize = 100;
@@ -90,6 +94,8 @@ pub fn smoke(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
 
 pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
     let progress = Progress { started: Instant::now() };
+    let (rounds, rounds_limited) = rounds();
+    let load = load_average();
     let subjects = Subject::all(folder, bootstrap);
     let mut figures: BTreeMap<&str, Figures> = subjects.iter().map(|s| (s.name, Figures::default())).collect();
     let at_once = || Database::start(&bench.certificates, Backend::AtOnce);
@@ -104,8 +110,8 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
         }
     }
 
-    for round in 1..=ROUNDS {
-        progress.tell(&format!("full processor, round {round} of {ROUNDS}"));
+    for round in 1..=rounds {
+        progress.tell(&format!("full processor, round {round} of {rounds}"));
         for subject in &subjects {
             let events = events::adds(&[], FIRST_NUMBER, ADDS)?;
             let ran = bench.run(subject, &at_once()?, events, &[0, 1, WARM_FROM], None)?.all_are(200)?;
@@ -126,8 +132,8 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
 
     let mut unlimited = None;
     for megabytes in MEGABYTES {
-        for round in 1..=ROUNDS_LIMITED {
-            progress.tell(&format!("the share of {megabytes} MB, round {round} of {ROUNDS_LIMITED}"));
+        for round in 1..=rounds_limited {
+            progress.tell(&format!("the share of {megabytes} MB, round {round} of {rounds_limited}"));
             for subject in subjects.iter().filter(|subject| subject.name != "three-items") {
                 let quota = match Quota::new(megabytes) {
                     Ok(quota) => quota,
@@ -152,8 +158,8 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let customers = names("C", 20);
-    for round in 1..=ROUNDS_LIMITED {
-        progress.tell(&format!("two items and three on the embedded database, round {round} of {ROUNDS_LIMITED}"));
+    for round in 1..=rounds_limited {
+        progress.tell(&format!("two items and three on the embedded database, round {round} of {rounds_limited}"));
         for subject in subjects.iter().filter(|subject| subject.name != "floor") {
             let behind = embedded(&runtime, &empty(&customers))?;
             let database = Database::start(&bench.certificates, Backend::Embedded(behind))?;
@@ -173,7 +179,15 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
     let pieces = micro::count(bench, folder)?;
     progress.tell("done");
 
-    let result = Outcome { subjects, figures, growth, pieces, unlimited, took: progress.started.elapsed() };
+    let result = Outcome {
+        subjects,
+        figures,
+        growth,
+        pieces,
+        unlimited,
+        took: progress.started.elapsed(),
+        loads: (load, load_average()),
+    };
     result.write(bench, folder)
 }
 
@@ -308,6 +322,11 @@ fn walls(ran: &Watched, from: usize) -> Series {
     series
 }
 
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or("?").to_owned()
+}
+
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
@@ -325,6 +344,8 @@ struct Outcome {
     /// Why no process could be limited here, if so.
     unlimited: Option<String>,
     took: Duration,
+    /// The machine's load average before and after.
+    loads: (String, String),
 }
 
 impl Outcome {
@@ -374,11 +395,15 @@ impl Outcome {
         let (floor, function) = (self.of("floor")?, self.of("function")?);
         let mb = |bytes: u64| plain(bytes as f64 / 1e6);
         let mut text = format!(
-            "Measured on {}, in {} s. Medians, the middle half of all measurements in brackets; {ROUNDS} processes of \
+            "Measured on {}, in {} s, with a load of {} when it began and {} when it ended (the machine's other work; times \
+             are good when both are near 1, processor times and instructions always). Medians, the middle half of all measurements in brackets; {} processes of \
              each, in turn; ratios are medians of each round's own. The database answers at once, over TLS; {} system \
              roots.\n\n### Full processor\n\n",
             Self::machine(),
             self.took.as_secs(),
+            self.loads.0,
+            self.loads.1,
+            rounds().0,
             bench.certificates.system_count
         );
         let mut rows = Vec::new();
@@ -587,8 +612,9 @@ impl Outcome {
         Ok(json!({
             "machine": Self::machine(),
             "seconds": self.took.as_secs(),
+            "load_average": { "before": self.loads.0, "after": self.loads.1 },
             "system_roots": bench.certificates.system_count,
-            "rounds": ROUNDS,
+            "rounds": rounds().0,
             "subjects": subjects,
             "environments": environments,
             "records": self.growth.records.iter().map(record).collect::<Vec<_>>(),
@@ -604,11 +630,11 @@ impl Outcome {
         let mut warm = Vec::new();
         for subject in shown {
             let f = self.of(subject.name)?;
-            cold.push((subject.label, f.cold.median()));
+            cold.push((subject.label, f.cold_cpu.median()));
             warm.push((subject.label, f.warm_cpu.median()));
         }
         Ok(chart::bars(&[
-            chart::Panel { title: "Cold: a new process and its first add, ms", bars: cold },
+            chart::Panel { title: "Cold: processor time of a new process and its first add, ms", bars: cold },
             chart::Panel { title: "Warm: processor time of one more add, µs", bars: warm },
         ]))
     }

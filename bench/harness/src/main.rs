@@ -71,7 +71,7 @@ fn folder() -> &'static Path {
 fn ready(bootstrap: &str) -> Result<(Bench, PathBuf)> {
     let work = folder().join("target/work");
     std::fs::create_dir_all(&work)?;
-    let bench = Bench { certificates: Certificates::make(&work)?, work };
+    let bench = Bench { certificates: Certificates::make(&work.join(format!("tls.{}", std::process::id())))?, work };
     bench.forget_logs()?;
     let bootstrap = std::fs::canonicalize(bootstrap).map_err(|error| format!("{bootstrap}: {error}"))?;
     Ok((bench, bootstrap))

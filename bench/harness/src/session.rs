@@ -137,10 +137,10 @@ impl Bench {
         let mut command = subject.command(wrapper, &api.address.to_string(), &database.url(), &self.certificates);
         let log = self.work.join(format!("{}.log", subject.name));
         let log = OpenOptions::new().create(true).append(true).open(log)?;
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         if let Some((quota, From::Start)) = quota {
             command = quota.wrap(&command);
         }
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
         let child = command.spawn().map_err(|error| format!("{} does not start: {error}", subject.name))?;
         pid.store(child.id(), Ordering::Release);

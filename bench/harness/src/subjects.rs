@@ -30,8 +30,8 @@ pub struct Subject {
     pub label: &'static str,
     /// Whether it can be counted by callgrind: native code, in a time that one can wait for.
     pub is_native: bool,
-    /// Whether it reads an API key once and not for each add.
-    pub remembers_keys: bool,
+    /// Whether it is the function, which reads an API key once and connects once.
+    pub is_ours: bool,
     program: Vec<PathBuf>,
     trust: Trust,
     variables: &'static [(&'static str, &'static str)],
@@ -45,7 +45,7 @@ impl Subject {
             name: "function",
             label: "this function",
             is_native: true,
-            remembers_keys: true,
+            is_ours: true,
             program: vec![bootstrap.to_owned()],
             trust: Trust::Amazon,
             variables: &[],
@@ -62,7 +62,7 @@ impl Subject {
                 name: "floor",
                 label: "floor: the Rust runtime alone",
                 is_native: true,
-                remembers_keys: false,
+                is_ours: false,
                 program: vec![built("tuned/floor")],
                 trust: Trust::Nobody,
                 variables: &[],
@@ -73,7 +73,7 @@ impl Subject {
                 name: "default-rust",
                 label: "Rust, everything default",
                 is_native: true,
-                remembers_keys: false,
+                is_ours: false,
                 program: vec![built("release/default-rust")],
                 trust: Trust::SystemRustls,
                 variables: &[],
@@ -83,7 +83,7 @@ impl Subject {
                 name: "three-items",
                 label: "Rust, everything default, three items",
                 is_native: true,
-                remembers_keys: false,
+                is_ours: false,
                 program: vec![built("release/default-rust")],
                 trust: Trust::SystemRustls,
                 variables: &[("TUTORIAL_ITEMS", "3")],
@@ -93,7 +93,7 @@ impl Subject {
                 name: "node",
                 label: "Node, AWS SDK v3 bundled",
                 is_native: false,
-                remembers_keys: false,
+                is_ours: false,
                 program: vec!["node".into(), bench.join("node/runtime.cjs")],
                 trust: Trust::Node,
                 variables: &[],
@@ -103,7 +103,7 @@ impl Subject {
                 name: "python",
                 label: "Python, boto3",
                 is_native: false,
-                remembers_keys: false,
+                is_ours: false,
                 program: vec![built("python/bin/python"), bench.join("python/runtime.py")],
                 trust: Trust::SystemBoto,
                 variables: &[],
@@ -132,9 +132,6 @@ impl Subject {
             .env("AWS_ENDPOINT_URL_DYNAMODB", database)
             .env("TABLE_NAME", crate::TABLE)
             .envs(self.variables.iter().copied());
-        // For trying one thing: `BENCH_WITH="NAME=value …"`.
-        let more = std::env::var("BENCH_WITH").unwrap_or_default();
-        command.envs(more.split_whitespace().filter_map(|word| word.split_once('=')));
         match self.trust {
             Trust::Amazon => command.env("AWS_CA_BUNDLE", &certificates.amazon),
             Trust::SystemRustls => command.env("SSL_CERT_FILE", &certificates.system),
@@ -142,6 +139,9 @@ impl Subject {
             Trust::Node => command.env("NODE_EXTRA_CA_CERTS", &certificates.root),
             Trust::Nobody => &mut command,
         };
+        // For trying one thing: `BENCH_WITH="NAME=value …"`.
+        let more = std::env::var("BENCH_WITH").unwrap_or_default();
+        command.envs(more.split_whitespace().filter_map(|word| word.split_once('=')));
         command
     }
 
