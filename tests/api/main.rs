@@ -22,3 +22,6 @@ mod openapi;
 mod paths;
 mod wire;
 mod world;
+
+#[path = "../support/database.rs"]
+mod database;

@@ -1,4 +1,4 @@
-//! A world of its own for each test: an embedded DynamoDB with the demo data, and the function over it.
+//! A world of its own for each test: a DynamoDB with the demo data, and the function over it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::http_client_fn;
 use cdm::demo;
-use cdm::embedded::{Embedded, REGION, any_credentials};
+use cdm::embedded::REGION;
 use cdm_lambda::event::NotAnHttpEvent;
 use cdm_lambda::function::Function;
 use cdm_lambda::store::Store;
@@ -18,6 +18,7 @@ use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
+use crate::database::Database;
 use crate::log;
 use crate::wire::{Wire, Wired};
 
@@ -30,7 +31,7 @@ pub(crate) struct World {
     pub(crate) wire: Arc<Wire>,
     /// Past the wire.
     pub(crate) database: Client,
-    embedded: Embedded,
+    table: Database,
 }
 
 impl World {
@@ -41,18 +42,18 @@ impl World {
 
     pub(crate) async fn with_key_cache(key_cache: Duration) -> Self {
         log::capture();
-        let embedded = Embedded::in_memory().await.unwrap();
+        let table = Database::start().await;
         let wire = Arc::new(Wire::default());
-        let database = client(&embedded, &Arc::default());
+        let database = client(&table, &Arc::default());
         cdm::table::create(&database, demo::TABLE).await.unwrap();
         demo::seed(&database, demo::TABLE).await.unwrap();
-        let store = Store::new(client(&embedded, &wire), demo::TABLE.to_owned());
-        Self { function: Function::new(store, key_cache), wire, database, embedded }
+        let store = Store::new(client(&table, &wire), demo::TABLE.to_owned());
+        Self { function: Function::new(store, key_cache), wire, database, table }
     }
 
     /// Another execution environment over the same database.
     pub(crate) fn another_environment(&self) -> Function {
-        let client = client(&self.embedded, &Arc::default());
+        let client = client(&self.table, &Arc::default());
         Function::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60))
     }
 
@@ -123,15 +124,15 @@ impl World {
     }
 }
 
-fn client(embedded: &Embedded, wire: &Arc<Wire>) -> Client {
-    let endpoint = embedded.endpoint();
+fn client(table: &Database, wire: &Arc<Wire>) -> Client {
+    let endpoint = table.endpoint();
     let connector = Wired::connector(Arc::clone(wire));
     let http: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
         .endpoint_url(endpoint.url.unwrap())
-        .credentials_provider(any_credentials())
+        .credentials_provider(table.credentials())
         .http_client(http)
         .retry_config(aws_sdk_dynamodb::config::retry::RetryConfig::disabled())
         .build();

@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use todc_utils::specifications::Specification;
 use todc_utils::{Action as Entry, History, WGLChecker};
 
-use crate::proxy::{FAULTS, Fate, Fault};
+use crate::proxy::{FAULTS, Fate, Fault, Tally};
 use crate::runtime_api::Environment;
 use crate::world::{Action, Answer, Contents, Request, World, is_full};
 
@@ -228,33 +230,51 @@ fn faults() -> Vec<Fault> {
     FAULTS.iter().filter(|(_, _, fate)| *fate != Fate::Hopeless).map(|(_, fault, _)| *fault).collect()
 }
 
+/// What came of some histories.
+#[derive(Debug, Default)]
+struct Outcome {
+    answers: BTreeMap<String, u64>,
+    tally: Tally,
+}
+
+/// Some histories, one after another, in a world of their own.
+async fn histories(seeds: Range<u64>) -> Outcome {
+    let world = World::new().await;
+    let mut environments = Vec::new();
+    for _ in 0..ENVIRONMENTS {
+        environments.push(world.environment().await);
+    }
+    let mut answers = BTreeMap::new();
+    for seed in seeds.clone() {
+        let (initial, events) = history(&world, &environments, seed, &faults()).await;
+        for event in &events {
+            if let Event::Answered(_, answer) = event {
+                *answers.entry(told(answer)).or_default() += 1;
+            }
+        }
+        let shown = shown(&events);
+        let decided = tokio::task::spawn_blocking(move || is_linearizable(&initial, &events)).await.unwrap();
+        assert_eq!(decided, Some(true), "seed {seed}:\n{shown}");
+    }
+    println!("seeds {seeds:?}: linearizable");
+    Outcome { answers, tally: world.proxy.tally() }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn histories_under_faults_are_linearizable() {
-    let histories = if is_full() { 500 } else { 3 };
     let seed: u64 = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut answers = BTreeMap::<String, u64>::new();
-    let mut tally = crate::proxy::Tally::default();
-    // A world does not grow without end.
-    for first in (seed..seed + histories).step_by(20) {
-        let world = World::new().await;
-        let mut environments = Vec::new();
-        for _ in 0..ENVIRONMENTS {
-            environments.push(world.environment().await);
+    // A world does not grow without end; and while one waits for what was lost, others go on.
+    let (worlds, each) = if is_full() { (50, 10) } else { (3, 1) };
+    let worlds = (0..worlds).map(|world| histories(seed + world * each..seed + (world + 1) * each));
+    let mut running = stream::iter(worlds).buffer_unordered(4);
+    let mut all = Outcome::default();
+    while let Some(outcome) = running.next().await {
+        all.tally.add(&outcome.tally);
+        for (answer, count) in outcome.answers {
+            *all.answers.entry(answer).or_default() += count;
         }
-        for seed in first..(first + 20).min(seed + histories) {
-            let (initial, events) = history(&world, &environments, seed, &faults()).await;
-            for event in &events {
-                if let Event::Answered(_, answer) = event {
-                    *answers.entry(told(answer)).or_default() += 1;
-                }
-            }
-            let decided = is_linearizable(&initial, &events);
-            assert_eq!(decided, Some(true), "seed {seed}:\n{}", shown(&events));
-        }
-        tally.add(&world.proxy.tally());
     }
-    println!("{histories} histories of {OPERATIONS} operations from seed {seed}, each linearizable");
-    println!("answers: {answers:#?}\nthe proxy: {tally:#?}");
+    println!("{all:#?}");
 }
 
 fn told(answer: &Answer) -> String {

@@ -61,7 +61,10 @@ impl World {
             ("AWS_ACCESS_KEY_ID", self.database.access_key()),
             ("LOG_LEVEL", "error"),
         ];
-        Environment::start(env!("CARGO_BIN_EXE_bootstrap"), &variables).await
+        // Another build of it may be named, such as the one that ships.
+        let bootstrap = std::env::var("BOOTSTRAP");
+        let bootstrap = bootstrap.as_deref().unwrap_or(env!("CARGO_BIN_EXE_bootstrap"));
+        Environment::start(bootstrap, &variables).await
     }
 
     /// Makes a record that has these numbers, and counts it on each of their counters.
