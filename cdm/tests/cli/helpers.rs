@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
 
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm::connection::Connection;
-use cdm::embedded::{Embedded, any_credentials};
+use cdm::embedded::{Embedded, REGION};
 use cdm::table;
+use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
@@ -17,9 +19,12 @@ use tokio::process::Command;
 
 pub(crate) const CLIENT: &str = "demo-clinic";
 
-/// A table in a database of its own.
+/// A table in a database of its own: embedded, or for a second opinion a DynamoDB Local that is running at
+/// `CDM_TEST_DYNAMODB_URL`, which keeps a database for each access key.
 pub(crate) struct Table {
-    database: Embedded,
+    _embedded: Option<Embedded>,
+    url: String,
+    access_key: String,
     pub(crate) connection: Connection,
 }
 
@@ -34,11 +39,16 @@ pub(crate) struct Ran {
 impl Table {
     /// Empty.
     pub(crate) async fn new() -> Self {
-        let database = Embedded::in_memory().await.unwrap();
-        let connection =
-            Connection::to(&database.endpoint(), any_credentials(), "cdm-phones".to_owned()).await.unwrap();
+        let elsewhere = std::env::var("CDM_TEST_DYNAMODB_URL").ok();
+        let embedded = if elsewhere.is_some() { None } else { Some(Embedded::in_memory().await.unwrap()) };
+        let url = elsewhere.or_else(|| embedded.as_ref()?.endpoint().url).unwrap();
+        let access_key = uuid::Uuid::new_v4().simple().to_string();
+        let credentials = Credentials::new(&access_key, "secret", None, None, "test");
+        let endpoint = Endpoint { region: REGION.to_owned(), url: Some(url.clone()), ca_bundle: None };
+        let credentials = SharedCredentialsProvider::new(credentials);
+        let connection = Connection::to(&endpoint, credentials, "cdm-phones".to_owned()).await.unwrap();
         assert!(table::create(&connection.client, "cdm-phones").await.unwrap());
-        Self { database, connection }
+        Self { _embedded: embedded, url, access_key, connection }
     }
 
     /// With the demo data, of which one record is damaged.
@@ -48,20 +58,20 @@ impl Table {
         table
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.database.address())
+    /// What a command needs to find the table.
+    pub(crate) fn environment(&self) -> [(&str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL_DYNAMODB", &self.url),
+            ("AWS_ACCESS_KEY_ID", &self.access_key),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("TABLE_NAME", "cdm-phones"),
+        ]
     }
 
     /// `cdm` with this table in its environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cdm"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("AWS_ENDPOINT_URL_DYNAMODB", self.url())
-            .env("TABLE_NAME", "cdm-phones")
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        command.args(arguments).env_clear().envs(self.environment()).stdin(Stdio::null()).kill_on_drop(true);
         command
     }
 

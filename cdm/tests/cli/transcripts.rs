@@ -69,8 +69,7 @@ impl Table {
             .args(["-c", &format!("{{ {command}\n}} 2>&1")])
             .current_dir(folder)
             .env("PATH", format!("{}:{}", program.display(), std::env::var("PATH").unwrap()))
-            .env("AWS_ENDPOINT_URL_DYNAMODB", self.url())
-            .env("TABLE_NAME", "cdm-phones")
+            .envs(self.environment())
             .stdin(std::process::Stdio::null());
         ran(shell.output().await.unwrap()).out
     }
