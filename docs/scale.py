@@ -22,8 +22,8 @@ FIRST_READ_MS = 4.0  # one strongly consistent GetItem
 START_MS = 40.0  # Lambda makes an environment and loads the package, before our code runs: not billed
 LIFETIME_S = 2 * 3600  # after which Lambda replaces an environment
 SPARE = 4.0  # environments beyond the mean, in standard deviations of a Poisson arrival
-LOG_BYTES = 420 + 330  # our line, and Lambda's START, END and REPORT
-LOG_MONTHS = 1
+LOG_BYTES = 2000  # as costs.py derives: our line, the gateway's, and Lambda's own
+LOG_MONTHS = 3
 NUMBERS_PER_RECORD = 3
 BYTES_PER_ADD_STORED = 350  # a share of a record, a counter, and 100 bytes of overhead for each item
 

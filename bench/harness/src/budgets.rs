@@ -151,6 +151,8 @@ pub struct Instructions {
 const FEW: usize = 101;
 const MANY: usize = 301;
 
+const TRIES: usize = 12;
+
 /// `customers` are taken in turn; each is answered with `status`.
 pub fn instructions(
     bench: &Bench,
@@ -162,7 +164,7 @@ pub fn instructions(
     let count = |adds: usize| -> Result<u64> {
         let profile = bench.work.join(format!("callgrind.{}.{adds}", subject.name));
         // On a busy machine a connection may time out under the profiler and be made again, which would be counted.
-        for _ in 0..5 {
+        for _ in 0..TRIES {
             let (database, events) = (database()?, events::adds(customers, FIRST_NUMBER, adds)?);
             let counted = bench.instructions(subject, &database, events, status, &profile)?;
             let counts = database.counts();
@@ -172,7 +174,7 @@ pub fn instructions(
                 return Ok(counted);
             }
         }
-        Err(format!("{}: no undisturbed count in five: is the machine too busy?", subject.name).into())
+        Err(format!("{}: no undisturbed count in {TRIES}: is the machine too busy?", subject.name).into())
     };
     let first = count(1)?;
     let (few, many) = (count(FEW)?, count(MANY)?);

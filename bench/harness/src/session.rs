@@ -120,7 +120,13 @@ impl Bench {
             let at = [at, &[count]].concat();
             let at_first = quota.filter(|(_, from)| *from == From::FirstEvent).map(|(quota, _)| quota.clone());
             move |index: usize| {
-                let pid = pid.load(Ordering::Acquire);
+                // A quick process may ask before its id is known here.
+                let pid = loop {
+                    match pid.load(Ordering::Acquire) {
+                        0 => std::thread::yield_now(),
+                        pid => break pid,
+                    }
+                };
                 if index == 0
                     && let Some(quota) = &at_first
                 {
