@@ -77,16 +77,16 @@ impl RuntimeApi {
     }
 
     /// Waits until every event has been answered and the process asks for another. Gives when it was first ready, and
-    /// what became of each event. `is_alive` is asked now and then.
-    pub fn wait(&self, limit: Duration, mut is_alive: impl FnMut() -> bool) -> Result<(Instant, Vec<Invoke>)> {
+    /// what became of each event. `ended` is asked now and then whether the process has ended, and how.
+    pub fn wait(&self, limit: Duration, mut ended: impl FnMut() -> Option<String>) -> Result<(Instant, Vec<Invoke>)> {
         let started = Instant::now();
         let mut state = self.shared.state();
         while state.ended.is_none() {
             if started.elapsed() > limit {
                 return Err(format!("no end after {limit:?}").into());
             }
-            if !is_alive() {
-                return Err("the process ended by itself".into());
+            if let Some(how) = ended() {
+                return Err(format!("the process ended by itself: {how}").into());
             }
             let (next, _) = self
                 .shared

@@ -83,7 +83,12 @@ impl Bench {
         at: &[usize],
         quota: Option<(&Quota, From)>,
     ) -> Result<Watched> {
-        self.watch(subject, &[], database, events, at, quota)
+        let ran = self.watch(subject, &[], database, events.clone(), at, quota);
+        // Once more, and said: on a shared machine a process may be stopped by somebody else.
+        ran.or_else(|error| {
+            eprintln!("again, because of this: {error}");
+            self.watch(subject, &[], database, events, at, quota)
+        })
     }
 
     /// Instructions of a whole process over `events`, by callgrind. `profile` is where its output stays.
@@ -151,7 +156,10 @@ impl Bench {
         let child = command.spawn().map_err(|error| format!("{} does not start: {error}", subject.name))?;
         pid.store(child.id(), Ordering::Release);
         let mut child = Stopping(child);
-        let ended = api.wait(Duration::from_secs(600), || matches!(child.0.try_wait(), Ok(None)));
+        let ended = api.wait(Duration::from_secs(600), || match child.0.try_wait() {
+            Ok(ended) => ended.map(|status| status.to_string()),
+            Err(error) => Some(error.to_string()),
+        });
         child.stop();
         let (ready, invokes) = ended.map_err(|error| format!("{}: {error}", subject.name))?;
         let samples = std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
