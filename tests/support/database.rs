@@ -22,12 +22,11 @@ pub(crate) struct Database {
 impl Database {
     pub(crate) async fn start() -> Self {
         let access_key: String = (0..20).map(|_| fastrand::uppercase()).collect();
-        match std::env::var("DYNAMODB_LOCAL") {
-            Ok(url) => Self { url, access_key, embedded: None },
-            Err(_) => {
-                let embedded = Embedded::in_memory().await.unwrap();
-                Self { url: embedded.endpoint().url.unwrap(), access_key, embedded: Some(embedded) }
-            }
+        if let Ok(url) = std::env::var("DYNAMODB_LOCAL") {
+            Self { url, access_key, embedded: None }
+        } else {
+            let embedded = Embedded::in_memory().await.unwrap();
+            Self { url: embedded.endpoint().url.unwrap(), access_key, embedded: Some(embedded) }
         }
     }
 
