@@ -16,6 +16,7 @@ mod http;
 mod micro;
 mod quota;
 mod report;
+mod results;
 mod runtime_api;
 mod session;
 mod subjects;
