@@ -125,22 +125,15 @@ the environments because AWS counts {PER_ENVIRONMENT} calls a second as one envi
     )
 
     print("## What is met first\n")
-    print(
-        table(
-            ("limit", "adds a second", "what to do"),
-            sorted(
-                [
-                    (f"a new table's first {NEW_TABLE_WRITES:,} write units", NEW_TABLE_WRITES / UNITS, "warm it (`WarmThroughput`) before the first day"),
-                    (f"the table's {TABLE_WRITES:,} write units", TABLE_WRITES / UNITS, "raise the quota"),
-                    (f"the account's {GATEWAY_RATE:,} calls of API Gateway", GATEWAY_RATE, "raise the quota"),
-                    (f"{CONCURRENCY:,} environments, {PER_ENVIRONMENT} calls a second each", CONCURRENCY * PER_ENVIRONMENT, "raise the quota"),
-                    (f"{CONCURRENCY:,} environments by their time", CONCURRENCY * 1000 / duration_ms(memory, DATABASE_P50_MS, "median"), "raise the quota"),
-                ],
-                key=lambda row: row[1],
-            ),
-        )
-        .replace(".0 |", " |")
-    )
+    limits = [
+        (NEW_TABLE_WRITES / UNITS, f"a new table's first {NEW_TABLE_WRITES:,} write units", "warm it (`WarmThroughput`) before the first day"),
+        (TABLE_WRITES / UNITS, f"the table's {TABLE_WRITES:,} write units", "raise the quota"),
+        (GATEWAY_RATE, f"the account's {GATEWAY_RATE:,} calls of API Gateway", "raise the quota"),
+        (CONCURRENCY * PER_ENVIRONMENT, f"{CONCURRENCY:,} environments, {PER_ENVIRONMENT} calls a second each", "raise the quota"),
+        (CONCURRENCY * 1000 / duration_ms(memory, DATABASE_P50_MS, "median"), f"{CONCURRENCY:,} environments by their time", "raise the quota"),
+    ]
+    rows = [(limit, f"{adds:,.0f}", remedy) for adds, limit, remedy in sorted(limits)]
+    print(table(("limit", "adds a second", "what to do"), rows))
     steps = math.ceil(environments(100_000, memory) / SCALE_PER_10_S)
     print(
         f"""

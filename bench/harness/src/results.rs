@@ -37,7 +37,6 @@ impl Outcome {
         std::fs::create_dir_all(&results)?;
         let markdown = self.markdown(bench)?;
         std::fs::write(results.join("results.json"), serde_json::to_string_pretty(&self.json(bench)?)? + "\n")?;
-        std::fs::write(results.join("results.md"), &markdown)?;
         std::fs::write(results.join("chart.svg"), self.chart()?)?;
         // The tables stand in the project's own page, between two marks.
         let page = folder.join("../docs/performance.md");
