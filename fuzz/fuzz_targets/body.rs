@@ -28,7 +28,9 @@ fuzz_target!(|input: (bool, &str)| {
         Ok(add) => assert!(add.channel.phone.e164().starts_with('+')),
         Err(Error::InvalidRequest(fields)) => {
             assert!(!fields.is_empty());
-            assert!(fields.iter().all(|field| field.field == "body" || field.field.starts_with("body.") || field.field == "path.phone_number"));
+            assert!(fields.iter().all(|field| field.field == "body"
+                || field.field.starts_with("body.")
+                || field.field == "path.phone_number"));
         }
         Err(_) => panic!("a body has no other way to be wrong"),
     }
