@@ -8,7 +8,7 @@ mod add;
 mod attempts;
 pub mod items;
 mod key;
-mod reasons;
+pub mod reasons;
 mod record;
 mod remove;
 mod transaction;

@@ -8,7 +8,7 @@ use crate::domain::{CUSTOMERS_PER_PHONE, IdempotencyMark, PHONES_PER_CUSTOMER};
 
 /// One item's reason. DynamoDB gives one for each item of the transaction, in order.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Reason<'a> {
+pub struct Reason<'a> {
     /// DynamoDB's code; `None` (the word) for an item that passed.
     pub code: &'a str,
     /// The item as it stood, where its condition failed and there was one.
@@ -17,7 +17,7 @@ pub(super) struct Reason<'a> {
 
 /// What a cancelled transaction says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// There is no such record.
     NoRecord,
     /// The record has the number already, by a request of this mark (if it had a key).
@@ -48,7 +48,7 @@ fn is_contention(code: &str) -> bool {
 }
 
 /// Reads the cancellation of an add of `e164`: the record's reason first, the counter's second.
-pub(super) fn read_add(reasons: &[Reason<'_>], e164: &str) -> Verdict {
+pub fn read_add(reasons: &[Reason<'_>], e164: &str) -> Verdict {
     let record_failed = |item: &Item, channels: &Item| {
         if let Some(entry) = channels.get(e164) {
             return Verdict::HasPhone(entry.as_m().ok().and_then(items::mark));
@@ -69,7 +69,7 @@ pub(super) fn read_add(reasons: &[Reason<'_>], e164: &str) -> Verdict {
 }
 
 /// Reads the cancellation of a removal of `e164`: the record's reason first, the counter's second.
-pub(super) fn read_remove(reasons: &[Reason<'_>], e164: &str) -> Verdict {
+pub fn read_remove(reasons: &[Reason<'_>], e164: &str) -> Verdict {
     let record_failed = |_: &Item, channels: &Item| match channels.get(e164) {
         // The condition asked for nothing but the channel.
         Some(_) => Verdict::DamagedRecord,

@@ -3,14 +3,17 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::answer::Answer;
 use cdm_lambda::auth::ApiKey;
-use cdm_lambda::domain::{ClientId, CountryCode, Digits, Phone};
+use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Phone};
 use cdm_lambda::event::Event;
 use cdm_lambda::request;
 use cdm_lambda::route::Route;
-use cdm_lambda::store::items;
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::reasons::{Reason, Verdict, read_add};
 use cdm_lambda::time::UnixMillis;
 
 const ADD: &str = include_str!("../../../events/http-200-added.json");
@@ -19,7 +22,7 @@ const KEY: &str = "relay_I9BiuGjyetEESeHsPDLpNQ13Y3f7TwMWXRwM_EOMXEIXWNp2A";
 type Piece = (&'static str, fn() -> Option<()>);
 
 /// Whatever a piece makes is looked at, so that nothing is optimised away.
-const PIECES: [Piece; 8] = [
+const PIECES: [Piece; 9] = [
     ("event", || Event::read(black_box(ADD)).ok().map(drop)),
     ("route", || Route::of(black_box(&event()?)).ok().map(drop)),
     ("request", || {
@@ -39,11 +42,27 @@ const PIECES: [Piece; 8] = [
         black_box(items::from_channel(&add.channel));
         Some(())
     }),
+    ("reasons", || {
+        let record = Reason { code: "ConditionalCheckFailed", item: FULL.as_ref() };
+        let counter = Reason { code: "None", item: None };
+        (read_add(black_box(&[record, counter]), black_box("+16105551212")) == Verdict::RecordFull).then_some(())
+    }),
     ("answer", || {
         let answer = Answer::added(black_box("6105551212"), black_box("BAK-11984-007"), black_box("demo-clinic"));
         black_box(answer).body.get(..1).map(drop)
     }),
 ];
+
+/// A record of as many numbers as one may have, as a refused add gets it back.
+static FULL: LazyLock<Option<Item>> = LazyLock::new(|| {
+    let (client, ccid) = (ClientId::parse("demo-clinic").ok()?, Ccid::parse("BAK-11984-050").ok()?);
+    let channel = || AttributeValue::M(Item::new());
+    let channels = (0..50).map(|number| (format!("+161055510{number:02}"), channel())).collect();
+    let mut record = items::empty_record(&client, &ccid, UnixMillis::now());
+    record.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N("50".to_owned()));
+    record.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(channels));
+    Some(record)
+});
 
 fn event() -> Option<Event> {
     Event::read(ADD).ok()
