@@ -71,18 +71,7 @@ impl<'a> Transaction<'a> {
         committed: T,
         decide: impl Fn(Verdict, &Failure) -> Attempt<T>,
     ) -> Result<T, Error> {
-        let attempt = || async {
-            match self.call.clone().send().await {
-                Ok(_) => Attempt::Settled(Ok(Fate::Committed)),
-                Err(error) => match reasons(&error) {
-                    Some(reasons) => {
-                        decide((self.read)(&reasons, self.e164), &error).map(|answer| Ok(Fate::Cancelled(answer)))
-                    }
-                    None => failed(&error),
-                },
-            }
-        };
-        let ended = budget.settle(Call::Write, tally, attempt).await;
+        let ended = budget.settle(Call::Write, tally, || self.attempt(&decide)).await;
         match ended.answer? {
             Fate::Committed => Ok(committed),
             // In a box: the rare way must not make every request's future larger.
@@ -91,9 +80,23 @@ impl<'a> Transaction<'a> {
         }
     }
 
+    async fn attempt<T>(&self, decide: impl Fn(Verdict, &Failure) -> Attempt<T>) -> Attempt<Fate<T>> {
+        match self.call.clone().send().await {
+            Ok(_) => Attempt::Settled(Ok(Fate::Committed)),
+            Err(error) => match reasons(&error) {
+                Some(reasons) => {
+                    decide((self.read)(&reasons, self.e164), &error).map(|answer| Ok(Fate::Cancelled(answer)))
+                }
+                None => failed(&error),
+            },
+        }
+    }
+
     /// Makes a cancellation final, where an attempt before it may still be on its way, by committing a transaction that
-    /// writes nothing under the same token: whatever arrives under it later is refused for its other content. If it is
-    /// this one that is refused so, the attempt in doubt was committed after all.
+    /// writes nothing under the same token: whatever arrives under it later is refused for its other content.
+    ///
+    /// If it is this one that is refused so, the attempt in doubt was committed after all. That is a conclusion, and
+    /// DynamoDB is asked for its word: our transaction, sent once more, succeeds again without writing.
     async fn confirm<T>(
         &self,
         budget: Budget,
@@ -104,21 +107,27 @@ impl<'a> Transaction<'a> {
         let Some(nothing) = self.nothing() else {
             return Err(Error::Internal(Trouble::new("the call could not be made")));
         };
-        let attempt = || async {
+        let take_token = || async {
             match nothing.clone().send().await {
-                Ok(_) => Attempt::Settled(Ok(false)),
+                Ok(_) => Attempt::Settled(Ok(Token::Ours)),
                 Err(error) if error.code() == Some("IdempotentParameterMismatchException") => {
-                    Attempt::Settled(Ok(true))
+                    Attempt::Settled(Ok(Token::TakenBefore))
                 }
                 Err(error) => failed(&error),
             }
         };
-        match budget.settle(Call::Write, tally, attempt).await.answer {
-            Ok(true) => Ok(committed),
-            Ok(false) => cancelled,
-            // This one was refused, the attempt in doubt was not.
-            Err(Error::TryAgain(trouble)) => Err(Error::Internal(trouble)),
-            Err(error) => Err(error),
+        match budget.settle(Call::Write, tally, take_token).await.answer.map_err(still_in_doubt)? {
+            Token::Ours => cancelled,
+            Token::TakenBefore => {
+                let contradicted = |_, error: &Failure| {
+                    Attempt::Settled(Err(Error::Internal(trouble("the token was taken, and not by the write", error))))
+                };
+                let ended = budget.settle(Call::Write, tally, || self.attempt(contradicted)).await;
+                match ended.answer.map_err(still_in_doubt)? {
+                    Fate::Committed => Ok(committed),
+                    Fate::Cancelled(answer) => answer,
+                }
+            }
         }
     }
 
@@ -144,6 +153,22 @@ enum Fate<T> {
     Committed,
     /// Refused by its reasons, which decided this answer.
     Cancelled(Result<T, Error>),
+}
+
+/// Who has taken the token.
+enum Token {
+    /// The transaction that writes nothing: no attempt was committed, and none will be.
+    Ours,
+    /// Another before it.
+    TakenBefore,
+}
+
+/// The last call was refused; the attempt in doubt was not.
+fn still_in_doubt(error: Error) -> Error {
+    match error {
+        Error::TryAgain(trouble) => Error::Internal(trouble),
+        other => other,
+    }
 }
 
 /// What follows from a verdict that is not an answer of the operation's own.

@@ -245,3 +245,49 @@ async fn a_counter_that_stays_unclear_is_damaged() {
     assert_eq!(add_with(&world, crate::world::TIMEOUT).await.row(), (500, Some("internal_error")));
     assert_eq!(world.wire.take_calls().len(), 3, "the key, and two attempts");
 }
+
+/// A refusal after an attempt in doubt is final only once the token was taken. Where DynamoDB says that it was taken
+/// before, by the attempt in doubt, its word on our transaction decides: 200 if it knows it as committed, and never by
+/// our conclusion alone.
+#[tokio::test]
+async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
+    let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
+        "phone_count": { "N": "1" }, "notification_channels": { "M": { "+16105551212": { "M": {} } } } } });
+    let refused = || Fate::cancelled(&has_phone, &passed());
+    let taken = || Fate::error(400, "IdempotentParameterMismatchException");
+    let throttled = || Fate::error(400, "ThrottlingException");
+    let rows = [
+        // The token is ours now: nothing else was done under it.
+        (vec![Fate::LoseRequest, refused()], (409, Some("phone_already_added")), 0, 3),
+        (vec![Fate::LoseRequest, refused(), throttled(), Fate::LoseRequest], (409, Some("phone_already_added")), 0, 5),
+        // It was not: the first attempt had added, and its answer was lost.
+        (vec![Fate::LoseAnswer, refused()], (200, None), 1, 4),
+        (vec![Fate::LoseAnswer, refused(), Fate::LoseAnswer, throttled()], (200, None), 1, 6),
+        // DynamoDB contradicts itself.
+        (vec![Fate::LoseRequest, refused(), taken(), refused()], (500, Some("internal_error")), 0, 4),
+        (
+            vec![Fate::LoseRequest, refused(), Fate::error(400, "AccessDeniedException")],
+            (500, Some("internal_error")),
+            0,
+            3,
+        ),
+    ];
+    for (fates, told, there, writes) in rows {
+        let world = World::new().await;
+        world.wire.writes(fates.clone());
+        let reply = add_with(&world, crate::world::TIMEOUT).await;
+        assert_eq!((reply.row(), phones(&world).await), (told, there), "{fates:?}");
+        let calls = world.wire.take_calls();
+        let calls: Vec<_> = calls.iter().filter(|call| call.operation == "TransactWriteItems").collect();
+        assert_eq!(calls.len(), writes, "{fates:?}");
+        let token = &calls[0].request["ClientRequestToken"];
+        assert!(calls.iter().all(|call| &call.request["ClientRequestToken"] == token), "{fates:?}");
+    }
+    // Neither answer comes: the token may be anyone's, and so the refusal is none.
+    for fates in [vec![Fate::LoseRequest, refused()], vec![Fate::LoseRequest, refused(), taken()]] {
+        let world = World::new().await;
+        world.wire.writes(fates.into_iter().chain(std::iter::repeat_n(throttled(), 1000)));
+        let reply = add_with(&world, Duration::from_millis(2_500)).await;
+        assert_eq!(reply.row(), (500, Some("internal_error")));
+    }
+}
