@@ -38,7 +38,7 @@ use rustls_pki_types::pem::PemObject as _;
 use crate::config::{ConfigError, Endpoint};
 
 /// Within a region a connection takes milliseconds.
-const CONNECT: Duration = Duration::from_millis(1000);
+pub(crate) const CONNECT: Duration = Duration::from_millis(1000);
 
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 

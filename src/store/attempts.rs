@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::dynamodb::CONNECT;
 use crate::error::{Error, Trouble};
 
 /// An attempt that DynamoDB has not answered by then is given up: it answers in milliseconds, and a lost packet must
@@ -112,9 +113,10 @@ impl Budget {
         let mut unknown = None;
         let mut was_unclear = false;
         let mut refused = Trouble::new("no time was left for an attempt");
+        let mut shortest = SHORTEST_ATTEMPT;
         for retry in 0_u32.. {
             let left = self.left();
-            if left < SHORTEST_ATTEMPT {
+            if left < shortest {
                 break;
             }
             tally.round_trips += 1;
@@ -135,12 +137,16 @@ impl Budget {
                     was_unclear = true;
                     refused = trouble;
                 }
-                Attempt::Unsent(trouble) => refused = trouble,
+                Attempt::Unsent(trouble) => {
+                    refused = trouble;
+                    // Cut short while it still waits for a connection, the next would look as if it had been sent.
+                    shortest = CONNECT + SHORTEST_ATTEMPT;
+                }
                 Attempt::Unknown(trouble) if call == Call::Read => refused = trouble,
                 Attempt::Unknown(trouble) => unknown = Some(trouble),
             }
             let pause = pause_before(retry);
-            if self.left() < pause + SHORTEST_ATTEMPT {
+            if self.left() < pause + shortest {
                 break;
             }
             sleep(pause).await;

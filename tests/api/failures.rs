@@ -254,7 +254,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
     let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
         "phone_count": { "N": "1" }, "notification_channels": { "M": { "+16105551212": { "M": {} } } } } });
     let refused = || Fate::cancelled(&has_phone, &passed());
-    let taken = || Fate::error(400, "IdempotentParameterMismatchException");
+    let mismatch = || Fate::error(400, "IdempotentParameterMismatchException");
     let throttled = || Fate::error(400, "ThrottlingException");
     let rows = [
         // The token is ours now: nothing else was done under it.
@@ -264,7 +264,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
         (vec![Fate::LoseAnswer, refused()], (200, None), 1, 4),
         (vec![Fate::LoseAnswer, refused(), Fate::LoseAnswer, throttled()], (200, None), 1, 6),
         // DynamoDB contradicts itself.
-        (vec![Fate::LoseRequest, refused(), taken(), refused()], (500, Some("internal_error")), 0, 4),
+        (vec![Fate::LoseRequest, refused(), mismatch(), refused()], (500, Some("internal_error")), 0, 4),
         (
             vec![Fate::LoseRequest, refused(), Fate::error(400, "AccessDeniedException")],
             (500, Some("internal_error")),
@@ -284,7 +284,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
         assert!(calls.iter().all(|call| &call.request["ClientRequestToken"] == token), "{fates:?}");
     }
     // Neither answer comes: the token may be anyone's, and so the refusal is none.
-    for fates in [vec![Fate::LoseRequest, refused()], vec![Fate::LoseRequest, refused(), taken()]] {
+    for fates in [vec![Fate::LoseRequest, refused()], vec![Fate::LoseRequest, refused(), mismatch()]] {
         let world = World::new().await;
         world.wire.writes(fates.into_iter().chain(std::iter::repeat_n(throttled(), 1000)));
         let reply = add_with(&world, Duration::from_millis(2_500)).await;

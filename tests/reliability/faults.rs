@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::proxy::{Applied, Ending, FAULTS, Fate, Fault, Gate, PASS};
+use crate::fault_table::{Applied, Ending, FAULTS, Fate, Fault, PASS};
+use crate::proxy::Gate;
 use crate::runtime_api::Invocation;
 use crate::world::{Answer, Request, TIMEOUT, World, is_full};
 
@@ -106,6 +107,22 @@ async fn an_endpoint_that_is_gone_and_back() {
     let again = world.ask(&cold, &asked).await;
     assert_eq!(again, Answer::refused("phone_already_added"), "a start without a database is no failed start");
     assert_eq!(world.phones_of(CCID).await.len(), 1);
+}
+
+/// No connection is refused, and none is made: nothing was sent, and so nothing was written.
+#[tokio::test]
+async fn an_endpoint_that_hears_nothing() {
+    let world = World::new().await;
+    world.customer(CCID, &[]).await;
+    let environment = world.environment().await;
+    assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()));
+    let deaf = world.proxy.deaf().await;
+    let asked = Request::add(CCID, PHONE);
+    assert_eq!(world.ask_within(&environment, &asked, SHORT).await, Answer::TryAgain);
+    drop(deaf);
+    world.proxy.back().await;
+    assert_eq!(world.ask(&environment, &asked).await, Answer::Done);
+    assert_eq!(world.proxy.tally().writes, 1);
 }
 
 /// Lambda's freeze: the far end closes the connection meanwhile, and the process does not hear of it.

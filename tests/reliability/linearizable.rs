@@ -1,4 +1,5 @@
-//! Adds, removals and reads by many environments at once, under every fault, recorded and given to a checker: there
+//! Adds, removals and reads by many environments at once, under every fault, with environments frozen and killed and
+//! connections cut, recorded and given to a checker: there
 //! must be one order of them, in agreement with real time, in which each answer is the one that the contract gives.
 //!
 //! An operation whose outcome is unknown stays open for ever: it may have happened at any time since, or never.
@@ -14,7 +15,8 @@ use futures_util::stream::{self, StreamExt as _};
 use todc_utils::specifications::Specification;
 use todc_utils::{Action as Entry, History, WGLChecker};
 
-use crate::proxy::{FAULTS, Fate, Fault, Tally};
+use crate::fault_table::{FAULTS, Fate, Fault};
+use crate::proxy::Tally;
 use crate::runtime_api::Environment;
 use crate::world::{Action, Answer, Contents, Request, World, is_full};
 
@@ -194,13 +196,18 @@ impl Keys {
 }
 
 /// One history, from its first request to the table's last word.
-async fn history(world: &World, environments: &[Environment], seed: u64, faults: &[Fault]) -> (Contents, Vec<Event>) {
+async fn history(
+    world: &World,
+    environments: &mut [Environment],
+    seed: u64,
+    faults: &[Fault],
+) -> (Contents, Vec<Event>) {
     let keys = Keys::make(world, seed).await;
     let initial = keys.contents(world).await;
     world.proxy.mix(seed, FAULTS_PERCENT, faults.to_vec());
     let events = Arc::new(Mutex::new(Vec::new()));
     let asked = Mutex::new(0..OPERATIONS);
-    let workers = environments.iter().zip(0..).map(|(environment, worker)| {
+    let workers = environments.iter_mut().zip(0..).map(|(environment, worker)| {
         let (keys, events, asked) = (&keys, Arc::clone(&events), &asked);
         async move {
             let mut random = fastrand::Rng::with_seed(seed * ENVIRONMENTS + worker);
@@ -208,7 +215,14 @@ async fn history(world: &World, environments: &[Environment], seed: u64, faults:
                 let Some(id) = asked.lock().unwrap().next() else { break };
                 let request = keys.draw(&mut random);
                 events.lock().unwrap().push(Event::Asked(id, request.clone()));
-                let answer = world.ask_within(environment, &request, TIME).await;
+                let answer = match random.u32(..100) {
+                    0 => world.ask_and_kill(environment, &request, TIME, random.u64(..4)).await,
+                    1 => {
+                        world.freeze_and_cut(environment).await;
+                        world.ask_within(environment, &request, TIME).await
+                    }
+                    _ => world.ask_within(environment, &request, TIME).await,
+                };
                 events.lock().unwrap().push(Event::Answered(id, answer));
             }
         }
@@ -246,7 +260,7 @@ async fn histories(seeds: Range<u64>) -> Outcome {
     }
     let mut answers = BTreeMap::new();
     for seed in seeds.clone() {
-        let (initial, events) = history(&world, &environments, seed, &faults()).await;
+        let (initial, events) = history(&world, &mut environments, seed, &faults()).await;
         for event in &events {
             if let Event::Answered(_, answer) = event {
                 *answers.entry(told(answer)).or_default() += 1;

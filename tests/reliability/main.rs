@@ -9,6 +9,7 @@
     reason = "a test stops at its first surprise"
 )]
 
+mod fault_table;
 mod faults;
 mod hostile;
 mod linearizable;

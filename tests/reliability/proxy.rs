@@ -1,5 +1,5 @@
 //! A DynamoDB that misbehaves: an HTTP proxy in front of the embedded one. It also does what the embedded one never
-//! does and AWS does all the time: of two transactions that overlap on an item, it refuses one.
+//! does and AWS does all the time: of two transactions that overlap on an item it refuses one, or both.
 //!
 //! Nothing in it sleeps. What must be late waits until the client has hung up, or until other requests have passed.
 
@@ -9,106 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
+use crate::fault_table::{Applied, CONDITION, CONFLICT, Ending, FAULTS, Fault, PASS, PASSED};
 use crate::runtime_api::http1::Message;
-
-/// Whether and when DynamoDB gets the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Applied {
-    Never,
-    AtOnce,
-    /// After the client has given up on it, and after some other requests.
-    Late,
-}
-
-/// What the client gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// DynamoDB's own answer.
-    Answer,
-    /// The connection reset.
-    Reset,
-    /// Nothing, until it hangs up.
-    Silence,
-    /// A part of DynamoDB's answer, then the end of the connection.
-    Half,
-    /// Status 200 with something else in it.
-    Garbage,
-    /// Status 200 with nothing in it at all.
-    Empty,
-    /// A failure of DynamoDB's own, with this status and code.
-    Failure(u16, &'static str),
-    /// A failure of something before DynamoDB, with this status.
-    Page(u16),
-    /// A cancellation with these reasons, the second with an old item at the limit where its condition failed.
-    Cancelled([&'static str; 2]),
-}
-
-/// One thing that can go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fault(pub(crate) Applied, pub(crate) Ending);
-
-/// No fault.
-pub(crate) const PASS: Fault = Fault(Applied::AtOnce, Ending::Answer);
-
-/// What must follow from a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// The attempt certainly wrote nothing: retried, and `try_again` in the end.
-    Refused,
-    /// Nobody can tell: retried, and `internal_error` in the end.
-    Unknown,
-    /// Retrying will not help, and nothing was written: `internal_error` at once.
-    Hopeless,
-}
-
-const CONFLICT: &str = "TransactionConflict";
-const THROTTLING: &str = "ThrottlingError";
-const THROUGHPUT: &str = "ProvisionedThroughputExceeded";
-const CONDITION: &str = "ConditionalCheckFailed";
-const PASSED: &str = "None";
-
-/// Every fault of a write, by name.
-pub(crate) const FAULTS: &[(&str, Fault, Fate)] = {
-    use Applied::{AtOnce, Late, Never};
-    use Ending::{Cancelled, Empty, Failure, Garbage, Half, Page, Reset, Silence};
-    use Fate::{Hopeless, Refused, Unknown};
-    &[
-        ("reset before", Fault(Never, Reset), Unknown),
-        ("reset after", Fault(AtOnce, Reset), Unknown),
-        ("lost request", Fault(Never, Silence), Unknown),
-        ("lost answer", Fault(AtOnce, Silence), Unknown),
-        ("late request", Fault(Late, Silence), Unknown),
-        ("half answer", Fault(AtOnce, Half), Unknown),
-        ("garbage before", Fault(Never, Garbage), Unknown),
-        ("garbage after", Fault(AtOnce, Garbage), Unknown),
-        ("empty 200 before", Fault(Never, Empty), Unknown),
-        ("500 before", Fault(Never, Failure(500, "InternalServerError")), Unknown),
-        ("500 after", Fault(AtOnce, Failure(500, "InternalServerError")), Unknown),
-        ("503 before", Fault(Never, Failure(503, "ServiceUnavailable")), Unknown),
-        ("503 after", Fault(AtOnce, Failure(503, "ServiceUnavailable")), Unknown),
-        ("502 page after", Fault(AtOnce, Page(502)), Unknown),
-        ("400 page", Fault(Never, Page(400)), Unknown),
-        ("in progress", Fault(Never, Failure(400, "TransactionInProgressException")), Unknown),
-        ("access denied", Fault(Never, Failure(400, "AccessDeniedException")), Hopeless),
-        ("validation", Fault(Never, Failure(400, "ValidationException")), Hopeless),
-        ("throttled", Fault(Never, Failure(400, "ThrottlingException")), Refused),
-        ("throughput", Fault(Never, Failure(400, "ProvisionedThroughputExceededException")), Refused),
-        ("request limit", Fault(Never, Failure(400, "RequestLimitExceeded")), Refused),
-        ("conflict on both", Fault(Never, Cancelled([CONFLICT, CONFLICT])), Refused),
-        ("conflict on the record", Fault(Never, Cancelled([CONFLICT, PASSED])), Refused),
-        ("conflict on the counter", Fault(Never, Cancelled([PASSED, CONFLICT])), Refused),
-        ("conflict, counter full", Fault(Never, Cancelled([CONFLICT, CONDITION])), Refused),
-        ("record throttled", Fault(Never, Cancelled([THROTTLING, PASSED])), Refused),
-        ("record throttled, counter full", Fault(Never, Cancelled([THROTTLING, CONDITION])), Refused),
-        ("counter throttled", Fault(Never, Cancelled([PASSED, THROTTLING])), Refused),
-        ("throughput of the record", Fault(Never, Cancelled([THROUGHPUT, CONFLICT])), Refused),
-        ("throughput of the counter", Fault(Never, Cancelled([PASSED, THROUGHPUT])), Refused),
-    ]
-};
 
 /// Holds one request, so that a test can act while it is on its way.
 #[derive(Debug, Clone)]
@@ -161,9 +67,20 @@ struct State {
     /// For every read.
     every_read: Option<Fault>,
     mix: Option<Mix>,
-    /// The items of the transactions that are at work.
-    busy: BTreeSet<String>,
+    /// The transactions that are at work, by their place in the order of all.
+    working: BTreeMap<u64, Working>,
+    begun: u64,
     tally: Tally,
+}
+
+/// A transaction that is at work.
+#[derive(Debug)]
+struct Working {
+    items: Vec<String>,
+    /// Past the point where another can still have it refused.
+    is_prepared: bool,
+    /// Of its items, those on which another has.
+    conflicts: BTreeSet<String>,
 }
 
 /// What has passed through.
@@ -175,6 +92,10 @@ pub(crate) struct Tally {
     pub(crate) writes: u64,
     /// Transactions refused because another was at work on the same item.
     pub(crate) overlaps: u64,
+    /// Write units of all that came to be carried out, were each item below 1 KB: a refused one costs as much as another.
+    pub(crate) units: u64,
+    /// Those of them that overlaps cost.
+    pub(crate) wasted: u64,
     /// Faults by their name.
     pub(crate) faults: BTreeMap<String, u64>,
 }
@@ -185,6 +106,8 @@ impl Tally {
         self.requests += other.requests;
         self.writes += other.writes;
         self.overlaps += other.overlaps;
+        self.units += other.units;
+        self.wasted += other.wasted;
         for (name, count) in &other.faults {
             *self.faults.entry(name.clone()).or_default() += count;
         }
@@ -205,8 +128,8 @@ struct Shared {
     state: Mutex<State>,
     /// What is late waits for it.
     progress: watch::Sender<Progress>,
-    /// Late requests that have not been applied yet.
-    late: watch::Sender<u64>,
+    /// Requests that were sent, and have not been applied yet.
+    pending: watch::Sender<u64>,
 }
 
 /// The proxy. It listens until it is dropped, but for the time that it is [`Proxy::gone`].
@@ -214,6 +137,14 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: Mutex<Option<AbortHandle>>,
+    /// One outage at a time.
+    outage: tokio::sync::Mutex<()>,
+}
+
+/// Something listens where the proxy did, and takes no connection until it is dropped.
+pub(crate) struct Deaf {
+    _listener: TcpListener,
+    _waiting: Vec<TcpStream>,
 }
 
 impl Proxy {
@@ -224,9 +155,14 @@ impl Proxy {
             database,
             state: Mutex::default(),
             progress: watch::Sender::default(),
-            late: watch::Sender::new(0),
+            pending: watch::Sender::new(0),
         };
-        let proxy = Self { address, shared: Arc::new(shared), serving: Mutex::new(None) };
+        let proxy = Self {
+            address,
+            shared: Arc::new(shared),
+            serving: Mutex::default(),
+            outage: tokio::sync::Mutex::default(),
+        };
         proxy.serve(listener);
         proxy
     }
@@ -259,6 +195,37 @@ impl Proxy {
         self.serve(listener);
     }
 
+    /// Gone and back: every connection is cut.
+    pub(crate) async fn cut(&self) {
+        let _one = self.outage.lock().await;
+        self.gone();
+        self.back().await;
+    }
+
+    /// [`Proxy::gone`], and whoever asks for a connection hears nothing at all.
+    pub(crate) async fn deaf(&self) -> Deaf {
+        self.gone();
+        let listener = loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            match socket.bind(self.address).and_then(|()| socket.listen(1)) {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        // One more than the queue was made for, and it is full.
+        let waiting =
+            [TcpStream::connect(self.address).await.unwrap(), TcpStream::connect(self.address).await.unwrap()];
+        Deaf { _listener: listener, _waiting: waiting.into() }
+    }
+
+    /// Until so many more requests have been answered or dropped.
+    pub(crate) async fn passed(&self, more: u64) {
+        let mut progress = self.shared.progress.subscribe();
+        let until = progress.borrow().passed + more;
+        progress.wait_for(|now| now.passed >= until).await.unwrap();
+    }
+
     /// What befalls the next write.
     pub(crate) fn next_write(&self, fault: Fault, gate: Option<&Gate>) {
         self.shared.state().writes.push_back((fault, gate.cloned()));
@@ -289,7 +256,7 @@ impl Proxy {
             (*every_write, *every_read, *mix) = (None, None, None);
         }
         self.shared.progress.send_modify(|progress| progress.healed += 1);
-        self.shared.late.subscribe().wait_for(|late| *late == 0).await.unwrap();
+        self.shared.pending.subscribe().wait_for(|pending| *pending == 0).await.unwrap();
     }
 
     pub(crate) fn tally(&self) -> Tally {
@@ -337,29 +304,95 @@ impl Shared {
         (fault, gate)
     }
 
-    /// Sends the request to DynamoDB, unless another transaction is at work on one of its items.
+    /// Sends the request to DynamoDB. Two transactions that meet on an item are refused: the later always, and where
+    /// faults are drawn sometimes both.
     async fn apply(&self, call: &Call) -> std::io::Result<Message> {
-        if call.kind == Kind::Write {
+        if call.kind != Kind::Write {
+            return self.forward(call, || None).await;
+        }
+        let me = {
             let mut state = self.state();
-            let codes = call.items.iter().map(|item| if state.busy.contains(item) { CONFLICT } else { PASSED });
-            let codes: Vec<_> = codes.collect();
-            if codes.contains(&CONFLICT) {
-                state.tally.overlaps += 1;
-                return Ok(cancelled(&codes, call));
+            state.tally.units += call.units();
+            state.begun += 1;
+            let me = state.begun;
+            let both = state.mix.as_mut().is_some_and(|mix| mix.random.bool());
+            let mut conflicts = BTreeSet::new();
+            for other in state.working.values_mut() {
+                let shared: Vec<_> = call.items.iter().filter(|item| other.items.contains(item)).cloned().collect();
+                if both && !other.is_prepared {
+                    other.conflicts.extend(shared.iter().cloned());
+                }
+                conflicts.extend(shared);
             }
-            state.busy.extend(call.items.iter().cloned());
+            if !conflicts.is_empty() {
+                return Ok(state.refuse(call, &conflicts));
+            }
+            let working = Working { items: call.items.clone(), is_prepared: false, conflicts };
+            state.working.insert(me, working);
+            me
+        };
+        // As long as a thousand other things take: by then, another may have come.
+        for _ in 0..fastrand::u32(..1000) {
+            tokio::task::yield_now().await;
         }
-        let answer = self.forward(&call.message).await;
-        if call.kind == Kind::Write {
-            self.state().busy.retain(|item| !call.items.contains(item));
-        }
+        let refused = || {
+            let mut state = self.state();
+            let working = state.working.get_mut(&me)?;
+            working.is_prepared = true;
+            let conflicts = std::mem::take(&mut working.conflicts);
+            (!conflicts.is_empty()).then(|| state.refuse(call, &conflicts))
+        };
+        let answer = self.forward(call, refused).await;
+        self.state().working.remove(&me);
         answer
     }
 
-    async fn forward(&self, message: &Message) -> std::io::Result<Message> {
+    /// Sends the request to DynamoDB, unless it is `refused` at the last moment.
+    async fn forward(&self, call: &Call, refused: impl FnOnce() -> Option<Message>) -> std::io::Result<Message> {
         let mut database = TcpStream::connect(self.database).await?;
-        message.write(&mut database).await?;
+        if let Some(refused) = refused() {
+            return Ok(refused);
+        }
+        call.message.write(&mut database).await?;
         Message::read(&mut database).await?.ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Applies the request when `due`, whatever becomes of its connection meanwhile.
+    fn send(
+        self: &Arc<Self>,
+        call: &Arc<Call>,
+        due: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<std::io::Result<Message>> {
+        self.pending.send_modify(|pending| *pending += 1);
+        let (shared, call) = (Arc::clone(self), Arc::clone(call));
+        tokio::spawn(async move {
+            due.await;
+            let answer = shared.apply(&call).await;
+            shared.pending.send_modify(|pending| *pending -= 1);
+            answer
+        })
+    }
+
+    /// When some other requests have passed: where faults are drawn, up to 30 of them, otherwise all.
+    fn late(&self) -> impl Future<Output = ()> + use<> {
+        let others = self.state().mix.as_mut().map(|mix| mix.random.u64(1..=30));
+        let mut progress = self.progress.subscribe();
+        let then = *progress.borrow();
+        let is_due =
+            move |now: &Progress| now.healed > then.healed || others.is_some_and(|n| now.passed >= then.passed + n);
+        async move {
+            let _ = progress.wait_for(is_due).await;
+        }
+    }
+}
+
+impl State {
+    /// Because of another transaction on these of its items.
+    fn refuse(&mut self, call: &Call, conflicts: &BTreeSet<String>) -> Message {
+        self.tally.overlaps += 1;
+        self.tally.wasted += call.units();
+        let codes = call.items.iter().map(|item| if conflicts.contains(item) { CONFLICT } else { PASSED });
+        cancelled(&codes.collect::<Vec<_>>(), call)
     }
 }
 
@@ -381,14 +414,9 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result
         let call = Arc::new(Call::of(message));
         let (Fault(applied, ending), gate) = shared.choose(&call);
         let answer = match applied {
-            Applied::AtOnce => {
-                // In a task of its own: what has been sent is applied, even if this connection is cut off meanwhile.
-                let (shared, call) = (Arc::clone(&shared), Arc::clone(&call));
-                Some(tokio::spawn(async move { shared.apply(&call).await }).await.unwrap()?)
-            }
+            Applied::AtOnce => Some(shared.send(&call, std::future::ready(())).await.unwrap()?),
             Applied::Late => {
-                shared.late.send_modify(|late| *late += 1);
-                tokio::spawn(apply_late(Arc::clone(&shared), Arc::clone(&call)));
+                shared.send(&call, shared.late());
                 None
             }
             Applied::Never => None,
@@ -411,6 +439,7 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result
             Ending::Half => {
                 let whole = answer.unwrap().to_bytes();
                 stream.write_all(&whole[..whole.len() - 1]).await?;
+                shared.passed();
                 return Ok(());
             }
             Ending::Garbage => Message::answer(200, &JSON, b"<html>It works!</html>".to_vec()),
@@ -423,17 +452,6 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result
         answer.write(&mut stream).await?;
     }
     Ok(())
-}
-
-/// Applies a request when some others have passed: where faults are drawn, up to 30 of them, otherwise all.
-async fn apply_late(shared: Arc<Shared>, call: Arc<Call>) {
-    let others = shared.state().mix.as_mut().map(|mix| mix.random.u64(1..=30));
-    let mut progress = shared.progress.subscribe();
-    let then = *progress.borrow();
-    let is_due = |now: &Progress| now.healed > then.healed || others.is_some_and(|n| now.passed >= then.passed + n);
-    let _ = progress.wait_for(is_due).await;
-    let _ = shared.apply(&call).await;
-    shared.late.send_modify(|late| *late -= 1);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -469,6 +487,11 @@ impl Call {
             }));
         }
         Self { message, kind, items }
+    }
+
+    /// What it costs, refused or not, were each item below 1 KB.
+    fn units(&self) -> u64 {
+        2 * self.items.len() as u64
     }
 }
 

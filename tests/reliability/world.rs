@@ -1,6 +1,7 @@
 //! One table, the proxy before it, and what the tests ask of both.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -110,6 +111,41 @@ impl World {
     pub(crate) async fn ask_within(&self, environment: &Environment, request: &Request, time: Duration) -> Answer {
         let ended = environment.invoke(self.event(request), time).await;
         Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}: {}", environment.output()))
+    }
+
+    /// Asks an environment, and kills its process when so many more calls to DynamoDB have been answered or dropped,
+    /// unless it has answered by then. What it was asked is then of unknown end, and another environment takes its place.
+    pub(crate) async fn ask_and_kill(
+        &self,
+        environment: &mut Environment,
+        request: &Request,
+        time: Duration,
+        calls: u64,
+    ) -> Answer {
+        let ended = {
+            let mut invoked = pin!(environment.invoke(self.event(request), time));
+            tokio::select! {
+                biased;
+                ended = &mut invoked => ended,
+                () = self.proxy.passed(calls) => {
+                    environment.signal("KILL");
+                    invoked.await
+                }
+            }
+        };
+        if ended == Invocation::Exited {
+            *environment = self.environment().await;
+            return Answer::Unknown;
+        }
+        Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}: {}", environment.output()))
+    }
+
+    /// Stops an environment's process and lets it go on, as Lambda does between invocations. Meanwhile every connection
+    /// to DynamoDB is cut, those of the other environments in the middle of their work.
+    pub(crate) async fn freeze_and_cut(&self, environment: &Environment) {
+        environment.freeze();
+        self.proxy.cut().await;
+        environment.thaw();
     }
 
     /// The event of an HTTP API, as far as the function looks at it.
