@@ -3,6 +3,10 @@
 //! it likes. Then the same with the protocol broken on purpose: each break must be found.
 //!
 //! Two records, two numbers, and limits of one, so that everything is in the way of everything.
+//!
+//! AWS says that a token is good for ten minutes after its first request was completed, and not whether a cancelled one
+//! counts. So it is all done twice: by a DynamoDB that forgets the token of a cancelled transaction, as the emulators do,
+//! and by one that remembers it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +31,8 @@ enum Break {
     NoConfirmation,
     /// The token was taken by the earlier attempt, and that is read as one more refusal.
     MismatchIsRefusal,
+    /// It is read as a success, and DynamoDB is not asked for its word on the write.
+    MismatchIsSuccess,
     /// The counter's failure is answered although the record's is not known.
     CounterBeforeRecord,
     /// Two updates instead of one transaction.
@@ -61,6 +67,8 @@ enum Phase {
     Writing,
     /// Waits for the token to be taken, with what it will answer then.
     Confirming(Answer),
+    /// The token was taken before: waits for DynamoDB's word on the write.
+    Recalling,
     Answered(Answer),
 }
 
@@ -128,8 +136,8 @@ struct Attempt {
 struct State {
     requests: Vec<Request>,
     attempts: BTreeSet<Attempt>,
-    /// Tokens under which something was committed, and whether that was a confirmation.
-    committed: BTreeMap<(usize, u8), bool>,
+    /// The tokens that DynamoDB remembers, each with whether it was for a confirmation, and what was replied.
+    tokens: BTreeMap<(usize, u8), (bool, Reply)>,
     /// Each record's numbers.
     records: [BTreeSet<usize>; 2],
     /// Each number's records.
@@ -154,6 +162,8 @@ enum Action {
 struct Protocol {
     asks: Vec<Ask>,
     initial: Vec<(usize, usize)>,
+    /// Whether DynamoDB remembers the token of a cancelled transaction, too.
+    remembers_cancelled: bool,
     broken: Option<Break>,
 }
 
@@ -192,8 +202,13 @@ impl Protocol {
         let answer = match (asked.phase, reply) {
             (Phase::Confirming(answer), Reply::Committed) => answer,
             (Phase::Confirming(answer), Reply::Mismatch) if self.is(Break::MismatchIsRefusal) => answer,
-            (Phase::Writing, Reply::Committed) | (Phase::Confirming(_), Reply::Mismatch) => Answer::Done,
-            (_, Reply::Mismatch | Reply::Committed) => Answer::Unknown,
+            (Phase::Confirming(_), Reply::Mismatch) if self.is(Break::MismatchIsSuccess) => Answer::Done,
+            (Phase::Confirming(_), Reply::Mismatch) => {
+                asked.phase = Phase::Recalling;
+                return self.send(state, attempt.request, false);
+            }
+            (Phase::Writing | Phase::Recalling, Reply::Committed) => Answer::Done,
+            (Phase::Recalling, Reply::Cancelled(..)) | (_, Reply::Mismatch | Reply::Committed) => Answer::Unknown,
             (_, Reply::InProgress) => return self.again(state, attempt.request, true),
             (_, Reply::Throttled) => return self.again(state, attempt.request, false),
             (_, Reply::Cancelled(record, counter)) => match self.read(record, counter) {
@@ -311,7 +326,7 @@ impl Model for Protocol {
         let mut state = State {
             requests: vec![idle; self.asks.len()],
             attempts: BTreeSet::new(),
-            committed: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             records: Default::default(),
             counters: Default::default(),
         };
@@ -366,15 +381,15 @@ impl Model for Protocol {
             Action::Arrive(attempt) => {
                 let working =
                     |other: &Attempt| matches!(other.stage, Stage::Working(..)) && other.token == attempt.token;
-                match state.committed.get(&attempt.token) {
-                    Some(confirmed) if *confirmed == attempt.is_confirmation => {
-                        at(attempt, Stage::Replied(Reply::Committed));
+                match state.tokens.get(&attempt.token) {
+                    Some((is_confirmation, reply)) if *is_confirmation == attempt.is_confirmation => {
+                        at(attempt, Stage::Replied(*reply));
                     }
                     Some(_) => at(attempt, Stage::Replied(Reply::Mismatch)),
                     None if state.attempts.iter().any(working) => at(attempt, Stage::Replied(Reply::InProgress)),
                     None if attempt.is_confirmation => {
                         at(attempt, Stage::Replied(Reply::Committed));
-                        next.committed.insert(attempt.token, true);
+                        next.tokens.insert(attempt.token, (true, Reply::Committed));
                     }
                     None => at(attempt, Stage::Working(None, None)),
                 }
@@ -400,13 +415,17 @@ impl Model for Protocol {
                 let Stage::Working(Some(record), Some(counter)) = attempt.stage else { return None };
                 if (record, counter) == (Reason::Passed, Reason::Passed) {
                     at(attempt, Stage::Replied(Reply::Committed));
-                    next.committed.insert(attempt.token, false);
+                    next.tokens.insert(attempt.token, (false, Reply::Committed));
                     if !self.is(Break::TwoUpdates) {
                         self.write_record(&mut next, attempt.request);
                         self.write_counter(&mut next, attempt.request);
                     }
                 } else {
-                    at(attempt, Stage::Replied(Reply::Cancelled(record, counter)));
+                    let cancelled = Reply::Cancelled(record, counter);
+                    at(attempt, Stage::Replied(cancelled));
+                    if self.remembers_cancelled {
+                        next.tokens.insert(attempt.token, (false, cancelled));
+                    }
                 }
             }
             Action::Lose(attempt) => {
@@ -441,8 +460,8 @@ impl Model for Protocol {
             Property::always("what was answered is what was written", |_, state: &State| {
                 state.requests.iter().all(|request| match request.phase {
                     Phase::Answered(Answer::Done) => request.written == 1,
-                    Phase::Answered(Answer::Unknown) | Phase::Idle | Phase::Writing | Phase::Confirming(_) => true,
-                    Phase::Answered(_) => request.written == 0,
+                    Phase::Answered(answer) => answer == Answer::Unknown || request.written == 0,
+                    _ => true,
                 })
             }),
             Property::always("each refusal was true while it was asked", |_, state: &State| {
@@ -509,11 +528,14 @@ fn every_order_of_events_keeps_the_promise() {
     let mut all = 0;
     let scenarios = if is_full() { [pairs(), triples()].concat() } else { pairs().into_iter().take(2).collect() };
     for (asks, initial) in scenarios {
-        let protocol = Protocol { asks: asks.clone(), initial: initial.clone(), broken: None };
-        let checker = protocol.checker().threads(2).spawn_bfs().join();
-        checker.assert_properties();
-        println!("{asks:?} on {initial:?}: {} states", checker.unique_state_count());
-        all += checker.unique_state_count();
+        for remembers_cancelled in [false, true] {
+            let protocol = Protocol { asks: asks.clone(), initial: initial.clone(), remembers_cancelled, broken: None };
+            let checker = protocol.checker().threads(2).spawn_bfs().join();
+            checker.assert_properties();
+            let states = checker.unique_state_count();
+            println!("{asks:?} on {initial:?}, cancelled tokens remembered: {remembers_cancelled}: {states} states");
+            all += states;
+        }
     }
     println!("{all} states in all");
 }
@@ -525,11 +547,14 @@ fn each_break_of_the_protocol_is_found() {
         Break::LastFateDecides,
         Break::NoConfirmation,
         Break::MismatchIsRefusal,
+        Break::MismatchIsSuccess,
         Break::CounterBeforeRecord,
         Break::TwoUpdates,
     ] {
-        let found = pairs().into_iter().find_map(|(asks, initial)| {
-            let protocol = Protocol { asks, initial, broken: Some(broken) };
+        let scenarios =
+            [false, true].into_iter().flat_map(|remembers| pairs().into_iter().map(move |pair| (remembers, pair)));
+        let found = scenarios.into_iter().find_map(|(remembers_cancelled, (asks, initial))| {
+            let protocol = Protocol { asks, initial, remembers_cancelled, broken: Some(broken) };
             let checker = protocol.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
             // What need only be possible is no counterexample.
             checker.discoveries().into_iter().find(|(name, _)| !name.starts_with("everything"))
