@@ -161,6 +161,14 @@ mod tests {
         UnixMillis::new(millis).unwrap()
     }
 
+    /// Computed elsewhere: keys and their hashes are in tables and in hands.
+    #[test]
+    fn a_key_and_its_hash_stay_what_they_are() {
+        let key = ApiKey::from_secret(&[7; 32]);
+        assert_eq!(key.reveal(), "relay_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwchPajdA");
+        assert_eq!(key.sha256_hex(), "3187edba347265cecc52768b08c1d7ed584b1dc9718ac5d040a65e4ca6266e45");
+    }
+
     #[test]
     fn a_key_is_remembered_by_the_wall_clock() {
         let keys = Keys::new(Duration::from_secs(60));

@@ -1,6 +1,6 @@
 //! What the add and the removal share: two updates in one transaction, under one token, until it is settled.
 //!
-//! DynamoDB remembers a token for ten minutes once a transaction under it was committed, and forgets it when one was
+//! DynamoDB remembers a token for ten minutes once a transaction under it was committed, and may forget it when one was
 //! cancelled. So success under our token is final, and a cancellation is not while an earlier attempt may still be on
 //! its way: it would be executed when it arrives, by then perhaps with success. Before such a cancellation becomes an
 //! answer the token is taken (see [`Transaction::confirm`]).
