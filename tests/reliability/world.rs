@@ -122,22 +122,25 @@ impl World {
         time: Duration,
         calls: u64,
     ) -> Answer {
-        let ended = {
+        let (ended, is_killed) = {
             let mut invoked = pin!(environment.invoke(self.event(request), time));
             tokio::select! {
                 biased;
-                ended = &mut invoked => ended,
+                ended = &mut invoked => (ended, false),
                 () = self.proxy.passed(calls) => {
                     environment.signal("KILL");
-                    invoked.await
+                    // Its last word may have been on its way.
+                    (invoked.await, true)
                 }
             }
         };
-        if ended == Invocation::Exited {
+        if is_killed {
             *environment = self.environment().await;
-            return Answer::Unknown;
         }
-        Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}: {}", environment.output()))
+        match ended {
+            Invocation::Exited if is_killed => Answer::Unknown,
+            ended => Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}")),
+        }
     }
 
     /// Stops an environment's process and lets it go on, as Lambda does between invocations. Meanwhile every connection
