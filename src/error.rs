@@ -64,11 +64,18 @@ pub struct Trouble {
     pub aws_code: Option<String>,
     /// DynamoDB's id of the failed request, for a support case.
     pub aws_request_id: Option<String>,
+    /// Whether it is what the table holds that is wrong: a repeat ends alike, and other items are not concerned.
+    pub is_damage: bool,
 }
 
 impl Trouble {
     /// Trouble that DynamoDB has not named.
     pub fn new(what: &'static str) -> Self {
-        Self { what, aws_code: None, aws_request_id: None }
+        Self { what, aws_code: None, aws_request_id: None, is_damage: false }
+    }
+
+    /// An item that is not whole or contradicts itself.
+    pub fn damage(what: &'static str) -> Self {
+        Self { is_damage: true, ..Self::new(what) }
     }
 }

@@ -158,7 +158,7 @@ impl Function {
         }
         match trouble {
             None => line!(info, "request answered"),
-            Some(Trouble { what, aws_code, aws_request_id }) => {
+            Some(Trouble { what, aws_code, aws_request_id, .. }) => {
                 let (aws_code, aws_request_id) = (aws_code.as_deref(), aws_request_id.as_deref());
                 line!(error, what, aws_code, aws_request_id, "request failed");
             }

@@ -81,7 +81,7 @@ fn of_trouble(trouble: &Trouble, table: &str) -> String {
     }
     match trouble.what {
         "no connection to DynamoDB" => UNREACHABLE.to_owned(),
-        what if what.contains("damaged") => format!("{what}: run `cdm check`"),
+        what if trouble.is_damage => format!("{what}: run `cdm check`"),
         what => format!("{what}: run the command again"),
     }
 }

@@ -370,12 +370,12 @@ async fn import(connection: &Connection, client_id: &ClientId, job: Job, entry: 
     outcome
 }
 
-/// Whether it is the database that failed, so that the next line would fail the same way. A transaction that was
-/// cancelled is about its own two items.
+/// Whether it is the database that failed, so that the next line would fail the same way. Damage, and a transaction that
+/// was cancelled, are of their own two items.
 fn is_broken(error: &Error) -> bool {
     match error {
         Error::TryAgain(trouble) | Error::Internal(trouble) => {
-            trouble.aws_code.as_deref() != Some("TransactionCanceledException")
+            !trouble.is_damage && trouble.aws_code.as_deref() != Some("TransactionCanceledException")
         }
         _ => false,
     }

@@ -167,6 +167,7 @@ pub(super) fn failed<T, E: ProvideErrorMetadata>(error: &SdkError<E, HttpRespons
         what,
         aws_code: error.code().and_then(plain),
         aws_request_id: error.request_id().and_then(plain),
+        is_damage: false,
     };
     match error {
         SdkError::ServiceError(context) => match (error.code(), context.raw().status().as_u16()) {

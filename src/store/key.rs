@@ -55,7 +55,7 @@ impl Store {
                             .as_ref()
                             .map(|item| {
                                 KeyRecord::read(item)
-                                    .ok_or(Error::Internal(Trouble::new("an API key's item is damaged")))
+                                    .ok_or(Error::Internal(Trouble::damage("an API key's item is damaged")))
                             })
                             .transpose(),
                     ),

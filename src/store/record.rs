@@ -54,7 +54,7 @@ impl Store {
                     Ok(output) => Attempt::Settled(match output.item {
                         None => Err(Error::CustomerNotFound),
                         Some(item) => CustomerRecord::read(&item)
-                            .ok_or(Error::Internal(Trouble::new("the customer's record is damaged"))),
+                            .ok_or(Error::Internal(Trouble::damage("the customer's record is damaged"))),
                     }),
                     Err(error) => failed(&error),
                 }

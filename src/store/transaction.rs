@@ -87,6 +87,12 @@ impl<'a> Transaction<'a> {
                 Some(reasons) => {
                     decide((self.read)(&reasons, self.e164), &error).map(|answer| Ok(Fate::Cancelled(answer)))
                 }
+                // Our expressions do not change, so what they do not fit is an item. AWS documents it as a reason; DynamoDB
+                // Local refuses the whole call.
+                None if error.code() == Some("ValidationException") => Attempt::Settled(Err(Error::Internal(damage(
+                    "the customer's record or the number's counter is damaged",
+                    &error,
+                )))),
                 None => failed(&error),
             },
         }
@@ -173,17 +179,25 @@ fn still_in_doubt(error: Error) -> Error {
 
 /// What follows from a verdict that is not an answer of the operation's own.
 pub(super) fn judge<T>(verdict: Verdict, error: &Failure) -> Attempt<T> {
-    let damaged = |what| Attempt::Settled(Err(Error::Internal(trouble(what, error))));
+    let settled = |trouble| Attempt::Settled(Err(Error::Internal(trouble)));
     match verdict {
         Verdict::Again => Attempt::Contended(trouble("other requests were changing the same items", error)),
-        Verdict::CounterUnclear => Attempt::Unclear(trouble("the number's counter is damaged", error)),
-        Verdict::DamagedRecord => damaged("the customer's record is damaged"),
-        _ => damaged("the transaction was cancelled for reasons unknown"),
+        Verdict::CounterUnclear => Attempt::Unclear(damage("the number's counter is damaged", error)),
+        Verdict::DamagedRecord => settled(damage("the customer's record is damaged", error)),
+        _ => settled(trouble("the transaction was cancelled for reasons unknown", error)),
     }
 }
 
 fn trouble(what: &'static str, error: &Failure) -> Trouble {
-    Trouble { what, aws_code: error.code().map(str::to_owned), aws_request_id: error.request_id().map(str::to_owned) }
+    Trouble {
+        aws_code: error.code().map(str::to_owned),
+        aws_request_id: error.request_id().map(str::to_owned),
+        ..Trouble::new(what)
+    }
+}
+
+fn damage(what: &'static str, error: &Failure) -> Trouble {
+    Trouble { is_damage: true, ..trouble(what, error) }
 }
 
 fn reasons(error: &Failure) -> Option<Vec<Reason<'_>>> {

@@ -5,6 +5,7 @@ use cdm::demo;
 use serde_json::{Value, json};
 
 use crate::log;
+use crate::wire::Fate;
 use crate::world::{Request, TIMEOUT, World, add, customer, remove, send};
 
 /// Operation and units of each call that the request makes.
@@ -145,6 +146,20 @@ async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
     assert_eq!(lines[0]["level"], "ERROR");
     assert_eq!(lines[0]["what"], "the customer's record is damaged");
     assert_eq!(lines[0]["aws_code"], "TransactionCanceledException");
+}
+
+/// AWS documents it as a reason of the cancelled transaction; DynamoDB Local refuses the whole call.
+#[tokio::test]
+async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so() {
+    let world = World::new().await;
+    world.wire.writes([Fate::error(400, "ValidationException")]);
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "a-validation-error".into();
+    let reply = send(&world.function, event, TIMEOUT).await;
+    assert_eq!(reply.row(), (500, Some("internal_error")));
+    let lines = log::lines_with("a-validation-error");
+    assert_eq!(lines[0]["what"], "the customer's record or the number's counter is damaged");
+    assert_eq!(lines[0]["aws_code"], "ValidationException");
 }
 
 #[tokio::test]

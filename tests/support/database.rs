@@ -16,23 +16,22 @@ use cdm_lambda::config::Endpoint;
 pub(crate) struct Database {
     url: String,
     access_key: String,
-    embedded: Option<Embedded>,
+    _embedded: Option<Embedded>,
 }
 
 impl Database {
     pub(crate) async fn start() -> Self {
         let access_key: String = (0..20).map(|_| fastrand::uppercase()).collect();
         if let Ok(url) = std::env::var("DYNAMODB_LOCAL") {
-            Self { url, access_key, embedded: None }
+            Self { url, access_key, _embedded: None }
         } else {
             let embedded = Embedded::in_memory().await.unwrap();
-            Self { url: embedded.endpoint().url.unwrap(), access_key, embedded: Some(embedded) }
+            Self { url: embedded.endpoint().url.unwrap(), access_key, _embedded: Some(embedded) }
         }
     }
 
-    /// Whether it is AWS's own.
-    pub(crate) fn is_second_opinion(&self) -> bool {
-        self.embedded.is_none()
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -4,12 +4,9 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
 
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm::connection::Connection;
-use cdm::embedded::{Embedded, REGION};
 use cdm::table;
-use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
@@ -17,14 +14,13 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
+use crate::database::Database;
+
 pub(crate) const CLIENT: &str = "demo-clinic";
 
-/// A table in a database of its own: embedded, or for a second opinion a DynamoDB Local that is running at
-/// `CDM_TEST_DYNAMODB_URL`, which keeps a database for each access key.
+/// A table in a database of its own.
 pub(crate) struct Table {
-    _embedded: Option<Embedded>,
-    url: String,
-    access_key: String,
+    database: Database,
     pub(crate) connection: Connection,
 }
 
@@ -39,16 +35,11 @@ pub(crate) struct Ran {
 impl Table {
     /// Empty.
     pub(crate) async fn new() -> Self {
-        let elsewhere = std::env::var("CDM_TEST_DYNAMODB_URL").ok();
-        let embedded = if elsewhere.is_some() { None } else { Some(Embedded::in_memory().await.unwrap()) };
-        let url = elsewhere.or_else(|| embedded.as_ref()?.endpoint().url).unwrap();
-        let access_key = uuid::Uuid::new_v4().simple().to_string();
-        let credentials = Credentials::new(&access_key, "secret", None, None, "test");
-        let endpoint = Endpoint { region: REGION.to_owned(), url: Some(url.clone()), ca_bundle: None };
-        let credentials = SharedCredentialsProvider::new(credentials);
-        let connection = Connection::to(&endpoint, credentials, "cdm-phones".to_owned()).await.unwrap();
+        let database = Database::start().await;
+        let connection =
+            Connection::to(&database.endpoint(), database.credentials(), "cdm-phones".to_owned()).await.unwrap();
         assert!(table::create(&connection.client, "cdm-phones").await.unwrap());
-        Self { _embedded: embedded, url, access_key, connection }
+        Self { database, connection }
     }
 
     /// With the demo data, of which one record is damaged.
@@ -61,8 +52,8 @@ impl Table {
     /// What a command needs to find the table.
     pub(crate) fn environment(&self) -> [(&str, &str); 4] {
         [
-            ("AWS_ENDPOINT_URL_DYNAMODB", &self.url),
-            ("AWS_ACCESS_KEY_ID", &self.access_key),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.database.url()),
+            ("AWS_ACCESS_KEY_ID", self.database.access_key()),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("TABLE_NAME", "cdm-phones"),
         ]

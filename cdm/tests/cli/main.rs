@@ -11,3 +11,6 @@ mod phone;
 mod table;
 mod transcripts;
 mod usage;
+
+#[path = "../../../tests/support/database.rs"]
+mod database;
