@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use todc_utils::specifications::Specification;
-use todc_utils::{Action as Entry, History, WGLChecker};
+use todc_utils::{Action as Moment, History, WGLChecker};
 
 use crate::fault_table::{FAULTS, Fate, Fault};
 use crate::proxy::Tally;
@@ -33,49 +33,147 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(120);
 
 const LIMIT: usize = 50;
 
-/// The contract, as far as one table and one request after another go.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What one history is about: these records and numbers, in a table that holds more.
+struct Scene {
+    ccids: [String; 4],
+    phones: [String; 4],
+    /// Each customer's numbers, before.
+    initial: Contents,
+}
+
+/// The contract, as far as one table and one request after another go. It has what may change, and of the rest how much
+/// there is: small, because a checker copies it at every step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Table {
-    /// By ccid; each number with the request that added it, where it had an idempotency key.
-    records: BTreeMap<String, BTreeMap<String, Option<Request>>>,
+    /// Of each record each number.
+    entries: [[Entry; 4]; 4],
+    /// `None` where there is no such record; else how many numbers it has that nobody asks for.
+    other_phones: [Option<u8>; 4],
+    /// On how many records that nobody asks for each number is.
+    other_records: [u8; 4],
+}
+
+/// A number on a record, and by which add.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Entry {
+    Absent,
+    Added(Option<Mark>),
+}
+
+/// An idempotency key, and the value in which two requests can differ, as places in these.
+type Mark = (u8, u8);
+const KEYS: [&str; 2] = ["one", "two"];
+const SOURCES: [&str; 2] = ["web", "shop"];
+
+/// What is asked, by places in the scene.
+#[derive(Debug, Clone, Copy)]
+struct Ask {
+    action: Action,
+    record: usize,
+    phone: usize,
+    mark: Option<Mark>,
+}
+
+/// An answer, and the numbers of a record as places in the scene.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    Done,
+    Replayed,
+    Record([bool; 4]),
+    Refused(String),
+    Unknown,
+}
+
+impl Scene {
+    /// `None` for a number that nobody asks for.
+    fn place_of(&self, e164: &str) -> Option<usize> {
+        self.phones.iter().position(|phone| e164.strip_prefix("+1") == Some(phone))
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table { entries: [[Entry::Absent; 4]; 4], other_phones: [None; 4], other_records: [0; 4] };
+        for (ccid, phones) in &self.initial {
+            let record = self.ccids.iter().position(|name| name == ccid);
+            let others = record.map(|record| table.other_phones[record].insert(0));
+            let mut count = 0;
+            for e164 in phones {
+                match (record, self.place_of(e164)) {
+                    (Some(record), Some(phone)) => table.entries[record][phone] = Entry::Added(None),
+                    (None, Some(phone)) => table.other_records[phone] += 1,
+                    (_, None) => count += 1,
+                }
+            }
+            if let Some(others) = others {
+                *others = count;
+            }
+        }
+        table
+    }
+
+    fn ask(&self, request: &Request) -> Ask {
+        Ask {
+            action: request.action,
+            record: self.ccids.iter().position(|ccid| *ccid == request.ccid).unwrap(),
+            phone: self.phones.iter().position(|phone| *phone == request.phone).unwrap_or_default(),
+            mark: request.idempotency_key.map(|key| (place(KEYS, key), place(SOURCES, request.source))),
+        }
+    }
+
+    /// `None` where a record has changed in what nobody asked for.
+    fn told(&self, request: &Request, answer: &Answer) -> Option<Told> {
+        Some(match answer {
+            Answer::Done => Told::Done,
+            Answer::Replayed => Told::Replayed,
+            Answer::Refused(code) => Told::Refused(code.clone()),
+            Answer::TryAgain | Answer::Unknown => Told::Unknown,
+            Answer::Record(phones) => {
+                let others = |phones: &BTreeSet<String>| {
+                    phones.iter().filter(|e164| self.place_of(e164).is_none()).cloned().collect()
+                };
+                let (now, before): (BTreeSet<_>, BTreeSet<_>) = (others(phones), others(&self.initial[&request.ccid]));
+                if now != before {
+                    return None;
+                }
+                Told::Record(std::array::from_fn(|place| phones.contains(&format!("+1{}", self.phones[place]))))
+            }
+        })
+    }
+}
+
+fn place(of: [&str; 2], text: &str) -> u8 {
+    of.iter().zip(0..).find(|(known, _)| **known == text).unwrap().1
 }
 
 impl Table {
-    fn of(contents: &Contents) -> Self {
-        let record = |phones: &BTreeSet<String>| phones.iter().map(|phone| (phone.clone(), None)).collect();
-        Self { records: contents.iter().map(|(ccid, phones)| (ccid.clone(), record(phones))).collect() }
-    }
-
-    fn customers_with(&self, e164: &str) -> usize {
-        self.records.values().filter(|phones| phones.contains_key(e164)).count()
-    }
-
-    fn answer(&mut self, request: &Request) -> Answer {
-        let e164 = format!("+1{}", request.phone);
-        let on_customers = self.customers_with(&e164);
-        let Some(record) = self.records.get_mut(&request.ccid) else {
-            return Answer::refused("customer_not_found");
+    fn answer(&mut self, ask: Ask) -> Told {
+        let refused = |code: &str| Told::Refused(code.to_owned());
+        let on_records =
+            |entries: &[[Entry; 4]; 4]| entries.iter().filter(|row| row[ask.phone] != Entry::Absent).count();
+        let customers = usize::from(self.other_records[ask.phone]) + on_records(&self.entries);
+        let Some(others) = self.other_phones[ask.record] else {
+            return refused("customer_not_found");
         };
-        match request.action {
-            Action::Read => Answer::Record(record.keys().cloned().collect()),
-            Action::Remove if record.remove(&e164).is_some() => Answer::Done,
-            Action::Remove => Answer::refused("phone_not_found"),
-            Action::Add => match record.get(&e164) {
-                Some(Some(earlier)) if earlier.idempotency_key == request.idempotency_key => {
-                    if earlier.source == request.source {
-                        Answer::Replayed
-                    } else {
-                        Answer::refused("idempotency_key_reused")
-                    }
-                }
-                Some(_) => Answer::refused("phone_already_added"),
-                None if record.len() >= LIMIT => Answer::refused("customer_phone_limit_reached"),
-                None if on_customers >= LIMIT => Answer::refused("phone_customer_limit_reached"),
-                None => {
-                    record.insert(e164, request.idempotency_key.is_some().then(|| request.clone()));
-                    Answer::Done
-                }
-            },
+        let record = &mut self.entries[ask.record];
+        let phones = usize::from(others) + record.iter().filter(|entry| **entry != Entry::Absent).count();
+        let entry = &mut record[ask.phone];
+        match (ask.action, *entry) {
+            (Action::Read, _) => Told::Record(record.map(|entry| entry != Entry::Absent)),
+            (Action::Remove, Entry::Absent) => refused("phone_not_found"),
+            (Action::Remove, _) => {
+                *entry = Entry::Absent;
+                Told::Done
+            }
+            (Action::Add, Entry::Added(Some(earlier))) if Some(earlier) == ask.mark => Told::Replayed,
+            (Action::Add, Entry::Added(Some((key, _)))) if ask.mark.is_some_and(|mark| mark.0 == key) => {
+                refused("idempotency_key_reused")
+            }
+            (Action::Add, Entry::Added(_)) => refused("phone_already_added"),
+            (Action::Add, Entry::Absent) if phones >= LIMIT => refused("customer_phone_limit_reached"),
+            (Action::Add, Entry::Absent) if customers >= LIMIT => refused("phone_customer_limit_reached"),
+            (Action::Add, Entry::Absent) => {
+                *entry = Entry::Added(ask.mark);
+                Told::Done
+            }
         }
     }
 }
@@ -84,10 +182,10 @@ impl Table {
 #[derive(Debug, Clone)]
 enum Step {
     /// The first: what the table held.
-    Began(Contents),
+    Began(Table),
     /// A call; what was asked stands beside its answer.
     Asked,
-    Answered(Request, Answer),
+    Answered(Ask, Told),
 }
 
 struct Contract;
@@ -102,13 +200,11 @@ impl Specification for Contract {
 
     fn apply(step: &Step, state: &Self::State) -> (bool, Self::State) {
         match (step, state) {
-            (Step::Began(contents), None) => (true, Some(Table::of(contents))),
-            // It wrote nothing and says nothing.
-            (Step::Answered(_, Answer::TryAgain), Some(_)) => (true, state.clone()),
-            (Step::Answered(request, answer), Some(table)) => {
-                let mut table = table.clone();
-                let right = table.answer(request);
-                (*answer == Answer::Unknown || *answer == right, Some(table))
+            (Step::Began(table), None) => (true, Some(*table)),
+            (Step::Answered(ask, told), Some(table)) => {
+                let mut table = *table;
+                let right = table.answer(*ask);
+                (*told == Told::Unknown || *told == right, Some(table))
             }
             _ => (false, None),
         }
@@ -123,25 +219,29 @@ enum Event {
 }
 
 /// Whether there is such an order; `None` where the checker did not get to its end.
-fn is_linearizable(initial: &Contents, events: &[Event]) -> Option<bool> {
-    let mut steps = vec![Entry::Call(Step::Began(initial.clone())), Entry::Response(Step::Began(initial.clone()))];
-    let mut steps: Vec<_> = steps.drain(..).map(|step| (0, step)).collect();
-    let mut open = BTreeMap::new();
-    let mut unknown = Vec::new();
+fn is_linearizable(scene: &Scene, events: &[Event]) -> Option<bool> {
+    let began = Step::Began(scene.table());
+    let mut steps = vec![(0, Moment::Call(began.clone())), (0, Moment::Response(began))];
+    let (mut asked, mut unknown) = (BTreeMap::new(), Vec::new());
+    // What wrote nothing and says nothing is in nobody's way.
+    let silent =
+        |id: &usize| events.iter().any(|event| matches!(event, Event::Answered(n, Answer::TryAgain) if n == id));
     for event in events {
         match event {
+            Event::Asked(id, _) | Event::Answered(id, _) if silent(id) => {}
             Event::Asked(id, request) => {
-                open.insert(id, request.clone());
-                steps.push((id + 1, Entry::Call(Step::Asked)));
+                asked.insert(id, request);
+                steps.push((id + 1, Moment::Call(Step::Asked)));
             }
             Event::Answered(id, answer) => {
-                let answered = Step::Answered(open.remove(id).unwrap(), answer.clone());
-                let kept = if *answer == Answer::Unknown { &mut unknown } else { &mut steps };
-                kept.push((id + 1, Entry::Response(answered)));
+                let request = asked.remove(id).unwrap();
+                let Some(told) = scene.told(request, answer) else { return Some(false) };
+                let kept = if told == Told::Unknown { &mut unknown } else { &mut steps };
+                kept.push((id + 1, Moment::Response(Step::Answered(scene.ask(request), told))));
             }
         }
     }
-    assert!(open.is_empty(), "never answered: {open:?}");
+    assert!(asked.is_empty(), "never answered: {asked:?}");
     // At any time since, even after everything else, which is never.
     steps.append(&mut unknown);
     let (tell, told) = mpsc::channel();
@@ -149,17 +249,11 @@ fn is_linearizable(initial: &Contents, events: &[Event]) -> Option<bool> {
     told.recv_timeout(DECIDED_WITHIN).ok()
 }
 
-/// The few records and numbers that one history is about: one record close to its limit, one number close to its own.
-struct Keys {
-    ccids: Vec<String>,
-    phones: Vec<String>,
-}
-
-impl Keys {
+impl Scene {
+    /// One record close to its limit, one number close to its own, and a customer that does not exist.
     async fn make(world: &World, history: u64) -> Self {
         let phone = |n: u64| format!("{:010}", 2_000_000_000 + history * 1_000 + n);
         let ccid = |n: u64| format!("H{history}-{n}");
-        // The first record has 48 numbers that nobody asks for; the first number is on 48 records of nobody's.
         let others: Vec<_> = (100..148).map(phone).collect();
         world.customer(&ccid(0), &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
         for n in 1..3 {
@@ -168,11 +262,13 @@ impl Keys {
         for n in 100..148 {
             world.customer(&ccid(n), &[&phone(0)]).await;
         }
-        Self { ccids: (0..4).map(ccid).collect(), phones: (0..4).map(phone).collect() }
+        let numbers = [0, 1, 2, 3];
+        let mut scene = Self { ccids: numbers.map(ccid), phones: numbers.map(phone), initial: Contents::new() };
+        scene.initial = scene.contents(world).await;
+        scene
     }
 
     fn draw(&self, random: &mut fastrand::Rng) -> Request {
-        // The fourth customer does not exist.
         let ccid = &self.ccids[if random.u32(..30) == 0 { 3 } else { random.usize(..3) }];
         let phone = &self.phones[random.usize(..4)];
         let mut request = match random.u32(..10) {
@@ -181,8 +277,8 @@ impl Keys {
             _ => Request::read(ccid),
         };
         if request.action == Action::Add && random.bool() {
-            request = request.under(["one", "two"][random.usize(..2)]);
-            request.source = ["web", "shop"][random.usize(..2)];
+            request = request.under(KEYS[random.usize(..2)]);
+            request.source = SOURCES[random.usize(..2)];
         }
         request
     }
@@ -196,24 +292,18 @@ impl Keys {
 }
 
 /// One history, from its first request to the table's last word.
-async fn history(
-    world: &World,
-    environments: &mut [Environment],
-    seed: u64,
-    faults: &[Fault],
-) -> (Contents, Vec<Event>) {
-    let keys = Keys::make(world, seed).await;
-    let initial = keys.contents(world).await;
+async fn history(world: &World, environments: &mut [Environment], seed: u64, faults: &[Fault]) -> (Scene, Vec<Event>) {
+    let scene = Scene::make(world, seed).await;
     world.proxy.mix(seed, FAULTS_PERCENT, faults.to_vec());
     let events = Arc::new(Mutex::new(Vec::new()));
     let asked = Mutex::new(0..OPERATIONS);
     let workers = environments.iter_mut().zip(0..).map(|(environment, worker)| {
-        let (keys, events, asked) = (&keys, Arc::clone(&events), &asked);
+        let (scene, events, asked) = (&scene, Arc::clone(&events), &asked);
         async move {
             let mut random = fastrand::Rng::with_seed(seed * ENVIRONMENTS + worker);
             loop {
                 let Some(id) = asked.lock().unwrap().next() else { break };
-                let request = keys.draw(&mut random);
+                let request = scene.draw(&mut random);
                 events.lock().unwrap().push(Event::Asked(id, request.clone()));
                 let answer = match random.u32(..100) {
                     0 => world.ask_and_kill(environment, &request, TIME, random.u64(..4)).await,
@@ -231,12 +321,12 @@ async fn history(
     world.proxy.heal().await;
     let mut events = Arc::try_unwrap(events).unwrap().into_inner().unwrap();
     // The last word: what the table itself has, read past the function, with every part of it in agreement.
-    let contents = keys.contents(world).await;
-    for (ccid, id) in keys.ccids.iter().zip(OPERATIONS..).take(3) {
+    let contents = scene.contents(world).await;
+    for (ccid, id) in scene.ccids.iter().zip(OPERATIONS..).take(3) {
         events.push(Event::Asked(id, Request::read(ccid)));
         events.push(Event::Answered(id, Answer::Record(contents[ccid].clone())));
     }
-    (initial, events)
+    (scene, events)
 }
 
 /// Faults that end in certainty, or that DynamoDB shows by itself; the hopeless ones are no part of a working table.
@@ -260,14 +350,14 @@ async fn histories(seeds: Range<u64>) -> Outcome {
     }
     let mut answers = BTreeMap::new();
     for seed in seeds.clone() {
-        let (initial, events) = history(&world, &mut environments, seed, &faults()).await;
+        let (scene, events) = history(&world, &mut environments, seed, &faults()).await;
         for event in &events {
             if let Event::Answered(_, answer) = event {
                 *answers.entry(told(answer)).or_default() += 1;
             }
         }
         let shown = shown(&events);
-        let decided = tokio::task::spawn_blocking(move || is_linearizable(&initial, &events)).await.unwrap();
+        let decided = tokio::task::spawn_blocking(move || is_linearizable(&scene, &events)).await.unwrap();
         assert_eq!(decided, Some(true), "seed {seed}:\n{shown}");
     }
     println!("seeds {seeds:?}: linearizable");
@@ -309,17 +399,24 @@ fn shown(events: &[Event]) -> String {
 /// The checker itself: what must not be, it finds.
 #[test]
 fn the_checker_finds_what_must_not_be() {
-    let initial = Contents::from([("a".to_owned(), BTreeSet::new())]);
-    let there = || Answer::Record(["+12000000000".to_owned()].into());
-    let nothing = || Answer::Record(BTreeSet::new());
+    let names = |of: [&str; 4]| of.map(str::to_owned);
+    let scene = Scene {
+        ccids: names(["a", "b", "c", "d"]),
+        phones: names(["2000000000", "2000000001", "2000000002", "2000000003"]),
+        initial: Contents::from([("a".to_owned(), ["+12000000009".to_owned()].into())]),
+    };
+    let record = |phones: &[&str]| Answer::Record(phones.iter().map(|phone| (*phone).to_owned()).collect());
+    let there = || record(&["+12000000000", "+12000000009"]);
+    let nothing = || record(&["+12000000009"]);
     let add = || Request::add("a", "2000000000");
+    let remove = || Request::remove("a", "2000000000");
+    let read = || Request::read("a");
     let one_after_another = |done: &[(Request, Answer)]| {
         let events = done.iter().cloned().enumerate();
         let events: Vec<_> =
             events.flat_map(|(id, (asked, told))| [Event::Asked(id, asked), Event::Answered(id, told)]).collect();
-        is_linearizable(&initial, &events)
+        is_linearizable(&scene, &events)
     };
-    let read = || Request::read("a");
     assert_eq!(one_after_another(&[(add(), Answer::Done), (read(), there())]), Some(true));
     let lost = [(add(), Answer::Done), (read(), nothing())];
     assert_eq!(one_after_another(&lost), Some(false));
@@ -329,11 +426,19 @@ fn the_checker_finds_what_must_not_be() {
     assert_eq!(one_after_another(&written_all_the_same), Some(false));
     let unknown_and_there = [(add(), Answer::Unknown), (read(), nothing()), (read(), there())];
     assert_eq!(one_after_another(&unknown_and_there), Some(true), "it may arrive late");
-    let come_back = [
-        (add(), Answer::Done),
-        (Request::remove("a", "2000000000"), Answer::Done),
-        (read(), nothing()),
-        (read(), there()),
-    ];
+    let come_back = [(add(), Answer::Done), (remove(), Answer::Done), (read(), nothing()), (read(), there())];
     assert_eq!(one_after_another(&come_back), Some(false));
+    let another_is_gone = [(read(), record(&[]))];
+    assert_eq!(one_after_another(&another_is_gone), Some(false));
+    let keyed = || add().under("one");
+    let of_another_source = Request { source: "shop", ..keyed() };
+    let replayed = [
+        (keyed(), Answer::Done),
+        (keyed(), Answer::Replayed),
+        (of_another_source, Answer::refused("idempotency_key_reused")),
+        (add().under("two"), Answer::refused("phone_already_added")),
+        (Request::add("b", "2000000000"), Answer::refused("customer_not_found")),
+    ];
+    assert_eq!(one_after_another(&replayed), Some(true));
+    assert_eq!(one_after_another(&[(add(), Answer::Done), (keyed(), Answer::Replayed)]), Some(false));
 }

@@ -161,7 +161,7 @@ impl World {
         };
         let mut headers = json!({ "x-relay-api-key": self.key });
         if let Some(key) = idempotency_key {
-            headers["idempotency-key"] = key.as_str().into();
+            headers["idempotency-key"] = (*key).into();
         }
         let body = (*action == Action::Add).then(|| json!({ "client_source": source }).to_string());
         let path = format!("/cdm/client/{CLIENT}/customer/{ccid}{tail}");
@@ -248,7 +248,7 @@ pub(crate) struct Request {
     pub(crate) action: Action,
     pub(crate) ccid: String,
     pub(crate) phone: String,
-    pub(crate) idempotency_key: Option<String>,
+    pub(crate) idempotency_key: Option<&'static str>,
     /// An add's `client_source`, so that two adds can differ.
     pub(crate) source: &'static str,
 }
@@ -272,8 +272,8 @@ impl Request {
         Self { action: Action::Read, ..Self::add(ccid, "") }
     }
 
-    pub(crate) fn under(self, key: &str) -> Self {
-        Self { idempotency_key: Some(key.to_owned()), ..self }
+    pub(crate) fn under(self, key: &'static str) -> Self {
+        Self { idempotency_key: Some(key), ..self }
     }
 }
 
