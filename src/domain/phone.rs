@@ -89,12 +89,11 @@ impl Phone {
         Ok(Self { country_code, e164 })
     }
 
-    /// A number as the table keeps it: `+`, the country code, then 2 to 14 digits, 15 in all at most.
+    /// A number as the table keeps it: `+`, the country code, then 2 digits and more, 15 in all at most.
     /// `None` where it is no such thing, which is a damaged item.
     pub fn from_stored(e164: &str, country_code: CountryCode) -> Option<Self> {
         let national = e164.strip_prefix('+')?.strip_prefix(&country_code.0.to_string())?;
-        let whole =
-            (2..=14).contains(&national.len()) && e164.len() <= 16 && national.bytes().all(|b| b.is_ascii_digit());
+        let whole = national.len() >= 2 && e164.len() <= 16 && national.bytes().all(|b| b.is_ascii_digit());
         whole.then(|| Self { country_code, e164: e164.to_owned() })
     }
 
@@ -172,6 +171,27 @@ mod tests {
             };
             let got = e164(digits, code).unwrap_or_else(|_| "-".to_owned());
             assert_eq!(got, expected, "{code} {digits}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_a_number_of_its_country_or_damage() {
+        let stored = |e164, code| Phone::from_stored(e164, CountryCode::parse(code).unwrap());
+        for (e164, code) in [("+161", "1"), ("+161055512123456", "1"), ("+353123456789012", "353")] {
+            assert_eq!(stored(e164, code).unwrap().e164(), e164);
+        }
+        let damaged = [
+            ("16105551212", "1"),
+            ("+16105551212", "33"),
+            ("+", "1"),
+            ("+1", "1"),
+            ("+16", "1"),
+            ("+1610555121a", "1"),
+            ("+1610555121234567", "1"),
+            ("+3531234567890123", "353"),
+        ];
+        for (e164, code) in damaged {
+            assert_eq!(stored(e164, code), None, "{e164} of {code}");
         }
     }
 

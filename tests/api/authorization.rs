@@ -63,6 +63,23 @@ async fn a_key_of_another_shape_costs_no_read() {
     assert!(world.wire.take_calls().is_empty());
 }
 
+/// What a refusal costs tells nothing of keys, clients or their customers: each is the one read of the presented key.
+#[tokio::test]
+async fn a_key_of_the_right_shape_costs_one_read_of_that_key_whatever_is_wrong() {
+    let unissued = ApiKey::from_secret(&[7; 32]);
+    for key in [unissued.reveal(), demo::REVOKED_KEY, demo::EXPIRED_KEY, demo::OTHER_KEY] {
+        for request in [request(), request().client("nobody"), add("nobody", "6105551212"), add("a/b", "1")] {
+            let world = World::new().await;
+            assert_eq!(world.send(&request.key(key)).await.status, 401);
+            let calls = world.wire.take_calls();
+            assert_eq!(calls.len(), 1);
+            assert_eq!(calls[0].operation, "GetItem");
+            let hash = ApiKey::parse(key).unwrap().sha256_hex();
+            assert_eq!(calls[0].request["Key"]["pk"]["S"], format!("KEY#{hash}"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_key_comes_before_the_request_and_after_the_route() {
     let world = World::new().await;
