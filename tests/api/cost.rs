@@ -83,6 +83,25 @@ async fn one_line_a_request_tells_what_an_operator_needs() {
     }
 }
 
+#[tokio::test]
+async fn the_line_counts_repeats_and_what_was_refused_for_others() {
+    let world = World::new().await;
+    let [conflict, passed] = ["TransactionConflict", "None"].map(|code| json!({ "Code": code }));
+    world.wire.writes([
+        Fate::cancelled(&conflict, &passed),
+        Fate::LoseRequest,
+        Fate::error(400, "ThrottlingException"),
+        Fate::Unreachable,
+    ]);
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "a-line-of-repeats".into();
+    assert_eq!(send(&world.function, event, TIMEOUT).await.status, 200);
+    let line = &log::lines_with("a-line-of-repeats")[0];
+    // The key, and five attempts of the write.
+    let told = ["RoundTrips", "Retries", "Conflicts"].map(|name| line[name].as_u64());
+    assert_eq!(told, [Some(6), Some(4), Some(2)]);
+}
+
 /// Names, by dimensions, of the metrics that a line makes; each must be a number of the line.
 fn metrics(line: &Value) -> Value {
     let embedded = &line["_aws"];
