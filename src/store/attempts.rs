@@ -221,3 +221,30 @@ fn plain(text: &str) -> Option<String> {
     let fit = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
     fit.then(|| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_any_part_of_a_ceiling_that_doubles() {
+        fastrand::seed(1);
+        for (retry, ceiling) in [(0, 25), (1, 50), (3, 200), (7, 3200), (8, 4000), (10, 4000), (u32::MAX, 4000)] {
+            let ceiling = Duration::from_millis(ceiling);
+            let pauses: Vec<_> = (0..1000).map(|_| pause_before(retry)).collect();
+            assert!(pauses.iter().all(|pause| *pause <= ceiling), "{retry}");
+            assert!(pauses.iter().any(|pause| *pause > ceiling.mul_f64(0.95)), "{retry}");
+            assert!(pauses.iter().any(|pause| *pause < ceiling.mul_f64(0.05)), "{retry}");
+        }
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_fit_for_a_log_line_or_left_out() {
+        assert_eq!(plain("ThrottlingException").as_deref(), Some("ThrottlingException"));
+        assert_eq!(plain("com.amazonaws:A-1_b").as_deref(), Some("com.amazonaws:A-1_b"));
+        assert_eq!(plain(&"a".repeat(64)).map(|text| text.len()), Some(64));
+        for unfit in ["a b", "a\nb", "\"", "+16105551212", "é", &"a".repeat(65)] {
+            assert_eq!(plain(unfit), None, "{unfit:?}");
+        }
+    }
+}

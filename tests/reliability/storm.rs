@@ -28,6 +28,8 @@ use crate::world::{channel, is_full};
 const LIMIT: usize = 50;
 /// The invocation's time, less the margin to answer in.
 const BUDGET: Duration = Duration::from_millis(14_500);
+/// A thousand requests do not begin in the same millisecond.
+const START: Duration = Duration::from_millis(50);
 /// With less, no attempt is begun.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
@@ -198,8 +200,7 @@ async fn storm(requests: usize, pause: Pause, conflict: Conflict, holds: u64) ->
     let asked = (0..requests).map(|n| {
         let (dynamo, store) = (Arc::clone(&dynamo), store.clone());
         async move {
-            // A thousand requests do not begin in the same millisecond.
-            sleep(Duration::from_millis(fastrand::u64(..50))).await;
+            sleep(START.mul_f64(fastrand::f64())).await;
             let phone = format!("{:010}", 2_000_000_000 + n);
             if let Pause::Shipped = pause { shipped(&store, &phone).await } else { ask(&dynamo, &phone, pause).await }
         }
@@ -216,6 +217,7 @@ async fn storm(requests: usize, pause: Pause, conflict: Conflict, holds: u64) ->
     let added = told.get(&Told::Added).copied().unwrap_or(0);
     assert_eq!(added, held.phones.len() as u64, "as many were answered 200 as are there");
     assert!(added <= LIMIT as u64);
+    assert!(over <= BUDGET + START, "answered after {over:?}");
     let filled = held.filled_at.map(|at| at - began);
     Storm { told, rounds, conflicts: held.conflicts, units: held.units, wasted: held.wasted, filled, over }
 }
