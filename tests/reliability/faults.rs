@@ -96,12 +96,12 @@ async fn an_endpoint_that_is_gone_and_back() {
     world.customer(CCID, &[]).await;
     let environment = world.environment().await;
     assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()));
-    world.proxy.gone();
+    world.proxy.gone().await;
     assert_eq!(world.ask_within(&environment, &Request::add(CCID, PHONE), SHORT).await, Answer::TryAgain);
     let asked = Request::add(CCID, PHONE);
     let (added, ()) = tokio::join!(world.ask(&environment, &asked), world.proxy.back());
     assert_eq!(added, Answer::Done, "it came back within the request");
-    world.proxy.gone();
+    world.proxy.gone().await;
     let cold = world.environment().await;
     world.proxy.back().await;
     let again = world.ask(&cold, &asked).await;
@@ -133,7 +133,7 @@ async fn a_frozen_environment_goes_on() {
     let environment = world.environment().await;
     assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()));
     environment.freeze();
-    world.proxy.gone();
+    world.proxy.gone().await;
     world.proxy.back().await;
     if !is_full() {
         environment.thaw();

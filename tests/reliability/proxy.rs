@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fault_table::{Applied, CONDITION, CONFLICT, Ending, FAULTS, Fault, PASS, PASSED};
 use crate::runtime_api::http1::Message;
@@ -136,10 +136,13 @@ struct Shared {
 pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
-    serving: Mutex<Option<AbortHandle>>,
+    serving: Mutex<Option<Serving>>,
     /// One outage at a time.
     outage: tokio::sync::Mutex<()>,
 }
+
+/// The task that listens. It ends when the sender is dropped, with all its connections.
+type Serving = (oneshot::Sender<()>, JoinHandle<()>);
 
 /// Something listens where the proxy did, and takes no connection until it is dropped.
 pub(crate) struct Deaf {
@@ -168,8 +171,9 @@ impl Proxy {
     }
 
     fn serve(&self, listener: TcpListener) {
-        let serving = tokio::spawn(accept(listener, Arc::clone(&self.shared)));
-        *self.serving.lock().unwrap() = Some(serving.abort_handle());
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(accept(listener, Arc::clone(&self.shared), stopped));
+        *self.serving.lock().unwrap() = Some((stop, task));
     }
 
     pub(crate) fn url(&self) -> String {
@@ -177,42 +181,33 @@ impl Proxy {
     }
 
     /// Nothing listens any more, and every connection is at its end.
-    pub(crate) fn gone(&self) {
-        if let Some(serving) = self.serving.lock().unwrap().take() {
-            serving.abort();
+    pub(crate) async fn gone(&self) {
+        let serving = self.serving.lock().unwrap().take();
+        if let Some((stop, task)) = serving {
+            drop(stop);
+            task.await.unwrap();
         }
     }
 
     /// It listens again, where it did.
     pub(crate) async fn back(&self) {
-        // The old listener closes when its task has been dropped, which is soon and not now.
-        let listener = loop {
-            match TcpListener::bind(self.address).await {
-                Ok(listener) => break listener,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
-        self.serve(listener);
+        self.serve(TcpListener::bind(self.address).await.unwrap());
     }
 
     /// Gone and back: every connection is cut.
     pub(crate) async fn cut(&self) {
         let _one = self.outage.lock().await;
-        self.gone();
+        self.gone().await;
         self.back().await;
     }
 
     /// [`Proxy::gone`], and whoever asks for a connection hears nothing at all.
     pub(crate) async fn deaf(&self) -> Deaf {
-        self.gone();
-        let listener = loop {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.set_reuseaddr(true).unwrap();
-            match socket.bind(self.address).and_then(|()| socket.listen(1)) {
-                Ok(listener) => break listener,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        };
+        self.gone().await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        let listener = socket.listen(1).unwrap();
         // One more than the queue was made for, and it is full.
         let waiting =
             [TcpStream::connect(self.address).await.unwrap(), TcpStream::connect(self.address).await.unwrap()];
@@ -261,12 +256,6 @@ impl Proxy {
 
     pub(crate) fn tally(&self) -> Tally {
         self.shared.state().tally.clone()
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.gone();
     }
 }
 
@@ -396,10 +385,14 @@ impl State {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    // They end with this task.
+async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: oneshot::Receiver<()>) {
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut stopped => break,
+        };
+        let Ok((stream, _)) = accepted else { break };
         let shared = Arc::clone(&shared);
         connections.spawn(async move {
             // The client may hang up whenever it likes.
@@ -407,6 +400,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         });
         while connections.try_join_next().is_some() {}
     }
+    connections.shutdown().await;
 }
 
 async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result<()> {
