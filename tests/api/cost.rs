@@ -5,7 +5,7 @@ use cdm::demo;
 use serde_json::{Value, json};
 
 use crate::log;
-use crate::wire::Fate;
+use crate::wire::{AWS_REQUEST_ID, Fate};
 use crate::world::{Request, TIMEOUT, World, add, customer, remove, send};
 
 /// Operation and units of each call that the request makes.
@@ -179,6 +179,7 @@ async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so(
     let lines = log::lines_with("a-validation-error");
     assert_eq!(lines[0]["what"], "the customer's record or the number's counter is damaged");
     assert_eq!(lines[0]["aws_code"], "ValidationException");
+    assert_eq!(lines[0]["aws_request_id"], AWS_REQUEST_ID);
 }
 
 #[tokio::test]

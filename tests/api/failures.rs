@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use cdm::demo;
+use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Phone};
+use cdm_lambda::store::{Budget, RemovePhone, Store, Tally};
 use serde_json::{Value, json};
 
 use crate::wire::Fate;
@@ -232,6 +234,25 @@ async fn each_reason_in_each_mix() {
         assert_eq!(calls.len(), attempts, "{first} {second}");
     }
     world.assert_consistent().await;
+}
+
+/// The operator's tools go on past damage, and stop where the database fails.
+#[tokio::test]
+async fn damage_is_told_from_a_database_that_fails() {
+    let world = World::new().await;
+    let phone = Phone::new(Digits::parse("6105551212").unwrap(), CountryCode::default()).unwrap();
+    let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_DAMAGED];
+    let (client_id, ccid) = (ClientId::parse(client_id).unwrap(), Ccid::parse(ccid).unwrap());
+    let remove = RemovePhone { client_id, ccid, phone };
+    let budget = || Budget::of(crate::world::TIMEOUT);
+    for (table, is_damage) in [(demo::TABLE, true), ("no-such-table", false)] {
+        let store = Store::new(world.database.clone(), table.to_owned());
+        let removed = store.remove_phone(&remove, budget(), &mut Tally::default()).await.unwrap_err();
+        let read = store.customer(&remove.client_id, &remove.ccid, budget(), &mut Tally::default()).await.unwrap_err();
+        for error in [removed, read] {
+            assert_eq!(error.into_trouble().unwrap().is_damage, is_damage, "{table}");
+        }
+    }
 }
 
 #[tokio::test]
