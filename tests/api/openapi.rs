@@ -119,6 +119,15 @@ fn what_the_gateway_answers_by_itself_is_told_of_every_operation() {
 }
 
 #[test]
+fn the_functions_operations_are_those_of_the_document() {
+    let document = document();
+    let documented = operations(&document).iter().map(|operation| operation.path.to_owned()).collect();
+    let functions: BTreeSet<_> =
+        cdm_lambda::route::Operation::ALL.iter().map(|operation| operation.template()).collect();
+    assert_eq!(functions, documented);
+}
+
+#[test]
 fn the_calling_codes_are_those_that_the_function_takes() {
     let document = document();
     let pattern = document["components"]["schemas"]["CountryCode"]["pattern"].as_str().unwrap();
