@@ -94,6 +94,14 @@ async fn its_fields_follow_the_same_rules() {
         world.send(&request).await.fields(),
         ["path.ccid", "path.phone_number", "body.country_code", "body.client_source", "body.phone_type"]
     );
+    for (body, field) in [
+        (json!({ "client_source": "" }), "body.client_source"),
+        (json!({ "phone_type": "mobile" }), "body.phone_type"),
+        (json!([]), "body"),
+    ] {
+        let reply = world.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE).body(body)).await;
+        assert_eq!((reply.row(), reply.fields()), ((400, Some("invalid_request")), vec![field]));
+    }
     let request = remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE).body(json!({ "client_source": "x" }));
     assert_eq!(world.send(&request).await.status, 200);
 }
