@@ -213,3 +213,42 @@ fn is_unknown_issuer(error: &(dyn StdError + 'static)) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_region_has_an_endpoint_of_its_own() {
+        let url = regional_url("eu-central-1").await;
+        assert_eq!(url.as_deref(), Ok("https://dynamodb.eu-central-1.amazonaws.com"));
+        assert_eq!(regional_url("no region").await.map_err(|error| error.variable), Err("AWS_REGION"));
+    }
+
+    #[test]
+    fn a_bundle_is_certificates_and_nothing_else() {
+        let bundle = |text: &[u8]| {
+            let file = std::env::temp_dir().join(format!("cdm-lambda-{:032x}.pem", fastrand::u128(..)));
+            std::fs::write(&file, text).unwrap();
+            let read = certificates(file.to_str().unwrap());
+            std::fs::remove_file(file).unwrap();
+            read
+        };
+        let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".as_slice();
+        assert_eq!(bundle(AMAZON_ROOTS).as_deref(), Ok(AMAZON_ROOTS));
+        for bad in [b"".as_slice(), b"no certificate", broken, &[AMAZON_ROOTS, broken].concat()] {
+            assert_eq!(bundle(bad).unwrap_err().variable, "AWS_CA_BUNDLE");
+        }
+        assert!(certificates("/no/such/file").is_err());
+    }
+
+    #[test]
+    fn only_an_unknown_issuer_is_one_however_deep_it_stands() {
+        let wrapped = |error| std::io::Error::other(std::io::Error::other(rustls::Error::InvalidCertificate(error)));
+        assert!(is_unknown_issuer(&wrapped(UnknownIssuer)));
+        assert!(!is_unknown_issuer(&wrapped(BadSignature)));
+        assert!(!is_unknown_issuer(&std::io::Error::other("reset")));
+    }
+}
