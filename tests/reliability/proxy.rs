@@ -137,6 +137,8 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: Mutex<Option<Serving>>,
+    /// While it is gone, its address is kept from whoever else opens a connection on this machine.
+    held: Mutex<Option<TcpSocket>>,
     /// One outage at a time.
     outage: tokio::sync::Mutex<()>,
 }
@@ -164,6 +166,7 @@ impl Proxy {
             address,
             shared: Arc::new(shared),
             serving: Mutex::default(),
+            held: Mutex::default(),
             outage: tokio::sync::Mutex::default(),
         };
         proxy.serve(listener);
@@ -187,11 +190,33 @@ impl Proxy {
             drop(stop);
             task.await.unwrap();
         }
+        let held = self.hold().await;
+        *self.held.lock().unwrap() = Some(held);
+    }
+
+    /// A socket that has the proxy's address and does not listen.
+    async fn hold(&self) -> TcpSocket {
+        loop {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            match socket.bind(self.address) {
+                Ok(()) => return socket,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    fn take_held(&self) -> Option<TcpSocket> {
+        self.held.lock().unwrap().take()
     }
 
     /// It listens again, where it did.
     pub(crate) async fn back(&self) {
-        self.serve(TcpListener::bind(self.address).await.unwrap());
+        let socket = match self.take_held() {
+            Some(held) => held,
+            None => self.hold().await,
+        };
+        self.serve(socket.listen(1024).unwrap());
     }
 
     /// Gone and back: every connection is cut.
@@ -204,10 +229,7 @@ impl Proxy {
     /// [`Proxy::gone`], and whoever asks for a connection hears nothing at all.
     pub(crate) async fn deaf(&self) -> Deaf {
         self.gone().await;
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_reuseaddr(true).unwrap();
-        socket.bind(self.address).unwrap();
-        let listener = socket.listen(1).unwrap();
+        let listener = self.take_held().unwrap().listen(1).unwrap();
         // One more than the queue was made for, and it is full.
         let waiting =
             [TcpStream::connect(self.address).await.unwrap(), TcpStream::connect(self.address).await.unwrap()];
