@@ -137,8 +137,7 @@ impl Function {
         let code = answer.code.unwrap_or("ok");
         let client_id = record.client_id.as_ref().map(ClientId::as_str);
         let Ids { request_id, lambda_request_id, function_name } = ids;
-        // To the microsecond: more is noise.
-        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1000.0;
+        let duration_ms = milliseconds(took);
         // What is counted by operation is told only where there was one, and conflicts only where there was a write.
         let per_operation = |count: u32| record.operation.map(|_| count);
         let (round_trips, retries) = (per_operation(record.tally.round_trips), per_operation(record.tally.retries));
@@ -166,6 +165,11 @@ impl Function {
     }
 }
 
+/// To the microsecond: more is noise.
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1e6).round() / 1000.0
+}
+
 /// How long the request may take.
 fn time_left(context: &Context, now: UnixMillis) -> Duration {
     Duration::from_millis(context.deadline.saturating_sub(now.millis())).saturating_sub(MARGIN)
@@ -190,6 +194,11 @@ mod tests {
             Err(Error::RouteNotFound)
         };
         assert_eq!(guarded(panicking).await, Err(Error::Internal(Trouble::new("the function panicked"))));
+    }
+
+    #[test]
+    fn a_duration_is_told_in_milliseconds_to_the_microsecond() {
+        assert_eq!(milliseconds(Duration::from_nanos(1_234_567_891)).to_string(), "1234.568");
     }
 
     #[test]
