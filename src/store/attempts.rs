@@ -238,6 +238,19 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_pause_goes_past_the_time_that_there_is() {
+        let time = Duration::from_secs(10);
+        for seed in 0..20 {
+            fastrand::seed(seed);
+            let began = Instant::now();
+            let refused = || async { Attempt::<()>::Contended(Trouble::new("a conflict")) };
+            let ended = Budget::of(time).settle(Call::Write, &mut Tally::default(), refused).await;
+            assert!(matches!(ended.answer, Err(Error::TryAgain(_))));
+            assert!(began.elapsed() <= time, "{:?}", began.elapsed());
+        }
+    }
+
     #[test]
     fn what_comes_from_outside_is_fit_for_a_log_line_or_left_out() {
         assert_eq!(plain("ThrottlingException").as_deref(), Some("ThrottlingException"));
