@@ -64,6 +64,8 @@ async fn one_line_a_request_tells_what_an_operator_needs() {
         ("status", [json!(200), json!(409)]),
         ("code", [json!("ok"), json!("phone_already_added")]),
         ("operation", [json!("add_phone"), json!("add_phone")]),
+        ("message", [json!("request answered"), json!("request answered")]),
+        ("replayed", [json!(false), json!(false)]),
         ("client_id", [json!("demo-clinic"), json!("demo-clinic")]),
         ("level", [json!("INFO"), json!("INFO")]),
         ("lambda_request_id", [json!("lambda-request"), json!("lambda-request")]),
