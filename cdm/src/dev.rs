@@ -22,6 +22,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::embedded::{self, Embedded};
 use crate::gateway::{Gateway, LARGEST_BODY};
+use crate::interrupts::Interrupts;
 use crate::{Failure, demo, docs_page, table};
 
 /// Run the real handler on this machine, with demo data, behind HTTP.
@@ -76,12 +77,13 @@ pub async fn run(arguments: Dev) -> Result<(), Failure> {
     }
 
     let address = listener.local_addr().map_err(|error| Failure(format!("the API has no address: {error}")))?;
+    let mut interrupts = Interrupts::listen()?;
     announce(address, database.as_ref(), &endpoint, &table);
     let function = Function::new(Store::new(dynamodb.client, table), Duration::from_secs(60));
     let server = Arc::new(Server { function, gateway: arguments.gateway });
     let router = Router::new().fallback(serve).with_state(server).merge(docs_page::routes());
     axum::serve(listener, router)
-        .with_graceful_shutdown(asked_to_stop())
+        .with_graceful_shutdown(async move { interrupts.next().await })
         .await
         .map_err(|error| Failure(format!("the API failed: {error}")))?;
     if let Some(database) = database {
@@ -148,19 +150,4 @@ fn announce(address: SocketAddr, database: Option<&Embedded>, endpoint: &Endpoin
     println!("A key that has expired (401):\n");
     println!("{}\n", curl(demo::CUSTOMER, "6105551212", demo::EXPIRED_KEY));
     println!("Ctrl-C stops it.");
-}
-
-async fn asked_to_stop() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupted.await;
 }

@@ -18,10 +18,11 @@ use cdm_lambda::store::{AddPhone, Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
 use clap::Args;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::connection::{Connection, client_id};
 use crate::entry::{Entry, Format};
+use crate::interrupts::Interrupts;
 use crate::lines::{LONGEST, Line, Lines};
 use crate::output::{Output, count, note};
 use crate::progress::Progress;
@@ -207,7 +208,7 @@ impl Import {
             })
             .collect();
         drop(report);
-        let mut stop = asked_to_stop();
+        let mut interrupts = Interrupts::listen()?;
         let mut under_way = BTreeSet::new();
         let (mut next, mut bytes) = (self.from_line, 0);
         let mut stopped: Option<Failure> = None;
@@ -216,7 +217,11 @@ impl Import {
             let may_read = !is_at_end && stopped.is_none() && under_way.len() < most;
             tokio::select! {
                 biased;
-                Ok(()) = stop.changed(), if stopped.is_none() => {
+                () = interrupts.next() => {
+                    if stopped.is_some() {
+                        // Asked twice: at once, which loses nothing either.
+                        std::process::exit(1);
+                    }
                     note("stopping: the lines under way are finished first");
                     stopped = Some(Failure("stopped".to_owned()));
                 }
@@ -379,34 +384,4 @@ fn is_broken(error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// Turns at Ctrl-C or SIGTERM. The second one ends the process at once, which loses nothing either.
-fn asked_to_stop() -> watch::Receiver<()> {
-    let (turn, stop) = watch::channel(());
-    tokio::spawn(async move {
-        for times in 0.. {
-            interrupted().await;
-            if times > 0 {
-                std::process::exit(1);
-            }
-            if turn.send(()).is_err() {
-                break;
-            }
-        }
-    });
-    stop
-}
-
-async fn interrupted() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    if let Ok(mut terminated) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = interrupted => {}
-            _ = terminated.recv() => {}
-        }
-        return;
-    }
-    let _ = interrupted.await;
 }

@@ -11,6 +11,7 @@
 //! | [`key`], [`customer`], [`phone`], [`client`], [`check`] | the commands of these names |
 //! | [`import`], `lines`, `entry`, `rejects`, `progress` | `cdm customer import`: its lines, what they say, which were refused, how far it is |
 //! | [`scan`], `damage`, `counter`, `erase` | the whole table, in parallel; what is wrong with an item; mending and deleting |
+//! | `interrupts` | Ctrl-C and SIGTERM |
 //! | [`table`] | the table's definition, for wherever CloudFormation does not make it |
 //! | [`demo`] | the data that the dev server starts with and that `events/` speak of |
 
@@ -29,6 +30,7 @@ mod erase;
 pub mod explain;
 pub mod gateway;
 pub mod import;
+mod interrupts;
 pub mod key;
 mod lines;
 pub mod output;

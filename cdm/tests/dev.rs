@@ -145,6 +145,13 @@ fn its_database_speaks_to_others() {
     server.stop();
 }
 
+#[test]
+fn it_stops_cleanly_as_soon_as_it_says_that_ctrl_c_stops_it() {
+    for _ in 0..20 {
+        assert_eq!(Server::start(&[]).stop().trim(), "stopped");
+    }
+}
+
 fn file(name: &str) -> PathBuf {
     let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_file(&file);
