@@ -13,6 +13,7 @@ mod fault_table;
 mod faults;
 mod hostile;
 mod linearizable;
+mod messages;
 mod protocol;
 mod proxy;
 mod storm;

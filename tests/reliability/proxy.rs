@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::fault_table::{Applied, CONDITION, CONFLICT, Ending, FAULTS, Fault, PASS, PASSED};
+use crate::fault_table::{Applied, CONFLICT, Ending, FAULTS, Fault, PASS, PASSED};
+use crate::messages::{Call, JSON, Kind, cancelled, failure};
 use crate::runtime_api::http1::Message;
 
 /// Holds one request, so that a test can act while it is on its way.
@@ -468,65 +469,4 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result
         answer.write(&mut stream).await?;
     }
     Ok(())
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Write,
-    Read,
-    Other,
-}
-
-#[derive(Debug)]
-struct Call {
-    message: Message,
-    kind: Kind,
-    /// The keys of a transaction's items, in order.
-    items: Vec<String>,
-}
-
-impl Call {
-    fn of(message: Message) -> Self {
-        let kind = match message.header("x-amz-target") {
-            Some("DynamoDB_20120810.TransactWriteItems") => Kind::Write,
-            Some("DynamoDB_20120810.GetItem") => Kind::Read,
-            _ => Kind::Other,
-        };
-        let mut items = Vec::new();
-        if kind == Kind::Write {
-            let body: Value = serde_json::from_slice(&message.body).unwrap();
-            let actions = body["TransactItems"].as_array().unwrap().iter();
-            // Each has one member, which says what is done to the item.
-            items.extend(actions.flat_map(|action| action.as_object().unwrap().values()).map(|action| {
-                assert_eq!(action["Key"].as_object().map(serde_json::Map::len), Some(2));
-                action["Key"]["pk"]["S"].as_str().unwrap().to_owned()
-            }));
-        }
-        Self { message, kind, items }
-    }
-
-    /// What it costs, refused or not, were each item below 1 KB.
-    fn units(&self) -> u64 {
-        2 * self.items.len() as u64
-    }
-}
-
-const JSON: [(&str, &str); 1] = [("content-type", "application/x-amz-json-1.0")];
-
-fn failure(status: u16, code: &str, mut body: Value) -> Message {
-    body["__type"] = format!("com.amazonaws.dynamodb.v20120810#{code}").into();
-    body["message"] = "made up".into();
-    Message::answer(status, &JSON, body.to_string().into_bytes())
-}
-
-fn cancelled(codes: &[&str], call: &Call) -> Message {
-    let reasons = codes.iter().zip(&call.items).map(|(code, item)| match *code {
-        CONDITION => {
-            let item = json!({ "pk": { "S": item }, "sk": { "S": "PHONE" }, "ccid_count": { "N": "50" } });
-            json!({ "Code": CONDITION, "Message": "The conditional request failed", "Item": item })
-        }
-        code => json!({ "Code": code }),
-    });
-    let reasons: Vec<_> = reasons.collect();
-    failure(400, "TransactionCanceledException", json!({ "CancellationReasons": reasons }))
 }
