@@ -125,9 +125,12 @@ async fn the_connection_is_opened_before_the_first_request_unsigned() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let variables = [("TABLE_NAME", demo::TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())];
-    let _environment = Environment::start(BOOTSTRAP, &variables).await;
-    // No invocation was sent, and yet it comes.
-    let (mut connection, _) = listener.accept().await.unwrap();
+    let environment = Environment::start(BOOTSTRAP, &variables).await;
+    // An invocation is waiting, and would open a connection of its own with a signed request. This one comes before.
+    let (mut connection, _) = tokio::select! {
+        accepted = listener.accept() => accepted.unwrap(),
+        ended = environment.invoke(add("6105551212"), TIMEOUT) => panic!("{ended:?}"),
+    };
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         request.push(connection.read_u8().await.unwrap());
