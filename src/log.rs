@@ -164,3 +164,30 @@ pub fn quiet_panics() {
         tracing::error!(target: "cdm", place, "the function panicked");
     }));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_says_where_it_was_and_nothing_else() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let log = subscriber(LevelFilter::TRACE, Arc::new(writer));
+        // The hook is the whole process's, other tests' too: only for as long as this panic takes.
+        let before = take_hook();
+        quiet_panics();
+        let panicked = tracing::subscriber::with_default(log, || catch_unwind(|| panic!("6105551212 in a message")));
+        set_hook(before);
+        assert!(panicked.is_err());
+        let mut lines = String::new();
+        reader.read_to_string(&mut lines).unwrap();
+        let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
+        assert_eq!(line["message"], "the function panicked");
+        assert!(line["place"].as_str().unwrap().starts_with("src/log.rs:"), "{line}");
+        assert!(!lines.contains("6105551212"), "{lines}");
+    }
+}
