@@ -244,7 +244,11 @@ mod tests {
         for seed in 0..20 {
             fastrand::seed(seed);
             let began = Instant::now();
-            let refused = || async { Attempt::<()>::Contended(Trouble::new("a conflict")) };
+            let refused = || async {
+                // As a call does: virtual time would stand still where pauses are none.
+                sleep(Duration::from_millis(1)).await;
+                Attempt::<()>::Contended(Trouble::new("a conflict"))
+            };
             let ended = Budget::of(time).settle(Call::Write, &mut Tally::default(), refused).await;
             assert!(matches!(ended.answer, Err(Error::TryAgain(_))));
             assert!(began.elapsed() <= time, "{:?}", began.elapsed());
