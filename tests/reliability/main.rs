@@ -15,6 +15,7 @@ mod hostile;
 mod linearizable;
 mod messages;
 mod protocol;
+mod protocol_model;
 mod proxy;
 mod storm;
 mod world;
