@@ -1,5 +1,6 @@
 //! A DynamoDB that refuses, fails, falls silent or loses what it said: what is answered, and what was written.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cdm::demo;
@@ -76,9 +77,22 @@ async fn a_refusal_that_outlasts_the_request_is_try_again_and_wrote_nothing() {
         world.wire.writes(std::iter::repeat_n(fate.clone(), 1000));
         let reply = add_with(&world, SHORT).await;
         assert_eq!(reply.row(), (500, Some("try_again")), "{fate:?}");
-        assert_eq!(reply.headers["retry-after"], "1");
+        assert!(["1", "2", "3", "4", "5"].contains(&reply.headers["retry-after"].as_str().unwrap()));
         assert_eq!(world.everything().await, before);
     }
+}
+
+/// Callers that were refused together must not come back together.
+#[tokio::test]
+async fn the_time_to_wait_is_spread() {
+    let world = World::new().await;
+    let mut told = BTreeSet::new();
+    // 64 draws of one value out of five would be one value with a chance of one in 10^44.
+    for _ in 0..64 {
+        let reply = add_with(&world, Duration::from_millis(100)).await;
+        told.insert(reply.headers["retry-after"].as_str().unwrap().to_owned());
+    }
+    assert!(told.len() > 1, "{told:?}");
 }
 
 #[tokio::test]

@@ -381,6 +381,7 @@ pub(crate) async fn invoke(function: &Function, event: Box<RawValue>, time: Dura
     let answer = function.handle(LambdaEvent::new(event, context)).await?;
     let answer: Value = serde_json::from_str(&serde_json::to_string(&answer).unwrap()).unwrap();
     assert_eq!(answer["headers"]["content-type"], "application/json; charset=utf-8");
+    assert_eq!(answer["headers"]["cache-control"], "no-store", "it is health data");
     assert_eq!(answer["isBase64Encoded"], false);
     log::assert_private();
     Ok(Reply {
