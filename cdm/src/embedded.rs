@@ -65,6 +65,8 @@ impl Embedded {
             region: REGION.to_owned(),
             url: Some(format!("http://127.0.0.1:{}", self.address.port())),
             ca_bundle: None,
+            use_fips: false,
+            use_dual_stack: false,
         }
     }
 

@@ -2,7 +2,7 @@
 //! hold a request.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use cdm_lambda::error::{Error, Trouble};
+use cdm_lambda::error::{Cause, Error, Trouble};
 
 use crate::Failure;
 
@@ -23,6 +23,8 @@ pub fn call<E: ProvideErrorMetadata, R>(what: &str, error: &SdkError<E, R>, tabl
 
 const UNREACHABLE: &str = "DynamoDB cannot be reached: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB";
 
+const BUSY: &str = "DynamoDB throttled the call: run the command again in a while";
+
 /// What a code of DynamoDB's means to an operator.
 fn of_code(code: &str, table: &str) -> Option<String> {
     Some(match code {
@@ -39,11 +41,9 @@ fn of_code(code: &str, table: &str) -> Option<String> {
         | "MissingAuthenticationTokenException" => {
             "AWS does not accept the credentials: log in again, and check AWS_PROFILE".to_owned()
         }
-        "ThrottlingException"
-        | "Throttling"
-        | "ProvisionedThroughputExceededException"
-        | "RequestLimitExceeded"
-        | "TransactionConflictException" => "DynamoDB is busy: run the command again in a while".to_owned(),
+        "ThrottlingException" | "Throttling" | "ProvisionedThroughputExceededException" | "RequestLimitExceeded" => {
+            BUSY.to_owned()
+        }
         _ => return None,
     })
 }
@@ -79,10 +79,13 @@ fn of_trouble(trouble: &Trouble, table: &str) -> String {
     if let Some(why) = trouble.aws_code.as_deref().and_then(|code| of_code(code, table)) {
         return why;
     }
-    match trouble.what {
-        "no connection to DynamoDB" => UNREACHABLE.to_owned(),
-        what if trouble.is_damage => format!("{what}: run `cdm check`"),
-        what => format!("{what}: run the command again"),
+    let what = trouble.cause.message();
+    match trouble.cause {
+        Cause::NoConnection | Cause::Dns => UNREACHABLE.to_owned(),
+        Cause::NoCredentials => format!("{what}: log in, or set AWS_PROFILE"),
+        Cause::Throttled => BUSY.to_owned(),
+        cause if cause.is_corruption() => format!("{what}: run `cdm check`"),
+        _ => format!("{what}: run the command again"),
     }
 }
 

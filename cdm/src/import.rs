@@ -380,7 +380,7 @@ async fn import(connection: &Connection, client_id: &ClientId, job: Job, entry: 
 fn is_broken(error: &Error) -> bool {
     match error {
         Error::TryAgain(trouble) | Error::Internal(trouble) => {
-            !trouble.is_damage && trouble.aws_code.as_deref() != Some("TransactionCanceledException")
+            !trouble.cause.is_corruption() && trouble.aws_code.as_deref() != Some("TransactionCanceledException")
         }
         _ => false,
     }

@@ -13,7 +13,8 @@ async fn is_good(table: &Table, key: &str, client: &str) -> bool {
     let keys = Keys::new(Duration::ZERO);
     let budget = Budget::of(Duration::from_secs(10));
     let (now, mut tally) = (UnixMillis::now(), Tally::default());
-    match keys.authorize(&table.connection.store, Some(key), Some(client), now, budget, &mut tally).await {
+    let hash = ApiKey::parse(key).map(|key| key.sha256_hex());
+    match keys.authorize(&table.connection.store, hash, Some(client), now, budget, &mut tally).await {
         Ok(_) => true,
         Err(Error::Unauthorized) => false,
         Err(error) => panic!("{error:?}"),
