@@ -3,7 +3,7 @@
 The Lambda client is a stub that sends the event's request to the dev server, whose function is the real one; DynamoDB is
 the dev server's. Run by .ci/smoke-dev, which sets API and AWS_ENDPOINT_URL_DYNAMODB:
 
-    python -m unittest discover -s tests/probe
+    python -m unittest discover -s tests/deployment
 """
 
 import contextlib
