@@ -220,6 +220,14 @@ def check_prod_is_not_deployed_without_an_alarm_topic(t):
     assert "RequireAlarmTopic=yes" in overrides, "samconfig.toml deploys prod without asking for an alarm topic"
 
 
+def check_the_table_is_warmed_only_on_request(t):
+    """DynamoDB raises it by itself as traffic grows, and refuses a lower value: a default would fail a later deployment."""
+    meant = {"ReadUnitsPerSecond": "50000", "WriteUnitsPerSecond": "40000"} if "WarmWriteUnits" in t.given else None
+    equal(t.properties("Table").get("WarmThroughput"), meant, "warm throughput")
+    [assertion] = t.document["Rules"]["WarmReadsNeedWarmWrites"]["Assertions"]
+    equal(assertion["Assert"], {"Fn::Not": [{"Fn::Equals": [{"Ref": "WarmWriteUnits"}, "0"]}]}, "reads alone, which would warm nothing")
+
+
 def pipeline():
     return yaml_parse(read("deploy/pipeline.yaml"))["Resources"]
 

@@ -21,6 +21,8 @@ TEMPLATE = (ROOT / "template.yaml").read_text()
 
 EVERY_OPTION = {
     "ReservedConcurrency": "50",
+    "WarmWriteUnits": "40000",
+    "WarmReadUnits": "50000",
     "KmsKeyArn": "arn:aws:kms:us-east-1:111122223333:key/k",
     "RestoredTable": "stack-restored-1",
     "AlarmTopicArn": "arn:aws:sns:us-east-1:111122223333:pager",

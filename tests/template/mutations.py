@@ -148,6 +148,8 @@ MUTATIONS = [
      "check_prod_is_not_deployed_without_an_alarm_topic"),
     ("an operators' policy that a pipeline can rewrite", "    Condition: MakesOperatorPolicy\n", "",
      "check_no_pipeline_rewrites_what_operators_may_do"),
+    ("a table that is warmed unasked", "  IsWarmed: !Not [!Equals [!Ref WarmWriteUnits, \"0\"]]",
+     "  IsWarmed: !Not [!Equals [!Ref WarmWriteUnits, \"1\"]]", "check_the_table_is_warmed_only_on_request"),
     # Around it
     ("a parameter renamed under samconfig", "  LogRetentionDays:\n    Type", "  LogDays:\n    Type",
      "check_samconfig_sets_only_what_the_template_has"),
