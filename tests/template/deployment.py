@@ -2,6 +2,7 @@
 
 import tomllib
 
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from expand import EVERY_OPTION, TABLES, Expanded, as_list, equal, get_att, read, references, statements, table_in_use
 from samtranslator.yaml_helper import yaml_parse
 
@@ -32,10 +33,18 @@ def other_value(name, parameter):
     return str(int(default) + 1)
 
 
+# What a version is replaced for, by CloudFormation's own schema, which cfn-lint carries. In 2021 a new Description was no
+# reason; then a deployment that changed it failed (https://github.com/aws/serverless-application-model/issues/2786).
+REPLACES_A_VERSION = {
+    path.removeprefix("/properties/")
+    for path in PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", "AWS::Lambda::Version").schema["createOnlyProperties"]
+}
+
+
 def version_of(t):
-    """The logical id of the version, and what CloudFormation replaces it for when it changes."""
+    """The logical id of the version, and the properties for which CloudFormation replaces it when they change."""
     [(name, version)] = t.of_type("AWS::Lambda::Version").items()
-    return name, t.settled(version["Properties"])
+    return name, {key: value for key, value in t.settled(version["Properties"]).items() if key in REPLACES_A_VERSION}
 
 
 def configuration_of(t):
