@@ -1,19 +1,21 @@
-"""deploy/probe/probe.py, against the dev server: what passes, what stops a deployment, and that nothing is left behind.
+"""deploy/probe/probe.py, with the built function: what passes, what stops a deployment, and that nothing is left behind.
 
-The Lambda client is a stub that sends the event's request to the dev server, whose function is the real one; DynamoDB is
-the dev server's. Run by .ci/smoke-dev, which sets API and AWS_ENDPOINT_URL_DYNAMODB:
-
-    python -m unittest discover -s tests/deployment
+The Lambda client is a stub that hands the event, as it is, to target/debug/bootstrap under AWS's Runtime Interface
+Emulator; DynamoDB is the dev server's. Run by .ci/smoke-dev, which builds the one and starts the other.
 """
 
 import contextlib
 import io
 import json
 import os
+import platform
+import shutil
+import socket
+import subprocess
 import sys
+import tempfile
+import time
 import unittest
-import urllib.error
-import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -29,14 +31,65 @@ TABLE = "cdm-phones"
 VERSION = "arn:aws:lambda:us-east-1:111122223333:function:stack-Function:7"
 
 
+class Emulator:
+    """The built function, behind Lambda's API for invocations."""
+
+    def __init__(self, folder):
+        import samcli
+
+        ports = []
+        for _ in range(2):
+            with socket.socket() as listener:
+                listener.bind(("127.0.0.1", 0))
+                ports.append(listener.getsockname()[1])
+        machine = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
+        rie = Path(shutil.copy(Path(samcli.__file__).parent / f"local/rapid/aws-lambda-rie-{machine}", folder))
+        rie.chmod(0o755)  # The wheel does not keep it executable.
+        self.log = Path(folder, "log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [rie, "--runtime-interface-emulator-address", f"127.0.0.1:{ports[0]}",
+                 "--runtime-api-address", f"127.0.0.1:{ports[1]}", ROOT / "target/debug/bootstrap"],
+                stdout=log, stderr=log, env=os.environ | {
+                    "TABLE_NAME": TABLE, "AWS_SESSION_TOKEN": "local",
+                    "AWS_LAMBDA_FUNCTION_NAME": "probe", "AWS_LAMBDA_FUNCTION_TIMEOUT": "15"})
+        self.url = f"http://127.0.0.1:{ports[0]}/2015-03-31/functions/function/invocations"
+        deadline = time.monotonic() + 20
+        while not self.listens(ports[0]):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the emulator does not listen: {self.log.read_text()}")
+
+    @staticmethod
+    def listens(port):
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    def invoke(self, event):
+        with urllib.request.urlopen(urllib.request.Request(self.url, event), timeout=30) as response:
+            return response.read()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(5)
+
+
+def setUpModule():
+    global emulator
+    folder = tempfile.TemporaryDirectory()
+    unittest.addModuleCleanup(folder.cleanup)
+    emulator = Emulator(folder.name)
+    unittest.addModuleCleanup(emulator.stop)
+
+
 def payload(status, body):
     return {"Payload": io.BytesIO(json.dumps({"statusCode": status, "headers": {}, "body": body}).encode())}
 
 
 class Functions:
-    """A Lambda client whose version is the dev server, with a fault where `broken` makes one.
+    """A Lambda client whose version is the built function, with a fault where `broken` makes one.
 
-    `broken` is given the number of the request (from 1), the event and the true response; it returns what is answered.
+    `broken` is given the number of the request (from 1), the event and the true response (status, body); it returns what
+    the client returns.
     """
 
     def __init__(self, broken=None):
@@ -46,16 +99,11 @@ class Functions:
         assert FunctionName == VERSION, FunctionName
         event = json.loads(Payload)
         self.events.append(event)
-        http = event["requestContext"]["http"]
-        request = urllib.request.Request(
-            os.environ["API"] + urllib.parse.quote(event["rawPath"]), event.get("body", "").encode() or None,
-            event["headers"] | {"host": urllib.parse.urlsplit(os.environ["API"]).netloc}, method=http["method"])
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                status, body = response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            status, body = error.code, error.read().decode()
-        return self.broken(len(self.events), event, (status, body)) if self.broken else payload(status, body)
+        answer = emulator.invoke(Payload)
+        if not self.broken:
+            return {"Payload": io.BytesIO(answer)}
+        answer = json.loads(answer)
+        return self.broken(len(self.events), event, (answer["statusCode"], answer["body"]))
 
 
 class CodeDeploy:
@@ -121,6 +169,19 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual(self.before_traffic(functions)[0], "Succeeded")
         self.assertEqual([event["requestContext"]["http"]["method"] for event in functions.events], ["PUT", "PUT"])
         self.assertEqual(self.scan(), self.before)
+
+    def test_the_function_runs_the_real_transaction_and_logs_no_key(self):
+        functions = Functions()
+        self.before_traffic(functions)
+        lines = [json.loads(line) for line in emulator.log.read_text().splitlines() if line.startswith("{")]
+        by_id = {line["request_id"]: line for line in lines if "request_id" in line}
+        answered = [by_id[event["requestContext"]["requestId"]] for event in functions.events]
+        self.assertEqual([(line["operation"], line["code"]) for line in answered],
+                         [("add_phone", "unauthorized"), ("add_phone", "customer_not_found")])
+        # One call looks the key up, and the second is the transaction.
+        self.assertEqual([line["RoundTrips"] for line in answered], [1, 2])
+        for event in functions.events:
+            self.assertNotIn(event["headers"]["x-relay-api-key"], emulator.log.read_text())
 
     def test_while_writes_are_stopped_it_only_reads(self):
         os.environ["WRITES"] = "stopped"
