@@ -269,6 +269,40 @@ def check_no_pipeline_rewrites_what_operators_may_do(t):
               actions(made["OperatorPolicy"]["Properties"]["PolicyDocument"]), "the pipeline's policy for operators")
 
 
+def granted(role):
+    """action -> resources, of one role of the pipeline."""
+    [policy] = pipeline()[role]["Properties"]["Policies"]
+    found = {}
+    for statement in policy["PolicyDocument"]["Statement"]:
+        for action in as_list(statement.get("Action", [])):
+            found.setdefault(action, []).extend(as_list(statement["Resource"]))
+    return found
+
+
+def check_the_pipeline_may_make_what_is_new_here(t):
+    """Of what a deployment would otherwise only learn on AWS: roles are handed on, log groups and schedules are named."""
+    services = {s["Principal"]["Service"] for r in t.of_type("AWS::IAM::Role").values()
+                for s in r["Properties"]["AssumeRolePolicyDocument"]["Statement"]}
+    [stack] = pipeline()["ExecutionRole"]["Properties"]["Policies"]
+    [hand_on] = [s for s in stack["PolicyDocument"]["Statement"] if s.get("Sid") == "HandRolesOn"]
+    equal(sorted(hand_on["Condition"]["StringEquals"]["iam:PassedToService"]), sorted(services), "services that roles are handed to")
+    names = [g["Properties"]["LogGroupName"] for g in t.of_type("AWS::Logs::LogGroup").values()]
+    groups = [r["Fn::Sub"] for r in granted("ExecutionRole")["logs:CreateLogGroup"]]
+    for name in names:
+        name = name["Fn::Sub"].replace("AWS::StackName", "StackName")
+        assert any(group.endswith(f":log-group:{name}") for group in groups), f"the pipeline may not make the log group {name}"
+    schedule = t.properties("ProbeSchedule")["Name"]["Fn::Sub"].replace("AWS::StackName", "StackName")
+    [resource] = granted("ExecutionRole")["scheduler:CreateSchedule"]
+    assert resource["Fn::Sub"].endswith(f":schedule/default/{schedule}"), f"the pipeline may not make the schedule {schedule}"
+
+
+def check_the_smoke_test_may_ask_what_it_asks(t):
+    asks = {"cloudformation:DescribeStacks", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem",
+            "iam:SimulatePrincipalPolicy", "lambda:GetAlias", "lambda:GetFunctionConfiguration"}
+    missing = asks - granted("DeployRole").keys()
+    assert not missing, f"the deploy role may not {sorted(missing)}"
+
+
 def check_only_the_branch_that_deploys_may_take_the_deploy_role(t):
     [statement] = pipeline()["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     equal(statement["Condition"], {"StringEquals": {

@@ -172,6 +172,11 @@ MUTATIONS_AROUND = [
      "                  - iam:DeleteRole\n                  - iam:CreatePolicyVersion\n", "check_no_pipeline_rewrites_what_operators_may_do"),
     ("operators with fewer rights behind a pipeline", "deploy/pipeline.yaml", "              - dynamodb:Scan\n", "",
      "check_no_pipeline_rewrites_what_operators_may_do"),
+    ("a smoke test that may not ask", "deploy/pipeline.yaml", "                  - lambda:GetAlias\n", "", "check_the_smoke_test_may_ask_what_it_asks"),
+    ("a role that cannot be handed on", "deploy/pipeline.yaml", "                      - scheduler.amazonaws.com\n", "",
+     "check_the_pipeline_may_make_what_is_new_here"),
+    ("a schedule of another name", "deploy/pipeline.yaml", "schedule/default/${StackName}-probe", "schedule/default/${StackName}",
+     "check_the_pipeline_may_make_what_is_new_here"),
     ("a boundary that stops the probe", "deploy/pipeline.yaml", "              - lambda:InvokeFunction\n", "",
      "check_pipelines_boundary_lets_the_roles_work"),
 ]
