@@ -306,21 +306,37 @@ def check_customer_managed_key_covers_everything(t):
 
 # --- Watching and rolling back --------------------------------------------------------------------------------------
 
-# namespace and metric, comparison and threshold, m of n periods of so many seconds
+# Metrics read, comparison and threshold, periods of so many seconds, missing data. That an alarm over these fires when it
+# should, and at no other time, is shown by alarms.py.
 ALARMS = {
-    "FunctionErrorsAlarm": ({("AWS/Lambda", "Errors")}, ">=", 1, (1, 1, 60)),
-    "ServerErrorsAlarm": ({("CdmPhones", "Errors5xx")}, ">", 1, (2, 3, 60)),
-    "GatewayErrorsAlarm": ({("AWS/ApiGateway", "5xx"), ("AWS/ApiGateway", "Count")}, ">", 1, (2, 3, 60)),
-    "LatencyAlarm": ({("AWS/Lambda", "Duration")}, ">", 1000, (3, 5, 60)),
-    "FunctionThrottlesAlarm": ({("AWS/Lambda", "Throttles")}, ">=", 1, (1, 1, 60)),
+    "FunctionErrorsAlarm": ({("AWS/Lambda", "Errors")}, ">=", 1, (1, 900), "notBreaching"),
+    "ServerErrorsAlarm": ({("CdmPhones", "Errors5xx")}, ">", 1, (1, 900), "notBreaching"),
+    "GatewayErrorsAlarm": ({("AWS/ApiGateway", "5xx"), ("AWS/ApiGateway", "Count")}, ">", 1, (1, 900), "notBreaching"),
+    "LatencyAlarm": ({("CdmPhones", "SlowRequests")}, ">", 2, (1, 900), "notBreaching"),
+    "LowTrafficFailuresAlarm": (
+        {("AWS/ApiGateway", "5xx"), ("AWS/ApiGateway", "Count"), ("CdmPhones", "SlowRequests")}, ">=", 3, (1, 86400), "notBreaching"),
+    "FunctionThrottlesAlarm": ({("AWS/Lambda", "Throttles")}, ">=", 1, (1, 900), "notBreaching"),
     "TableThrottlesAlarm": (
-        {("AWS/DynamoDB", "ReadThrottleEvents"), ("AWS/DynamoDB", "WriteThrottleEvents")}, ">", 0, (2, 3, 60)),
-    "GatewayThrottlesAlarm": ({("CdmPhones/stack", "GatewayThrottles")}, ">=", 10, (2, 3, 60)),
-    "ConflictsAlarm": ({("CdmPhones", "Conflicts")}, ">", 5, (2, 3, 300)),
-    "InitErrorsAlarm": ({("CdmPhones/stack", "InitErrors")}, ">=", 1, (1, 1, 60)),
+        {("AWS/DynamoDB", "ReadThrottleEvents"), ("AWS/DynamoDB", "WriteThrottleEvents"), ("CdmPhones", "Throttles")},
+        ">=", 10, (1, 900), "notBreaching"),
+    "GatewayThrottlesAlarm": ({("CdmPhones/stack", "GatewayThrottles")}, ">=", 100, (1, 900), "notBreaching"),
+    "ConflictsAlarm": ({("CdmPhones", "Conflicts")}, ">", 5, (1, 900), "notBreaching"),
+    "InitErrorsAlarm": ({("CdmPhones/stack", "InitErrors")}, ">=", 1, (1, 900), "notBreaching"),
+    "UnauthorizedAlarm": ({("CdmPhones", "Requests")}, ">=", 300, (1, 900), "notBreaching"),
+    "NoTrafficAlarm": ({("AWS/ApiGateway", "Count")}, "<=", 0, (60, 60), "breaching"),
+    "ProbeAlarm": ({("AWS/Lambda", "Errors"), ("AWS/Lambda", "Invocations")}, "<", 1, (1, 1200), "breaching"),
 }
 ROLLS_BACK = ["FunctionErrorsAlarm", "ServerErrorsAlarm", "LatencyAlarm", "InitErrorsAlarm"]
-COMPARISONS = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">="}
+COMPARISONS = {
+    "GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=",
+    "LessThanThreshold": "<", "LessThanOrEqualToThreshold": "<=",
+}
+
+
+def alarms_meant(t):
+    """Those of ALARMS that are there with these parameters."""
+    optional = {"NoTrafficAlarm": "HasNoTrafficAlarm", "UnauthorizedAlarm": "HasUnauthorizedAlarm", "ProbeAlarm": "HasProbe"}
+    return {name: alarm for name, alarm in ALARMS.items() if name not in optional or t.holds(optional[name])}
 
 
 def namespace(node):
@@ -334,26 +350,40 @@ def alarm_metrics(alarm):
     for entry in alarm.get("Metrics", []):
         if "MetricStat" in entry:
             metric = entry["MetricStat"]["Metric"]
-            yield namespace(metric["Namespace"]), metric["MetricName"], metric["Dimensions"], entry["MetricStat"]["Period"]
+            yield namespace(metric["Namespace"]), metric["MetricName"], metric.get("Dimensions", []), entry["MetricStat"]["Period"]
 
 
 def check_alarms_watch_what_matters(t):
     found = {}
     for name, resource in t.of_type("AWS::CloudWatch::Alarm").items():
         alarm = resource["Properties"]
-        [period] = {period for *_, period in alarm_metrics(alarm)}
-        n = alarm["EvaluationPeriods"]
+        [period] = {str(period) for *_, period in alarm_metrics(alarm)}
+        if "FindInMap" in period:
+            period = t.document["Mappings"]["ProbeWindow"]["5"]["Seconds"]
         found[name] = (
             {(space, metric) for space, metric, *_ in alarm_metrics(alarm)},
-            COMPARISONS[alarm["ComparisonOperator"]], alarm["Threshold"], (alarm.get("DatapointsToAlarm", n), n, period))
-        equal(alarm["TreatMissingData"], "notBreaching", f"missing data of {name}")
-        if "Metrics" in alarm:
-            [returned] = [entry for entry in alarm["Metrics"] if entry.get("ReturnData", True)]
-            used = set(re.findall(r"\b[a-z]+\b", returned["Expression"]))
-            equal(used, {entry["Id"] for entry in alarm["Metrics"]} - {returned["Id"]}, f"metrics in {name}'s expression")
-    assert found == ALARMS, "\n".join(
-        f"{name}: is {found.get(name)}, meant {ALARMS.get(name)}"
-        for name in sorted(ALARMS | found) if found.get(name) != ALARMS.get(name))
+            COMPARISONS[alarm["ComparisonOperator"]], int(alarm["Threshold"]), (int(alarm["EvaluationPeriods"]), int(period)),
+            alarm["TreatMissingData"])
+        assert "DatapointsToAlarm" not in alarm, f"{name} is content with fewer of its periods"
+    meant = alarms_meant(t)
+    assert found == meant, "\n".join(
+        f"{name}: is {found.get(name)}, meant {meant.get(name)}"
+        for name in sorted(meant | found) if found.get(name) != meant.get(name))
+
+
+def check_optional_alarms_can_be_switched_off(t):
+    """Each by its own parameter. NoTrafficAlarm is off at first: a new stack has no traffic."""
+    equal({name: t.parameters[name]["Default"] for name in ("NoTrafficMinutes", "UnauthorizedLimit")},
+          {"NoTrafficMinutes": 0, "UnauthorizedLimit": 300}, "defaults")
+    off = Expanded(t.text, {"NoTrafficMinutes": "0", "UnauthorizedLimit": "0", "ProbeMinutes": "0"})
+    gone = set(ALARMS) - {"NoTrafficAlarm", "UnauthorizedAlarm", "ProbeAlarm"}
+    equal(sorted(off.of_type("AWS::CloudWatch::Alarm")), sorted(gone), "alarms with all of them switched off")
+
+
+def check_probes_alarm_waits_for_three_runs_and_late_data(t):
+    equal(t.document["Mappings"]["ProbeWindow"],
+          {str(minutes): {"Seconds": (3 * int(minutes) + 5) * 60} for minutes in t.parameters["ProbeMinutes"]["AllowedValues"]},
+          "window by ProbeMinutes")
 
 
 def check_alarms_watch_this_stack_alone(t):
@@ -362,6 +392,9 @@ def check_alarms_watch_this_stack_alone(t):
         for space, metric, dimensions, _ in alarm_metrics(resource["Properties"]):
             dimensions = {d["Name"]: d["Value"] for d in dimensions}
             if space == "CdmPhones/stack":
+                continue
+            if name == "ProbeAlarm":
+                equal(dimensions, {"FunctionName": {"Ref": "Probe"}}, f"what {name} reads")
                 continue
             mine = [key for key in own if dimensions.get(key) == own[key]]
             assert mine, f"{name} reads {space} {metric} of {dimensions}"
@@ -428,10 +461,10 @@ def metrics_table():
 
 
 def check_metrics_are_those_the_function_writes(t):
-    """What alarms and dashboard read is in docs/operate.md with the same dimensions, and costs at most 40 series."""
+    """What alarms and dashboard read is in docs/operate.md with the same dimensions, and costs at most 44 series."""
     table = metrics_table()
     total = sum(series for _, series in table.values())
-    assert total <= 40, f"{total} series"
+    assert total <= 44, f"{total} series"
     for name, resource in t.of_type("AWS::CloudWatch::Alarm").items():
         for space, metric, dimensions, _ in alarm_metrics(resource["Properties"]):
             if space.startswith("CdmPhones"):
@@ -452,7 +485,10 @@ def dashboard(t):
     for name in re.findall(r"\$\{([^!}]+)\}", text):
         if not name.startswith("AWS::") and name not in variables:
             assert name.split(".")[0] in t.resources, f"the dashboard names {name}"
-        text = text.replace("${%s}" % name, str(variables.get(name, name.replace("AWS::StackName", "stack"))))
+        value = variables.get(name, name.replace("AWS::StackName", "stack"))
+        if isinstance(value, dict) and "Fn::Sub" in value:
+            value = re.sub(r"\$\{([^}]+)\}", r"\1", value["Fn::Sub"])
+        text = text.replace("${%s}" % name, str(value))
     return json.loads(text.replace("${!", "${"))
 
 
@@ -462,7 +498,7 @@ def check_dashboard_shows_health_refusals_and_cost(t):
     for question in ("Is it healthy?", "Which refusals?", "What does it cost?"):
         assert question in titles, f"no widget asks: {question}"
     [alarms] = [widget["properties"]["alarms"] for widget in body["widgets"] if widget["type"] == "alarm"]
-    equal(set(alarms), {f"{name}.Arn" for name in ALARMS}, "alarms on the dashboard")
+    equal(sorted(alarms), sorted(f"{name}.Arn" for name in alarms_meant(t)), "alarms on the dashboard")
     for one in body["widgets"]:
         assert one["x"] + one["width"] <= 24, f"{one['properties']['title']} is off the right edge"
 
@@ -505,8 +541,8 @@ def check_nothing_else_is_made(t):
         "AWS::DynamoDB::Table": 1, "AWS::IAM::Role": 5,
         "AWS::CodeDeploy::Application": 1, "AWS::CodeDeploy::DeploymentGroup": 1,
         "AWS::Scheduler::Schedule": 1,
-        "AWS::Logs::LogGroup": 3, "AWS::Logs::MetricFilter": 2, "AWS::Logs::QueryDefinition": 6,
-        "AWS::CloudWatch::Alarm": 9, "AWS::CloudWatch::Dashboard": 1,
+        "AWS::Logs::LogGroup": 3, "AWS::Logs::MetricFilter": 2, "AWS::Logs::QueryDefinition": 7,
+        "AWS::CloudWatch::Alarm": len(alarms_meant(t)), "AWS::CloudWatch::Dashboard": 1,
     }
     if t.holds("MakesOperatorPolicy"):
         meant |= {"AWS::IAM::ManagedPolicy": 1}

@@ -30,6 +30,7 @@ EVERY_OPTION = {
     "CertificateArn": "arn:aws:acm:us-east-1:111122223333:certificate/c",
     "BasePath": "platform/v3/api",
     "PermissionsBoundary": "cdm-boundary/stack",
+    "NoTrafficMinutes": "60",
 }
 
 # Files beside the template as a mutation has them, by their path.
