@@ -72,7 +72,8 @@ SITUATIONS = [
         "day": (), "unprobed": (), **at(BUSY, "NoTrafficAlarm")}, rate=0, failures=()),
     Situation("the probe stops", healthy, at(("day", "minute", "second"), "ProbeAlarm"), failures=(), probe_runs=False),
 ]
-# Whatever is listed above: after three 5xx for callers within a day, some alarm must fire within so many minutes.
-OUTAGE_WITHIN = 10
+# Whatever is listed above: with fewer requests a day than these, some alarm must fire within so many minutes after the
+# third 5xx for callers within a day.
+OUTAGE_REQUESTS_A_DAY, OUTAGE_WITHIN = 10_000, 10
 # A canary must be noticed within its ten minutes, by an alarm that rolls back, from this traffic on.
 CANARY_MINUTES, CANARY_LEVELS = 10, ("canary", "half", "second")
