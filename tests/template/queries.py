@@ -26,12 +26,12 @@ INSIGHTS = {"@timestamp", "@message"}
 
 # From any 500, one query leads to cause and trace.
 LEADS_TO = {"cause", "aws_code", "throttling_reason", "aws_request_id", "trace_id", "key_fingerprint", "message"}
-WORDS = {"fields", "filter", "stats", "sort", "limit", "by", "as", "in", "or", "and", "not", "asc", "desc"}
+WORDS = {"fields", "filter", "stats", "sort", "limit", "by", "as", "in", "or", "and", "not", "like", "asc", "desc"}
 
 
 def names(query):
     """The fields that a query reads."""
-    text = re.sub(r'"[^"]*"', " ", query)
+    text = re.sub(r'"[^"]*"|/[^/]*/', " ", query)
     new = set(re.findall(r"\bas (\w+)", text))
     functions = set(re.findall(r"([\w.]+)\(", text))
     words = set(re.findall(r"@?[A-Za-z_][\w.]*", re.sub(r"\b\d+[smhd]?\b", " ", text)))
