@@ -56,6 +56,9 @@ def complaints(text):
             yield f"{name} does not show {sorted(missing)}"
     if not re.search(r"stats max\(@timestamp\).* by key_fingerprint\b", t.properties("KeysQuery")["QueryString"]):
         yield "KeysQuery does not show the last use of each key"
+    [prefix] = re.findall(r"request_id not like /\^([\w-]+)/", t.properties("KeysQuery")["QueryString"]) or [None]
+    if f'"requestId": "{prefix}"' not in (ROOT / "deploy/probe/probe.py").read_text():
+        yield f"the probe's requests do not begin with {prefix}, which KeysQuery leaves out"
     section = (ROOT / "docs/operate.md").read_text().split("\n## Saved queries\n")[1].split("\n## ")[0]
     explained = re.findall(r"^\| ([a-z][^|]*?) \|", section, re.M)[1:]
     if sorted(explained) != sorted(titles):
@@ -75,6 +78,7 @@ MUTATIONS = [
     ("a 500 without its trace", "key_fingerprint, request_id, trace_id", "key_fingerprint, request_id"),
     ("a request without its cause", "code, message, cause, aws_code", "code, message, aws_code"),
     ("keys that are not told apart", "by key_fingerprint, client_id", "by client_id"),
+    ("the probe's keys among the callers'", "not like /^probe-/", "not like /^hook-/"),
     ("a query that no one explains", "/starts, memory and platform failures", "/starts"),
 ]
 
