@@ -7,6 +7,7 @@
 //! | [`gateway`] | HTTP to a gateway event and back, as API Gateway does it |
 //! | [`embedded`] | a DynamoDB API inside this process |
 //! | [`connection`] | where the operator's commands find the table |
+//! | `credentials`, `profile`, [`network`] | region and credentials, MFA codes; proxies and certificates; what failed |
 //! | [`output`], [`explain`] | tables, JSON and questions; what a failure means, in one line |
 //! | [`key`], [`customer`], [`phone`], [`client`], [`check`] | the commands of these names |
 //! | [`import`], `lines`, `entry`, `rejects`, `progress` | `cdm customer import`: its lines, what they say, which were refused, how far it is |
@@ -19,6 +20,7 @@ pub mod check;
 pub mod client;
 pub mod connection;
 mod counter;
+mod credentials;
 pub mod customer;
 mod damage;
 pub mod demo;
@@ -33,8 +35,10 @@ pub mod import;
 mod interrupts;
 pub mod key;
 mod lines;
+pub mod network;
 pub mod output;
 pub mod phone;
+mod profile;
 mod progress;
 mod rejects;
 pub mod scan;
