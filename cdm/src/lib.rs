@@ -5,7 +5,7 @@
 //! | [`dev`] | `cdm dev`: the real handler behind HTTP on this machine |
 //! | [`docs_page`] | its `/docs`: the API, to read and to try |
 //! | [`gateway`] | HTTP to a gateway event and back, as API Gateway does it |
-//! | [`embedded`] | a DynamoDB API inside this process |
+//! | [`embedded`], `data_file` | a DynamoDB API inside this process; the file that keeps its data |
 //! | [`connection`] | where the operator's commands find the table |
 //! | `credentials`, `profile`, [`network`] | region and credentials, MFA codes; proxies and certificates; what failed |
 //! | [`output`], [`explain`] | tables, JSON and questions; what a failure means, in one line |
@@ -23,6 +23,7 @@ mod counter;
 mod credentials;
 pub mod customer;
 mod damage;
+mod data_file;
 pub mod demo;
 pub mod dev;
 pub mod docs_page;
