@@ -20,7 +20,8 @@ use tokio::sync::Mutex;
 use crate::Failure;
 use crate::connection::set;
 use crate::explain::plain;
-use crate::network::{Network, NetworkFailure, find};
+use crate::network::Network;
+use crate::network_failure::{NetworkFailure, find};
 use crate::profile::{Base, Role, Way};
 
 /// Credentials are asked for again this long before they expire.

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use cdm_lambda::error::{Cause, Error, Trouble};
 
 use crate::Failure;
-use crate::network::{NetworkFailure, find};
+use crate::network_failure::{NetworkFailure, find};
 
 /// A call to DynamoDB that failed. `what` says what could not be done.
 pub fn call<E, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure

@@ -7,7 +7,8 @@
 //! | [`gateway`] | HTTP to a gateway event and back, as API Gateway does it |
 //! | [`embedded`], `data_file` | a DynamoDB API inside this process; the file that keeps its data |
 //! | [`connection`] | where the operator's commands find the table |
-//! | `credentials`, `profile`, [`network`] | region and credentials, MFA codes; proxies and certificates; what failed |
+//! | `credentials`, `profile` | region, credentials and MFA codes |
+//! | [`network`], `proxies`, [`network_failure`] | the HTTP client of every call; why there is no connection |
 //! | [`output`], [`explain`] | tables, JSON and questions; what a failure means, in one line |
 //! | [`key`], [`customer`], [`phone`], [`client`], [`check`] | the commands of these names |
 //! | [`import`], `lines`, `entry`, `rejects`, `progress` | `cdm customer import`: its lines, what they say, which were refused, how far it is |
@@ -37,10 +38,12 @@ mod interrupts;
 pub mod key;
 mod lines;
 pub mod network;
+pub mod network_failure;
 pub mod output;
 pub mod phone;
 mod profile;
 mod progress;
+mod proxies;
 mod rejects;
 pub mod scan;
 pub mod table;

@@ -1,7 +1,6 @@
 //! The HTTP client of every call to AWS: DynamoDB, STS, SSO and sign-in. It reads `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`
 //! and `AWS_CA_BUNDLE` as other AWS tools do, and it says of a connection that failed which of them was in the way.
 
-use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -11,25 +10,25 @@ use std::time::Duration;
 use aws_sdk_dynamodb::config::http::HttpRequest;
 use aws_sdk_dynamodb::config::{RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::Connector;
-use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use axum::http::{StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Error as HyperError;
-use hyper_util::client::proxy::matcher::Matcher;
 use rustls::CertificateError;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 use crate::Failure;
-use crate::connection::{is_loopback_name, set};
+use crate::connection::is_loopback_name;
+use crate::network_failure::{Cause, NetworkFailure, find};
+use crate::proxies::{Proxies, Proxy};
 
 /// How long a connection may take to a host elsewhere: through a proxy it is four round trips.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,22 +39,18 @@ const CONNECT_NEARBY: Duration = Duration::from_secs(1);
 /// How long [`Network::reach`] waits for an answer on an open connection.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// The variables, of which the AWS CLI takes the one in small letters where both are set.
-const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
-const HTTP_PROXY: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
-const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
-
 /// An HTTP client that can be cloned: the clones share their connections.
 #[derive(Clone)]
-pub struct Network(Arc<Inner>);
+pub struct Network {
+    inner: Arc<Inner>,
+    /// How long an answer may take to begin, where whoever calls has said.
+    answer: Option<Duration>,
+}
 
 struct Inner {
     /// File and content of the certificates to trust instead of the system's.
     ca_bundle: Option<(String, Vec<u8>)>,
-    https: Setting,
-    http: Setting,
-    /// The same proxies, to ask which one a URL goes through.
-    rules: Matcher,
+    proxies: Proxies,
     /// Each is built when it is first needed: the system's list of certificates takes time to read.
     nearby: OnceLock<SharedHttpConnector>,
     nearby_https: OnceLock<SharedHttpConnector>,
@@ -63,39 +58,25 @@ struct Inner {
     elsewhere_https: OnceLock<SharedHttpConnector>,
 }
 
-/// The proxy for the URLs of one scheme.
-struct Setting {
-    /// The variable that names the proxy.
-    variable: &'static str,
-    /// Its value, which may hold a password.
-    url: String,
-    proxies: ProxyConfig,
-}
-
 impl Network {
     /// Reads the environment. `ca_bundle` names the file of the certificates to trust, where there is one.
     ///
     /// # Errors
-    /// A variable that names no usable proxy, or a file without certificates.
+    /// A file that holds no certificates.
     pub fn new(ca_bundle: Option<String>) -> Result<Self, Failure> {
         let ca_bundle = match ca_bundle {
             Some(file) => Some((file.clone(), certificates(&file)?)),
             None => None,
         };
-        let no = NO_PROXY.into_iter().find_map(set).unwrap_or_default();
-        let https = Setting::read(HTTPS_PROXY, ProxyConfig::https, &no)?;
-        let http = Setting::read(HTTP_PROXY, ProxyConfig::http, &no)?;
-        let rules = Matcher::builder().https(https.url.as_str()).http(http.url.as_str()).no(no).build();
-        Ok(Self(Arc::new(Inner {
+        let inner = Inner {
             ca_bundle,
-            https,
-            http,
-            rules,
+            proxies: Proxies::from_environment(),
             nearby: OnceLock::new(),
             nearby_https: OnceLock::new(),
             elsewhere: OnceLock::new(),
             elsewhere_https: OnceLock::new(),
-        })))
+        };
+        Ok(Self { inner: Arc::new(inner), answer: None })
     }
 
     /// The client for the SDK's configuration.
@@ -124,22 +105,21 @@ impl Network {
         }
     }
 
-    fn connector(&self, url: Option<&Uri>) -> SharedHttpConnector {
-        let Inner { nearby, nearby_https, elsewhere, elsewhere_https, .. } = &*self.0;
-        let build = |trust, proxies: &ProxyConfig, connect| connector(trust, proxies.clone(), connect);
-        let none = ProxyConfig::disabled();
-        let is_http = url.and_then(Uri::scheme_str) == Some("http");
-        match (url.and_then(Uri::host).is_some_and(is_nearby), is_http) {
-            (true, true) => nearby.get_or_init(|| build(TrustStore::empty(), &none, CONNECT_NEARBY)),
-            (true, false) => nearby_https.get_or_init(|| build(self.trust(), &none, CONNECT_NEARBY)),
-            (false, true) => elsewhere.get_or_init(|| build(self.trust(), &self.0.http.proxies, CONNECT)),
-            (false, false) => elsewhere_https.get_or_init(|| build(self.trust(), &self.0.https.proxies, CONNECT)),
+    fn connector(&self, url: &Uri) -> SharedHttpConnector {
+        let Inner { proxies, nearby, nearby_https, elsewhere, elsewhere_https, .. } = &*self.inner;
+        let none = ProxyConfig::disabled;
+        let is_http = url.scheme_str() == Some("http");
+        match (url.host().is_some_and(is_nearby), is_http) {
+            (true, true) => nearby.get_or_init(|| connector(TrustStore::empty(), none(), CONNECT_NEARBY)),
+            (true, false) => nearby_https.get_or_init(|| connector(self.trust(), none(), CONNECT_NEARBY)),
+            (false, true) => elsewhere.get_or_init(|| connector(self.trust(), proxies.config(true), CONNECT)),
+            (false, false) => elsewhere_https.get_or_init(|| connector(self.trust(), proxies.config(false), CONNECT)),
         }
         .clone()
     }
 
     fn trust(&self) -> TrustStore {
-        match &self.0.ca_bundle {
+        match &self.inner.ca_bundle {
             Some((_, certificates)) => TrustStore::empty().with_pem_certificate(certificates.as_slice()),
             None => TrustStore::default(),
         }
@@ -147,23 +127,17 @@ impl Network {
 
     /// The proxy for the URL.
     fn proxy(&self, url: &Uri) -> Option<Proxy> {
-        if url.host().is_none_or(is_nearby) {
-            return None;
-        }
-        let proxy = self.0.rules.intercept(url)?;
-        let setting = if url.scheme_str() == Some("http") { &self.0.http } else { &self.0.https };
-        Some(Proxy { variable: setting.variable, address: proxy.uri().authority()?.to_string() })
+        if url.host().is_none_or(is_nearby) { None } else { self.inner.proxies.of(url) }
     }
 
     /// What a failure to connect means. `None` where the connection was made, and what was sent on it may have arrived.
-    fn explain(&self, url: &Uri, error: &ConnectorError) -> Option<Cause> {
+    fn explain(&self, proxy: Option<Proxy>, error: &ConnectorError) -> Option<Cause> {
         find::<HyperError>(error).filter(|error| error.is_connect())?;
-        let proxy = self.proxy(url);
         if let Some(error) = find::<rustls::Error>(error) {
             return Some(match error {
                 // A bad signature: there is an authority of the issuer's name, which did not sign it.
                 rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-                    Cause::UnknownIssuer { ca_bundle: self.0.ca_bundle.as_ref().map(|(file, _)| file.clone()) }
+                    Cause::UnknownIssuer { ca_bundle: self.inner.ca_bundle.as_ref().map(|(file, _)| file.clone()) }
                 }
                 rustls::Error::InvalidCertificate(
                     CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -197,153 +171,48 @@ impl fmt::Debug for Network {
     }
 }
 
-impl Setting {
-    /// Reads the first of the variables that is set. Without one there is no proxy.
-    fn read(
-        variables: [&'static str; 2],
-        proxies: impl Fn(String) -> Result<ProxyConfig, ProxyError>,
-        no: &str,
-    ) -> Result<Self, Failure> {
-        let Some((variable, value)) = variables.into_iter().find_map(|variable| Some((variable, set(variable)?)))
-        else {
-            return Ok(Self { variable: "", url: String::new(), proxies: ProxyConfig::disabled() });
-        };
-        let url = if value.contains("://") { value } else { format!("http://{value}") };
-        let proxies = proxies(url.clone()).map_err(|_| {
-            // The value may hold a password.
-            Failure(format!("{variable} must be the URL of an HTTP proxy, such as http://proxy:3128"))
-        })?;
-        Ok(Self { variable, url, proxies: proxies.no_proxy(no) })
-    }
-}
-
 impl HttpClient for Network {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(self.clone())
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Self { inner: Arc::clone(&self.inner), answer: settings.read_timeout() })
     }
 }
 
 impl HttpConnector for Network {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let url = request.uri().parse::<Uri>().ok();
-        let called = self.connector(url.as_ref()).call(request);
+        let Ok(url) = request.uri().parse::<Uri>() else {
+            return HttpConnectorFuture::ready(Err(ConnectorError::user("no URL".into())));
+        };
+        let proxy = self.proxy(&url);
+        if let Some(proxy) = proxy.as_ref().filter(|proxy| !proxy.is_usable) {
+            let failure = NetworkFailure { host: authority(&url), cause: Cause::BadProxy(proxy.clone()), source: None };
+            return HttpConnectorFuture::ready(Err(ConnectorError::user(failure.into())));
+        }
+        let called = self.connector(&url).call(request);
         let network = self.clone();
         HttpConnectorFuture::new(async move {
-            let ended: Result<HttpResponse, ConnectorError> = called.await;
-            let Some(url) = url else { return ended };
-            let proxy_refused = |response: &HttpResponse| {
-                response.status().as_u16() == StatusCode::PROXY_AUTHENTICATION_REQUIRED.as_u16()
+            let ended = match network.answer {
+                Some(answer) => tokio::time::timeout(CONNECT + answer, called)
+                    .await
+                    .unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into()))),
+                None => called.await,
             };
-            let (cause, source) = match ended {
-                Ok(response) => match network.proxy(&url) {
-                    Some(proxy) if proxy_refused(&response) => (Cause::ProxyRefused(proxy), None),
-                    _ => return Ok(response),
-                },
-                Err(error) => match network.explain(&url, &error) {
+            let refused = StatusCode::PROXY_AUTHENTICATION_REQUIRED.as_u16();
+            let (cause, source) = match (ended, proxy) {
+                (Ok(response), Some(proxy)) if response.status().as_u16() == refused => {
+                    (Cause::ProxyRefused(proxy), None)
+                }
+                (Ok(response), _) => return Ok(response),
+                (Err(error), proxy) => match network.explain(proxy, &error) {
                     Some(cause) => (cause, Some(Arc::new(error))),
                     None => return Err(error),
                 },
             };
-            let passes = matches!(cause, Cause::NoAnswer | Cause::ProxyNoAnswer(_));
-            let failure = Box::new(NetworkFailure { host: authority(&url), cause, source });
+            let may_pass = matches!(cause, Cause::NoAnswer | Cause::ProxyNoAnswer(_));
+            let failure = NetworkFailure { host: authority(&url), cause, source }.into();
             // The SDK repeats calls that ended in an I/O error.
-            Err(if passes { ConnectorError::io(failure) } else { ConnectorError::user(failure) })
+            Err(if may_pass { ConnectorError::io(failure) } else { ConnectorError::user(failure) })
         })
     }
-}
-
-/// A connection that could not be made.
-#[derive(Debug, Clone)]
-pub struct NetworkFailure {
-    /// Host and port.
-    host: String,
-    cause: Cause,
-    source: Option<Arc<ConnectorError>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Proxy {
-    variable: &'static str,
-    /// Host and port, without the user name and password that the variable may hold.
-    address: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Cause {
-    NoAnswer,
-    ProxyNoAnswer(Proxy),
-    ProxyRefused(Proxy),
-    UnknownIssuer { ca_bundle: Option<String> },
-    OtherName,
-    Expired,
-    BadCertificate,
-    NoTls,
-}
-
-impl NetworkFailure {
-    /// The failure in the chain of an error of the SDK's.
-    pub fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        find(error)
-    }
-
-    /// Whether the host simply did not answer, so that its name and the network are to be checked.
-    pub fn is_no_answer(&self) -> bool {
-        self.cause == Cause::NoAnswer
-    }
-}
-
-impl fmt::Display for NetworkFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, cause, .. } = self;
-        match cause {
-            Cause::NoAnswer => write!(f, "{host} does not answer"),
-            Cause::ProxyNoAnswer(Proxy { variable, address }) => {
-                write!(
-                    f,
-                    "the proxy {address} does not answer: check {variable}, or name the host in NO_PROXY ({host})"
-                )
-            }
-            Cause::ProxyRefused(Proxy { variable, address }) => write!(
-                f,
-                "the proxy {address} refused the connection to {host}: check the user name and password in {variable}, \
-                 and what the proxy allows"
-            ),
-            Cause::UnknownIssuer { ca_bundle: Some(file) } => {
-                write!(f, "no authority in AWS_CA_BUNDLE ({file}) signed the certificate of {host}")
-            }
-            Cause::UnknownIssuer { ca_bundle: None } => write!(
-                f,
-                "no authority that this machine trusts signed the certificate of {host}: if a proxy of your network \
-                 signs certificates, set AWS_CA_BUNDLE to the file of its own"
-            ),
-            Cause::OtherName => write!(f, "the certificate of {host} is for another name: check the URL and the proxy"),
-            Cause::Expired => write!(f, "the certificate of {host} is out of date: check the clock of this machine"),
-            Cause::BadCertificate => write!(f, "the certificate of {host} is not valid: check the URL and the proxy"),
-            Cause::NoTls => write!(f, "{host} does not speak TLS as it must: check the URL and the proxy"),
-        }
-    }
-}
-
-impl Error for NetworkFailure {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|error| error as _)
-    }
-}
-
-/// The first error of this type in an error's chain.
-pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        // An I/O error's source is that of the error within it, which would be passed over.
-        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(within) => Some(within),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 fn connector(trust: TrustStore, proxies: ProxyConfig, connect: Duration) -> SharedHttpConnector {

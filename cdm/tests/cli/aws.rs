@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
@@ -75,7 +75,12 @@ async fn answer(State(calls): State<Calls>, request: Request) -> Response<Body> 
     let body = String::from_utf8(to_bytes(body, 1 << 20).await.unwrap().to_vec()).unwrap();
     let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
     let host = text("host");
-    let service = if host.starts_with("localhost") { "dynamodb" } else { host.split('.').next().unwrap() }.to_owned();
+    let service = match (host.split(['.', ':']).next().unwrap(), parts.uri.path()) {
+        ("localhost" | "127", "/") => "dynamodb",
+        ("localhost" | "127", _) => "metadata",
+        (service, _) => service,
+    }
+    .to_owned();
     let signature = text("authorization");
     let access_key = signature
         .split_once("Credential=")
@@ -91,6 +96,7 @@ async fn answer(State(calls): State<Calls>, request: Request) -> Response<Body> 
         "sts" => (body.clone(), sts(&body)),
         "sso" => (query.clone(), sso(&query, &text("x-amz-sso_bearer_token"))),
         "oidc" => (parts.uri.path().to_owned(), oidc(&body)),
+        "metadata" => (parts.uri.path().to_owned(), metadata(&parts.method, parts.uri.path())),
         "signin" => (parts.uri.path().to_owned(), signin(&body)),
         other => panic!("no service {other}"),
     };
@@ -173,6 +179,20 @@ fn signin(body: &str) -> Response<Body> {
     } else {
         refused(StatusCode::BAD_REQUEST, "AccessDeniedException", r#"{"error":"TOKEN_EXPIRED","message":"expired"}"#)
     }
+}
+
+/// The service where a machine finds its role, or a container its task's.
+fn metadata(method: &Method, path: &str) -> Response<Body> {
+    if method == Method::PUT {
+        let mut token = respond(StatusCode::OK, "text/plain", "metadata-token".to_owned());
+        token.headers_mut().insert("x-aws-ec2-metadata-token-ttl-seconds", HeaderValue::from_static("21600"));
+        return token;
+    }
+    if path.ends_with("/security-credentials/") {
+        return respond(StatusCode::OK, "text/plain", "operator".to_owned());
+    }
+    let credentials = r#"{"Code":"Success","Type":"AWS-HMAC","LastUpdated":"2026-01-01T00:00:00Z","AccessKeyId":"ASIANEAR","SecretAccessKey":"near-secret","Token":"near-session","Expiration":"2099-01-01T00:00:00Z"}"#;
+    respond(StatusCode::OK, "application/json", credentials.to_owned())
 }
 
 /// What a proxy does with a request for a connection.

@@ -61,6 +61,20 @@ async fn a_database_on_this_machine_is_reached_without_a_proxy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machines_and_a_containers_own_credentials_are_fetched_without_a_proxy() {
+    let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/credentials");
+    for (variable, path) in [container, ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "")] {
+        let aws = Aws::start().await;
+        let proxy = Proxy::start(aws.address(), Manner::Open).await;
+        let url = format!("http://127.0.0.1:{}{path}", aws.address().port());
+        let machine = Machine::new("http").set("HTTP_PROXY", &proxy.url()).set("AWS_EC2_METADATA_DISABLED", "false");
+        machine.set(variable, &url).works().await;
+        assert_eq!(aws.keys_at_dynamodb(), ["ASIANEAR"]);
+        assert_eq!(proxy.targets(), ["http://dynamodb.aws.invalid/"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_refuses_is_named_without_its_password() {
     for manner in [Manner::Refusing, Manner::Asking, Manner::Silent] {
         let (machine, _, proxy) = behind(manner).await;
@@ -106,12 +120,14 @@ async fn a_proxy_that_is_not_there_is_named() {
         let machine = Machine::new("https").set("AWS_ACCESS_KEY_ID", "a").set("AWS_SECRET_ACCESS_KEY", "b");
         assert_eq!(
             machine.set("HTTPS_PROXY", bad).refused().await,
-            "HTTPS_PROXY must be the URL of an HTTP proxy, such as http://proxy:3128",
+            "DynamoDB cannot be reached: HTTPS_PROXY must be the URL of an HTTP proxy, such as http://proxy:3128",
             "{bad}"
         );
     }
-    let machine = machine.set("https_proxy", "socks5://me:pass-word@proxy.invalid:1080");
-    assert_eq!(machine.refused().await, "https_proxy must be the URL of an HTTP proxy, such as http://proxy:3128");
+    // Such a value matters only to those who use it.
+    let aws = Aws::start().await;
+    let url = format!("http://127.0.0.1:{}", aws.address().port());
+    machine.set("http_proxy", "socks5://proxy.invalid:1080").set("AWS_ENDPOINT_URL_DYNAMODB", &url).works().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
