@@ -92,7 +92,7 @@ async fn answer(State(calls): State<Calls>, request: Request) -> Response<Body> 
         return respond(StatusCode::OK, "text/plain", "healthy".to_owned());
     }
     let (what, response) = match service.as_str() {
-        "dynamodb" => (text("x-amz-target"), respond(StatusCode::OK, "application/x-amz-json-1.0", "{}".to_owned())),
+        "dynamodb" => (text("x-amz-target"), dynamodb(&access_key)),
         "sts" => (body.clone(), sts(&body)),
         "sso" => (query.clone(), sso(&query, &text("x-amz-sso_bearer_token"))),
         "oidc" => (parts.uri.path().to_owned(), oidc(&body)),
@@ -106,6 +106,17 @@ async fn answer(State(calls): State<Calls>, request: Request) -> Response<Body> 
 
 fn respond(status: StatusCode, content_type: &str, body: String) -> Response<Body> {
     Response::builder().status(status).header(header::CONTENT_TYPE, content_type).body(Body::from(body)).unwrap()
+}
+
+fn dynamodb(access_key: &str) -> Response<Body> {
+    let (status, body) = match access_key {
+        "ASIAEXPIRED" => {
+            let kind = "com.amazonaws.dynamodb.v20120810#ExpiredTokenException";
+            (StatusCode::BAD_REQUEST, format!(r#"{{"__type":"{kind}","message":"The security token has expired"}}"#))
+        }
+        _ => (StatusCode::OK, "{}".to_owned()),
+    };
+    respond(status, "application/x-amz-json-1.0", body)
 }
 
 fn sts(body: &str) -> Response<Body> {

@@ -74,10 +74,7 @@ async fn half_a_key_in_the_environment_is_an_error() {
 async fn a_credential_process_runs_once_a_command() {
     let process = "[profile clinic]\ncredential_process = echo run >> $HOME/runs; cat $HOME/answer\n";
     let (machine, aws) = Machine::with_profiles(process).await;
-    let machine = machine.set("AWS_PROFILE", "clinic").file(
-        "answer",
-        r#"{"Version":1,"AccessKeyId":"ASIAPROCESS","SecretAccessKey":"s","SessionToken":"t","Expiration":"2099-01-01T00:00:00Z"}"#,
-    );
+    let machine = machine.set("AWS_PROFILE", "clinic").file("answer", &printed("ASIAPROCESS", "2099-01-01T00:00:00Z"));
     machine.works().await;
     assert_eq!(aws.keys_at_dynamodb(), ["ASIAPROCESS"]);
     assert_eq!(std::fs::read_to_string(machine.home.path().join("runs")).unwrap(), "run\n");
@@ -86,6 +83,34 @@ async fn a_credential_process_runs_once_a_command() {
         machine.refused().await,
         "the credential_process of the profile clinic failed: run its command by itself to see why"
     );
+}
+
+/// What a `credential_process` prints.
+fn printed(access_key: &str, expires: &str) -> String {
+    format!(
+        r#"{{"Version":1,"AccessKeyId":"{access_key}","SecretAccessKey":"s","SessionToken":"t","Expiration":"{expires}"}}"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_end_while_a_command_runs_are_renewed_or_said_to_have_ended() {
+    // Its credentials end at once, and the second run fails.
+    let process = "[profile clinic]\ncredential_process = cat $HOME/answer; rm $HOME/answer\n";
+    let (machine, aws) = Machine::with_profiles(process).await;
+    let machine = machine.set("AWS_PROFILE", "clinic").file("answer", &printed("ASIAONE", "2020-01-01T00:00:00Z"));
+    assert_eq!(
+        machine.refused().await,
+        "the item cannot be read: the credentials have expired and cannot be renewed: log in again"
+    );
+    assert_eq!(aws.asked("dynamodb"), []);
+    let process = "[profile clinic]\ncredential_process = cat $HOME/answer; mv $HOME/next $HOME/answer || true\n";
+    let machine = machine.file("answer", &printed("ASIAONE", "2020-01-01T00:00:00Z"));
+    machine.file("next", &printed("ASIATWO", "2099-01-01T00:00:00Z")).file(".aws/config", process).works().await;
+    assert_eq!(aws.keys_at_dynamodb(), ["ASIATWO"]);
+    // Ended for AWS, and not by this machine's clock.
+    let (machine, _) = Machine::with_profiles("").await;
+    let machine = machine.set("AWS_ACCESS_KEY_ID", "ASIAEXPIRED").set("AWS_SECRET_ACCESS_KEY", "s");
+    assert_eq!(machine.refused().await, "the item cannot be read: the credentials have expired: log in again");
 }
 
 const SSO: &str = "[profile clinic]\nsso_session = clinic\nsso_account_id = 012345678901\nsso_role_name = operator\n\
