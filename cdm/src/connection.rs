@@ -303,7 +303,7 @@ pub(crate) fn set(name: &str) -> Option<String> {
 }
 
 /// Whether the URL's host is this machine, where a local database listens that checks no credentials.
-fn is_this_machine(url: &str) -> bool {
+pub(crate) fn is_this_machine(url: &str) -> bool {
     url.parse::<axum::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).is_some_and(|host| {
         is_loopback_name(&host)
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -17,7 +17,7 @@ use clap::Args;
 use tokio::net::{TcpListener, TcpStream};
 use tracing::level_filters::LevelFilter;
 
-use crate::connection::{Connection, is_loopback_name, set};
+use crate::connection::{Connection, is_loopback_name, is_this_machine, set};
 use crate::embedded::{self, Embedded};
 use crate::gateway::{Gateway, LARGEST_BODY};
 use crate::interrupts::Interrupts;
@@ -99,9 +99,18 @@ impl Database {
     /// variable is exported in for the other commands can start the dev server as well.
     async fn find(arguments: &Dev) -> Result<Self, Failure> {
         let url = set("AWS_ENDPOINT_URL_DYNAMODB");
-        if let Some(url) = &url
-            && !(arguments.is_own_address(url) && is_free(url).await)
-        {
+        if let Some(url) = &url {
+            let is_own = arguments.is_own_address(url);
+            let is_free = (is_own || is_this_machine(url)) && is_free(url).await;
+            if is_free && is_own {
+                return Self::embedded(arguments, Some(url.clone())).await;
+            }
+            if is_free {
+                return Err(Failure(format!(
+                    "nothing listens at AWS_ENDPOINT_URL_DYNAMODB={url}: start that database, or unset the variable to \
+                     use the embedded one"
+                )));
+            }
             if let Some(file) = &arguments.data {
                 return Err(Failure(format!(
                     "--data {}: AWS_ENDPOINT_URL_DYNAMODB={url} names another database, which keeps no data in this \
@@ -111,8 +120,12 @@ impl Database {
             }
             return Ok(Self::Other { url: url.clone() });
         }
+        Self::embedded(arguments, None).await
+    }
+
+    async fn embedded(arguments: &Dev, named_by: Option<String>) -> Result<Self, Failure> {
         let port = bind(&arguments.listen, arguments.dynamodb_port, "--dynamodb-port").await?;
-        Ok(Self::Embedded { database: Embedded::start(port, arguments.data.as_deref())?, named_by: url })
+        Ok(Self::Embedded { database: Embedded::start(port, arguments.data.as_deref())?, named_by })
     }
 
     async fn connect(&self, table: String) -> Result<Connection, Failure> {
@@ -129,15 +142,13 @@ impl Dev {
     /// Whether the URL leads to where the embedded database listens.
     fn is_own_address(&self, url: &str) -> bool {
         let Some((host, port)) = host_and_port(url) else { return false };
-        let is_own_host = host == self.listen
-            || is_loopback_name(&host)
-            || host.parse::<IpAddr>().is_ok_and(|host| match self.listen.parse::<IpAddr>() {
-                Ok(listen) => {
-                    host == listen
-                        || (listen.is_unspecified() && host.is_loopback() && listen.is_ipv4() == host.is_ipv4())
-                }
-                Err(_) => is_loopback_name(&self.listen) && host == Ipv4Addr::LOCALHOST,
-            });
+        let is_own_host = match (host.parse::<IpAddr>(), self.listen.parse::<IpAddr>()) {
+            (Ok(host), Ok(every)) if every.is_unspecified() => host.is_loopback() && host.is_ipv4() == every.is_ipv4(),
+            (Ok(host), Ok(listen)) => host == listen,
+            (Ok(host), Err(_)) => is_loopback_name(&self.listen) && host == Ipv4Addr::LOCALHOST,
+            (Err(_), Ok(listen)) => is_loopback_name(&host) && (listen.is_loopback() || listen.is_unspecified()),
+            (Err(_), Err(_)) => host.eq_ignore_ascii_case(&self.listen),
+        };
         is_own_host && port == self.dynamodb_port && url.starts_with("http:")
     }
 }
@@ -295,6 +306,7 @@ mod tests {
             ("[::1]", "http://localhost:8000", "localhost:8000"),
             ("localhost", "http://127.0.0.1:8000", "http://localhost"),
             ("workstation", "http://workstation:8000", "http://127.0.0.1:8000"),
+            ("192.0.2.1", "http://192.0.2.1:8000", "http://localhost:8000"),
         ] {
             assert!(is_own(listen, own), "{listen} {own}");
             assert!(!is_own(listen, other), "{listen} {other}");

@@ -365,7 +365,15 @@ fn the_shell_that_the_page_exports_for_starts_the_server_too() {
 fn a_database_that_is_named_and_not_there_is_one_clear_line() {
     let port = free_port();
     let said = refused_by(exported(port).args(["dev", "--port", "0", "--dynamodb-port", "0"]));
-    assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("AWS_ENDPOINT_URL_DYNAMODB"), "{said}");
+    assert_eq!(
+        said.trim_end(),
+        format!(
+            "cdm: nothing listens at AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:{port}: start that database, or unset the \
+             variable to use the embedded one"
+        )
+    );
+    let there = Server::start(&[]);
+    let port = there.dynamodb.rsplit(':').next().unwrap().parse().unwrap();
     let said = refused_by(exported(port).args(["dev", "--port", "0", "--dynamodb-port", "0", "--data", "kept"]));
     assert!(said.contains("--data kept: ") && said.contains("unset the variable"), "{said}");
 }
