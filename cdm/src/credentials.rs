@@ -1,8 +1,7 @@
-//! Region and credentials, found where every AWS tool finds them, and for each way that fails, which it was and what to
-//! do about it. The SDK's own chain does the finding; an MFA code is asked for here, which the SDK does not do.
+//! Region and credentials, from where every AWS tool takes them. The SDK's own chain finds them. This module says which
+//! part of the chain failed, and what to do about it.
 
 use std::error::Error;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 
 use aws_config::profile::{self, ProfileSet};
@@ -18,11 +17,12 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::sync::Mutex;
 
 use crate::Failure;
+use crate::assumed_role::with_mfa;
 use crate::connection::set;
 use crate::explain::plain;
 use crate::network::Network;
 use crate::network_failure::{NetworkFailure, find};
-use crate::profile::{Base, Role, Way};
+use crate::profile::{Base, Way};
 
 /// Credentials are asked for again this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -67,7 +67,7 @@ pub(crate) async fn find_aws() -> Result<Aws, Failure> {
     Ok(Aws { region: region.to_string(), credentials: credentials(&profiles, &config, &network).await?, network })
 }
 
-fn loader(network: &Network) -> ConfigLoader {
+pub(crate) fn loader(network: &Network) -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest()).http_client(network.client())
 }
 
@@ -139,7 +139,7 @@ fn half_a_key(missing: &str, there: &str) -> Failure {
     Failure(format!("{missing} is not set, and {there} is: set both or neither"))
 }
 
-fn nothing_found() -> Failure {
+pub(crate) fn nothing_found() -> Failure {
     Failure(
         "no AWS credentials are found: set AWS_PROFILE and run `aws login` or `aws sso login`, or set \
          AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -148,11 +148,22 @@ fn nothing_found() -> Failure {
 }
 
 impl Way {
-    fn explain(&self, error: &CredentialsError) -> Failure {
-        if let Some(error) = find::<SdkError<AssumeRoleError, HttpResponse>>(error)
-            && let Some(role) = self.roles.last()
-        {
-            return role.explain(error);
+    /// What a failure to get credentials on this way means.
+    pub(crate) fn explain(&self, error: &CredentialsError) -> Failure {
+        if let Some(error) = find::<SdkError<AssumeRoleError, HttpResponse>>(error) {
+            match self.roles.as_slice() {
+                [role] => return role.explain(error),
+                // The SDK does not say which.
+                [.., last] if NetworkFailure::within(error).is_none() => {
+                    let code = error.code().map_or("no readable answer", plain);
+                    return Failure(format!(
+                        "STS refused one of the {} roles of the profile {} ({code}): check the trust policy of each",
+                        self.roles.len(),
+                        last.profile
+                    ));
+                }
+                _ => {}
+            }
         }
         let name = &self.base_profile;
         let network = NetworkFailure::within(error);
@@ -229,95 +240,5 @@ impl ProvideCredentials for Remembering {
             *last = Some(credentials.clone());
             Ok(credentials)
         })
-    }
-}
-
-/// Assumes the roles of a profile, once, with the codes that the operator types. When the last role's session ends, so
-/// does the command: `duration_seconds` of the profile says when.
-async fn with_mfa(way: &Way, config: &SdkConfig, network: &Network) -> Result<SharedCredentialsProvider, Failure> {
-    let mut credentials = if let Base::Keys(keys) = &way.base {
-        keys.clone()
-    } else {
-        let region = config.region().cloned();
-        let base = loader(network).region(region).profile_name(&way.base_profile).load().await;
-        let provider = base.credentials_provider().ok_or_else(nothing_found)?;
-        provider.provide_credentials().await.map_err(|error| way.explain(&error))?
-    };
-    for role in &way.roles {
-        credentials = role.assume(credentials, config).await?;
-    }
-    Ok(SharedCredentialsProvider::new(credentials))
-}
-
-impl Role {
-    async fn assume(&self, credentials: Credentials, config: &SdkConfig) -> Result<Credentials, Failure> {
-        let code = match &self.mfa_serial {
-            Some(device) => Some(self.ask(device).await?),
-            None => None,
-        };
-        let provider = SharedCredentialsProvider::new(credentials);
-        let config = config.to_builder().credentials_provider(provider).build();
-        let session = self.session_name.clone().unwrap_or_else(|| "cdm".to_owned());
-        let assumed = aws_sdk_sts::Client::new(&config)
-            .assume_role()
-            .role_arn(&self.arn)
-            .role_session_name(session)
-            .set_external_id(self.external_id.clone())
-            .set_duration_seconds(self.seconds)
-            .set_serial_number(self.mfa_serial.clone())
-            .set_token_code(code)
-            .send()
-            .await
-            .map_err(|error| self.explain(&error))?;
-        let assumed = assumed.credentials.ok_or_else(|| Failure(format!("STS gave no credentials of {}", self.arn)))?;
-        let expiry = SystemTime::try_from(assumed.expiration).ok();
-        let (id, secret) = (assumed.access_key_id, assumed.secret_access_key);
-        Ok(Credentials::new(id, secret, Some(assumed.session_token), expiry, "role"))
-    }
-
-    /// Asks for the code on the terminal.
-    async fn ask(&self, device: &str) -> Result<String, Failure> {
-        let Self { profile, .. } = self;
-        if !std::io::stdin().is_terminal() {
-            return Err(Failure(format!(
-                "the profile {profile} needs an MFA code, and there is no terminal to type it in: run `eval \"$(aws \
-                 configure export-credentials --profile {profile} --format env)\"` first"
-            )));
-        }
-        let question = format!("MFA code of {device} for the profile {profile}: ");
-        let typed = tokio::task::spawn_blocking(move || {
-            let mut line = String::new();
-            let _ = write!(anstream::stderr(), "{question}");
-            // No answer is an empty one.
-            let _ = std::io::stdin().lock().read_line(&mut line);
-            line
-        });
-        let code = typed.await.unwrap_or_default().trim().to_owned();
-        if code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(code)
-        } else {
-            Err(Failure("an MFA code has 6 digits: run the command again".to_owned()))
-        }
-    }
-
-    fn explain(&self, error: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
-        let Self { profile, arn, mfa_serial, .. } = self;
-        if let Some(failure) = NetworkFailure::within(error) {
-            return Failure(format!("STS cannot be reached for the role of the profile {profile}: {failure}"));
-        }
-        let code = error.code().map_or("no readable answer", plain);
-        let check = match (code, mfa_serial) {
-            ("AccessDenied", Some(_)) => {
-                "the MFA code is wrong or was used already, or the role is not open to you: run the command again with \
-                 the next code"
-            }
-            ("AccessDenied", None) => "check the trust policy of the role, and whether the profile needs mfa_serial",
-            ("ExpiredToken" | "ExpiredTokenException" | "InvalidClientTokenId" | "SignatureDoesNotMatch", _) => {
-                "the credentials that assume the role are not accepted: log in again, or check their keys"
-            }
-            ("ValidationError", _) => "check role_arn, mfa_serial and duration_seconds of the profile",
-            _ => "run the command again",
-        };
-        Failure(format!("STS refused the role {arn} of the profile {profile} ({code}): {check}"))
     }
 }

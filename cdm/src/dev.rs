@@ -1,7 +1,7 @@
 //! `cdm dev`: the real handler behind HTTP on this machine, on an embedded DynamoDB with demo data.
 
-use std::io::{self, ErrorKind, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,19 +9,18 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode, Uri};
+use axum::http::{Response, StatusCode};
 use cdm_lambda::function::Function;
 use cdm_lambda::log;
 use cdm_lambda::route::Operation;
 use clap::Args;
-use tokio::net::{TcpListener, TcpStream};
 use tracing::level_filters::LevelFilter;
 
-use crate::connection::{Connection, is_loopback_name, is_this_machine, set};
-use crate::embedded::{self, Embedded};
+use crate::connection::set;
+use crate::dev_database::Database;
 use crate::gateway::{Gateway, LARGEST_BODY};
 use crate::interrupts::Interrupts;
-use crate::{Failure, demo, docs_page, table};
+use crate::{Failure, demo, docs_page, embedded, listen, table};
 
 /// Run the real handler on this machine, with demo data, behind HTTP.
 #[derive(Debug, Args)]
@@ -33,7 +32,7 @@ pub struct Dev {
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
     /// Address or host name that both listen on. Anything but loopback shows the demo data to your network.
-    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", value_parser = host)]
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", value_parser = listen::host)]
     listen: String,
     /// Keep the data in this file instead of in memory.
     #[arg(long)]
@@ -57,9 +56,9 @@ pub async fn run(arguments: Dev) -> Result<(), Failure> {
     let _ = tracing::subscriber::set_global_default(log::subscriber(LevelFilter::ERROR, io::stderr));
     log::quiet_panics();
 
-    let listener = bind(&arguments.listen, arguments.port, "--port").await?;
+    let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;
     let table = set("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
-    let database = Database::find(&arguments).await?;
+    let database = Database::find(&arguments.listen, arguments.dynamodb_port, arguments.data.as_deref()).await?;
     let connection = database.connect(table).await?;
     if table::create(&connection.client, &connection.table).await? {
         demo::seed(&connection.client, &connection.table).await?;
@@ -80,134 +79,6 @@ pub async fn run(arguments: Dev) -> Result<(), Failure> {
     }
     println!("stopped");
     Ok(())
-}
-
-/// The database that the handler works on.
-enum Database {
-    Embedded {
-        database: Embedded,
-        /// The value of `AWS_ENDPOINT_URL_DYNAMODB`, where the embedded database runs at that very address.
-        named_by: Option<String>,
-    },
-    /// The one that `AWS_ENDPOINT_URL_DYNAMODB` names.
-    Other { url: String },
-}
-
-impl Database {
-    /// The database that `AWS_ENDPOINT_URL_DYNAMODB` names, or the embedded one: without that variable, and where it
-    /// names the address that the embedded database would have and nothing listens there. So the shell that the
-    /// variable is exported in for the other commands can start the dev server as well.
-    async fn find(arguments: &Dev) -> Result<Self, Failure> {
-        let url = set("AWS_ENDPOINT_URL_DYNAMODB");
-        if let Some(url) = &url {
-            let is_own = arguments.is_own_address(url);
-            let is_free = (is_own || is_this_machine(url)) && is_free(url).await;
-            if is_free && is_own {
-                return Self::embedded(arguments, Some(url.clone())).await;
-            }
-            if is_free {
-                return Err(Failure(format!(
-                    "nothing listens at AWS_ENDPOINT_URL_DYNAMODB={url}: start that database, or unset the variable to \
-                     use the embedded one"
-                )));
-            }
-            if let Some(file) = &arguments.data {
-                return Err(Failure(format!(
-                    "--data {}: AWS_ENDPOINT_URL_DYNAMODB={url} names another database, which keeps no data in this \
-                     file: unset the variable, or leave out --data",
-                    file.display()
-                )));
-            }
-            return Ok(Self::Other { url: url.clone() });
-        }
-        Self::embedded(arguments, None).await
-    }
-
-    async fn embedded(arguments: &Dev, named_by: Option<String>) -> Result<Self, Failure> {
-        let port = bind(&arguments.listen, arguments.dynamodb_port, "--dynamodb-port").await?;
-        Ok(Self::Embedded { database: Embedded::start(port, arguments.data.as_deref())?, named_by })
-    }
-
-    async fn connect(&self, table: String) -> Result<Connection, Failure> {
-        match self {
-            Self::Embedded { database, .. } => {
-                Connection::to(&database.endpoint(), embedded::any_credentials(), table).await
-            }
-            Self::Other { .. } => Connection::open(table).await,
-        }
-    }
-}
-
-impl Dev {
-    /// Whether the URL leads to where the embedded database listens.
-    fn is_own_address(&self, url: &str) -> bool {
-        let Some((host, port)) = host_and_port(url) else { return false };
-        let is_own_host = match (host.parse::<IpAddr>(), self.listen.parse::<IpAddr>()) {
-            (Ok(host), Ok(every)) if every.is_unspecified() => host.is_loopback() && host.is_ipv4() == every.is_ipv4(),
-            (Ok(host), Ok(listen)) => host == listen,
-            (Ok(host), Err(_)) => is_loopback_name(&self.listen) && host == Ipv4Addr::LOCALHOST,
-            (Err(_), Ok(listen)) => is_loopback_name(&host) && (listen.is_loopback() || listen.is_unspecified()),
-            (Err(_), Err(_)) => host.eq_ignore_ascii_case(&self.listen),
-        };
-        is_own_host && port == self.dynamodb_port && url.starts_with("http:")
-    }
-}
-
-/// Whether nothing listens at the URL.
-async fn is_free(url: &str) -> bool {
-    let Some((host, port)) = host_and_port(url) else { return false };
-    TcpStream::connect((host.as_str(), port)).await.is_err()
-}
-
-/// Host, an IPv6 address without its brackets, and port.
-fn host_and_port(url: &str) -> Option<(String, u16)> {
-    let url: Uri = url.parse().ok()?;
-    let default = if url.scheme_str() == Some("https") { 443 } else { 80 };
-    Some((url.host()?.trim_matches(['[', ']']).to_owned(), url.port_u16().unwrap_or(default)))
-}
-
-/// Reads `--listen`: an address or a host name. The brackets of an IPv6 address in a URL are accepted.
-fn host(text: &str) -> Result<String, &'static str> {
-    let host = text.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(text);
-    let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
-    if host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.bytes().all(named)) {
-        Ok(host.to_owned())
-    } else {
-        Err("must be an address or a host name without a port, such as 127.0.0.1, ::1 or localhost")
-    }
-}
-
-async fn bind(host: &str, port: u16, option: &str) -> Result<TcpListener, Failure> {
-    let shown = host.parse().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string());
-    let bound = async { first_of(tokio::net::lookup_host((host, port)).await?.collect()).await };
-    bound.await.map_err(|error: io::Error| {
-        Failure(match error.kind() {
-            ErrorKind::AddrInUse => {
-                format!("another program listens on {shown}: stop it, or choose another port with {option}")
-            }
-            ErrorKind::PermissionDenied => {
-                format!("you may not listen on {shown}: choose a port above 1023 with {option}")
-            }
-            ErrorKind::AddrNotAvailable => {
-                format!("this machine does not have the address of {shown}: choose another with --listen")
-            }
-            _ => format!("{shown} cannot be listened on ({error}): choose other values for --listen and {option}"),
-        })
-    })
-}
-
-/// Listens on the first of a host's addresses that this machine has, IPv4 before IPv6: clients of `localhost` try both,
-/// and clients of 127.0.0.1 that one alone. An address that is in use is an error, whatever follows it.
-async fn first_of(mut addresses: Vec<SocketAddr>) -> io::Result<TcpListener> {
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    let mut none = io::Error::from(ErrorKind::AddrNotAvailable);
-    for address in addresses {
-        match TcpListener::bind(address).await {
-            Err(error) if error.kind() == ErrorKind::AddrNotAvailable => none = error,
-            ended => return ended,
-        }
-    }
-    Err(none)
 }
 
 async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
@@ -265,61 +136,4 @@ fn announce(address: SocketAddr, database: &Database, table: &str) {
     println!("A key that has expired (401):\n");
     println!("{}\n", curl(demo::CUSTOMER, "6105551212", demo::EXPIRED_KEY));
     println!("Ctrl-C stops it.");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_host_is_listened_on_at_its_first_address_that_is_there() {
-        let (v4, v6) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "[::1]:0".parse().unwrap());
-        // Reserved for documentation: no machine has it.
-        let absent = "192.0.2.1:0".parse().unwrap();
-        assert!(first_of(vec![v6, v4]).await.unwrap().local_addr().unwrap().is_ipv4());
-        assert!(first_of(vec![absent, v4]).await.unwrap().local_addr().unwrap().ip().is_loopback());
-        assert_eq!(first_of(vec![absent]).await.unwrap_err().kind(), ErrorKind::AddrNotAvailable);
-        let taken = TcpListener::bind(v4).await.unwrap();
-        let addresses = vec![taken.local_addr().unwrap(), v4];
-        assert_eq!(first_of(addresses).await.unwrap_err().kind(), ErrorKind::AddrInUse);
-    }
-
-    #[test]
-    fn a_url_is_its_own_where_host_and_port_lead_to_it() {
-        let is_own = |listen: &str, url: &str| {
-            let dev = Dev {
-                port: 3000,
-                dynamodb_port: 8000,
-                listen: host(listen).unwrap(),
-                data: None,
-                gateway: Gateway::Http,
-            };
-            dev.is_own_address(url)
-        };
-        for (listen, own, other) in [
-            ("127.0.0.1", "http://127.0.0.1:8000", "http://[::1]:8000"),
-            ("127.0.0.1", "http://localhost:8000/", "http://127.0.0.1:8001"),
-            ("127.0.0.1", "http://LocalHost:8000", "https://localhost:8000"),
-            ("0.0.0.0", "http://127.0.0.1:8000", "http://[::1]:8000"),
-            ("::", "http://[::1]:8000", "http://database.example:8000"),
-            ("::1", "http://[::1]:8000", "http://127.0.0.1:8000"),
-            ("[::1]", "http://localhost:8000", "localhost:8000"),
-            ("localhost", "http://127.0.0.1:8000", "http://localhost"),
-            ("workstation", "http://workstation:8000", "http://127.0.0.1:8000"),
-            ("192.0.2.1", "http://192.0.2.1:8000", "http://localhost:8000"),
-        ] {
-            assert!(is_own(listen, own), "{listen} {own}");
-            assert!(!is_own(listen, other), "{listen} {other}");
-        }
-    }
-
-    #[test]
-    fn a_host_has_no_port_and_no_scheme() {
-        for good in ["127.0.0.1", "::1", "[::1]", "localhost", "my-machine.example"] {
-            assert!(host(good).is_ok(), "{good}");
-        }
-        for bad in ["", "localhost:3000", "http://localhost", "[::1]:3000", "a b"] {
-            assert!(host(bad).is_err(), "{bad}");
-        }
-    }
 }

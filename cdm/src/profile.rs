@@ -85,7 +85,7 @@ impl Way {
             let source = (profile.get("source_profile"), profile.get("credential_source"));
             roles.push(role);
             match source {
-                (Some(source), None) if source == name => break keys(profile)?,
+                (Some(source), None) if source == name => break base(profiles, profile)?,
                 (Some(source), None) => name = source,
                 (None, Some(_)) => break Some(Base::Named),
                 _ => {

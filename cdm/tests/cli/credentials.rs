@@ -45,6 +45,11 @@ async fn a_profile_that_is_incomplete_is_named_with_what_it_lacks() {
             "the AWS profile clinic lacks sso_role_name: `aws configure sso --profile clinic` sets it",
         ),
         (
+            "role_arn = arn:aws:iam::1:role/r\ncredential_source = Environment\nmfa_serial = m",
+            "the AWS profile clinic needs an MFA code, and has its own credentials beside the role: give those a profile of \
+             their own, and name it in source_profile",
+        ),
+        (
             "role_arn = arn:aws:iam::1:role/r\nsource_profile = clinic\nduration_seconds = 1h",
             "duration_seconds of the AWS profile clinic must be a whole number",
         ),
@@ -207,6 +212,22 @@ async fn a_role_is_assumed_or_the_refusal_names_it() {
         machine.refused().await,
         "STS refused the role arn:aws:iam::012345678901:role/closed of the profile clinic (AccessDenied): check the trust \
          policy of the role, and whether the profile needs mfa_serial"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_may_take_its_credentials_from_its_own_profile_or_from_another_role() {
+    let own = "[profile clinic]\nrole_arn = arn:aws:iam::012345678901:role/operator\nsource_profile = clinic\n\
+        credential_process = cat $HOME/answer\n";
+    let (machine, aws) = Machine::with_profiles(own).await;
+    let machine = machine.set("AWS_PROFILE", "clinic").file("answer", &printed("ASIAPROCESS", "2099-01-01T00:00:00Z"));
+    machine.works().await;
+    assert_eq!(aws.asked("sts").pop().unwrap().access_key, "ASIAPROCESS");
+    let second = "[profile onward]\nrole_arn = arn:aws:iam::012345678901:role/closed\nsource_profile = clinic\n";
+    let machine = machine.set("AWS_PROFILE", "onward").file(".aws/config", &role("operator", second));
+    assert_eq!(
+        machine.refused().await,
+        "STS refused one of the 2 roles of the profile onward (AccessDenied): check the trust policy of each"
     );
 }
 
