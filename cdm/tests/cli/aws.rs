@@ -306,9 +306,16 @@ impl Authority {
 
     /// TLS in front of the stand-ins, with a certificate of this authority for these names.
     pub(crate) async fn serve(&self, aws: &Aws, names: &[&str]) -> SocketAddr {
+        self.serve_until(aws, names, 2099).await
+    }
+
+    /// The same, with a certificate that ends with the year.
+    pub(crate) async fn serve_until(&self, aws: &Aws, names: &[&str], year: i32) -> SocketAddr {
         let key = KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0).unwrap();
+        let mut parameters = CertificateParams::new(names).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 12, 31);
+        let certificate = parameters.signed_by(&key, &self.0).unwrap();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();

@@ -154,13 +154,14 @@ async fn a_certificate_that_is_not_trusted_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_for_another_name_and_a_server_without_tls_are_told_apart() {
+async fn a_certificate_for_another_name_an_old_one_and_a_server_without_tls_are_told_apart() {
     let (aws, authority) = (Aws::start().await, Authority::new());
     for (server, why) in [
         (
             authority.serve(&aws, &["elsewhere.invalid"]).await,
             "the certificate of sts.aws.invalid:443 is for another name",
         ),
+        (authority.serve_until(&aws, &NAMES, 2020).await, "the certificate of sts.aws.invalid:443 is out of date"),
         (aws.address(), "sts.aws.invalid:443 does not speak TLS as it must"),
     ] {
         let proxy = Proxy::start(server, Manner::Open).await;
