@@ -123,3 +123,31 @@ pub(crate) fn plain(code: &str) -> &str {
     let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if fit { code } else { "an unreadable code" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(error: Error) -> String {
+        refusal(error, "phones").0
+    }
+
+    /// A transaction that was cancelled for its rate has the code of every cancelled transaction.
+    #[test]
+    fn a_throttle_is_called_one_and_a_conflict_is_not() {
+        let cancelled = |cause| {
+            let code = Some("TransactionCanceledException".to_owned());
+            text(Error::TryAgain(Trouble { aws_code: code, ..Trouble::new(cause) }))
+        };
+        assert_eq!(cancelled(Cause::Throttled), format!("nothing was written: {BUSY}"));
+        assert!(!cancelled(Cause::Conflict).contains("throttle"));
+    }
+
+    #[test]
+    fn each_cause_leads_somewhere() {
+        for cause in Cause::ALL {
+            let text = text(Error::Internal(Trouble::new(cause)));
+            assert!(text.contains(": "), "{text}");
+        }
+    }
+}
