@@ -19,7 +19,7 @@ use cdm_lambda::store::Store;
 use cdm_lambda::store::items::Item;
 use clap::Args;
 
-use crate::{Failure, embedded, explain};
+use crate::{Failure, embedded, explain, stdin};
 
 /// How long a command tries, over all its attempts, before it says that it could not.
 pub const PATIENCE: Duration = Duration::from_secs(8);
@@ -38,7 +38,7 @@ pub struct Customer {
     /// The client's name.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     pub client: ClientId,
-    /// The customer's id within the client.
+    /// The customer's id within the client, or - to read it from standard input.
     #[arg(long, value_parser = ccid)]
     pub ccid: Ccid,
 }
@@ -51,12 +51,12 @@ pub fn client_id(text: &str) -> Result<ClientId, String> {
     ClientId::parse(text).map_err(|Rule(rule)| rule.to_owned())
 }
 
-/// Reads a ccid from the command line.
+/// Reads a ccid from the command line, or from standard input where it is `-`.
 ///
 /// # Errors
 /// The rule that it breaks.
 pub fn ccid(text: &str) -> Result<Ccid, String> {
-    Ccid::parse(text).map_err(|Rule(rule)| rule.to_owned())
+    Ccid::parse(&stdin::value(text, "ccid")?).map_err(|Rule(rule)| rule.to_owned())
 }
 
 /// Reads a table's name from the command line.

@@ -12,6 +12,7 @@
 //! | [`import`], `lines`, `entry`, `rejects`, `progress` | `cdm customer import`: its lines, what they say, which were refused, how far it is |
 //! | [`scan`], `damage`, `counter`, `erase` | the whole table, in parallel; what is wrong with an item; mending and deleting |
 //! | `interrupts` | Ctrl-C and SIGTERM |
+//! | [`stdin`] | values that are read from standard input |
 //! | [`table`] | the table's definition, for wherever CloudFormation does not make it |
 //! | [`demo`] | the data that the dev server starts with and that `events/` speak of |
 
@@ -38,6 +39,7 @@ pub mod phone;
 mod progress;
 mod rejects;
 pub mod scan;
+pub mod stdin;
 pub mod table;
 
 /// Why a command ended without doing its work: one line that says what happened and what to do about it.

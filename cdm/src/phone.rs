@@ -1,9 +1,7 @@
 //! `cdm phone`: add a number to a customer, remove one, and see who has it.
 
 use cdm_lambda::answer::Answer;
-use cdm_lambda::domain::{
-    Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Phone as Number, PhoneType,
-};
+use cdm_lambda::domain::{Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType};
 use cdm_lambda::error::Rule;
 use cdm_lambda::store::{AddPhone, Budget, RemovePhone, Tally, items};
 use cdm_lambda::time::UnixMillis;
@@ -12,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::connection::{Connection, Customer, PATIENCE, client_id};
 use crate::output::{self, Output};
-use crate::{Failure, counter, explain};
+use crate::{Failure, counter, explain, stdin};
 
 /// Add a phone number to a customer, remove one, see who has it.
 #[derive(Debug, Subcommand)]
@@ -27,7 +25,8 @@ pub enum Phone {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone add --client demo-clinic --ccid BAK-11984-007 6105551212
-  cdm phone add --client demo-clinic --ccid BAK-11984-007 0612345678 --country-code 33 --consent-type written")]
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 0612345678 --country-code 33 --consent-type written
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 +33612345678")]
 pub struct Add {
     #[command(flatten)]
     customer: Customer,
@@ -46,8 +45,9 @@ pub struct Add {
 
 /// Remove a phone number from a customer's record.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  cdm phone remove --client demo-clinic --ccid BAK-11984-007 6105551212")]
+#[command(after_help = "Examples:
+  cdm phone remove --client demo-clinic --ccid BAK-11984-007 +16105551212
+  printf '%s\\n' \"$CCID\" \"$NUMBER\" | cdm phone remove --client demo-clinic --ccid - - --yes")]
 pub struct Remove {
     #[command(flatten)]
     customer: Customer,
@@ -71,24 +71,33 @@ pub struct Who {
     number: Dialled,
 }
 
-/// A number, as people write it.
+/// A number, as people and records write it.
 #[derive(Debug, Args)]
 struct Dialled {
-    /// The number, 10 to 11 digits.
-    #[arg(value_parser = digits)]
+    /// The number: 10 to 11 digits, or E.164 such as +33612345678, or - to read it from standard input.
+    #[arg(value_parser = number)]
     number: String,
-    /// Its country's calling code.
-    #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse), default_value = "1")]
-    country_code: CountryCode,
+    /// The calling code of the number's country, 1 where it is left out. A number in E.164 form has its own.
+    #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse))]
+    country_code: Option<CountryCode>,
 }
 
 impl Dialled {
-    fn phone(&self) -> Result<Number, Failure> {
-        let Rule(rule) = match Digits::parse(&self.number).and_then(|digits| Number::new(digits, self.country_code)) {
-            Ok(phone) => return Ok(phone),
-            Err(rule) => rule,
-        };
-        Err(Failure(format!("the phone number {rule}")))
+    fn phone(&self) -> Result<E164, Failure> {
+        self.read(|number, country_code| number.phone(country_code))
+    }
+
+    fn phone_to_add(&self) -> Result<E164, Failure> {
+        self.read(|number, country_code| number.phone_to_add(country_code))
+    }
+
+    fn read(&self, phone: impl Fn(Number<'_>, CountryCode) -> Result<E164, Rule>) -> Result<E164, Failure> {
+        let bad = |name: &'static str| move |Rule(rule)| Failure(format!("the {name} {rule}"));
+        let number = Number::parse(&self.number).map_err(bad("phone number"))?;
+        if let Some(stated) = self.country_code {
+            number.agrees_with(stated).map_err(bad("country code"))?;
+        }
+        phone(number, self.country_code.unwrap_or_default()).map_err(bad("phone number"))
     }
 }
 
@@ -99,8 +108,10 @@ fn word<T>(
     move |text| parse(text).map_err(|Rule(rule)| rule.to_owned())
 }
 
-fn digits(text: &str) -> Result<String, String> {
-    Digits::parse(text).map(|_| text.to_owned()).map_err(|Rule(rule)| rule.to_owned())
+fn number(text: &str) -> Result<String, String> {
+    let text = stdin::value(text, "phone number")?;
+    Number::parse(&text).map_err(|Rule(rule)| rule)?;
+    Ok(text.into_owned())
 }
 
 /// Runs the command.
@@ -121,7 +132,7 @@ impl Add {
             client_id: self.customer.client,
             ccid: self.customer.ccid,
             channel: Channel {
-                phone: self.number.phone()?,
+                phone: self.number.phone_to_add()?,
                 phone_type: self.phone_type,
                 consent_type: self.consent_type,
                 client_source: self.client_source,

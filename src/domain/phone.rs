@@ -105,7 +105,7 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// The phone. An E.164 form is taken as it is: it must find what a record holds, letter by letter.
+    /// The phone that a record is searched for. An E.164 form is taken as it is: it must find exactly what a record holds.
     ///
     /// # Errors
     /// The rule for the number, where its digits make no E.164 number under the country code.
@@ -113,6 +113,18 @@ impl<'a> Number<'a> {
         match self {
             Self::Digits(digits) => Phone::new(digits, country_code),
             Self::E164(phone) => Ok(phone),
+        }
+    }
+
+    /// The phone that a record gets. One number must not have two E.164 forms.
+    ///
+    /// # Errors
+    /// The rule for the number, where it makes no E.164 number, or has another E.164 form.
+    pub fn phone_to_add(self, country_code: CountryCode) -> Result<Phone, Rule> {
+        match self {
+            Self::Digits(digits) => Phone::new(digits, country_code),
+            Self::E164(phone) if phone.is_canonical() => Ok(phone),
+            Self::E164(_) => Err(Rule("must be the number's E.164 form, without a trunk prefix")),
         }
     }
 }
@@ -203,14 +215,14 @@ impl Phone {
             .map_or(Cow::Borrowed(national), Cow::Owned)
     }
 
-    /// Whether it is the one E.164 form of its number, so that a record may have it: what the API's digits lead to, or
-    /// what libphonenumber reads the form as. `+330612345678` is neither, for its trunk prefix.
-    pub fn is_canonical(&self) -> bool {
+    /// Whether this is the one E.164 form of its number: what the API's digits lead to, or what libphonenumber reads the
+    /// form as. `+330612345678` is neither, because of its trunk prefix.
+    fn is_canonical(&self) -> bool {
         if self.country_code.is_default() {
             return self.national().len() == 10;
         }
-        let reads_as_itself = PHONE_NUMBER_UTIL.parse(&self.e164, None).is_ok_and(|number| e164(&number) == self.e164);
-        reads_as_itself || self.is_made_by(&self.dialled())
+        PHONE_NUMBER_UTIL.parse(&self.e164, None).is_ok_and(|number| e164(&number) == self.e164)
+            || self.is_made_by(&self.dialled())
     }
 
     /// Whether an add of these digits adds this number.
@@ -331,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_number_has_one_e164_form() {
-        let is_canonical = |e164| Phone::from_e164(e164).unwrap().is_canonical();
+        let is_canonical = |e164| Number::parse(e164).unwrap().phone_to_add(CountryCode(1)).is_ok();
         for good in ["+16105551212", "+33612345678", "+390612345678", "+4512345678", "+78001234567", "+80012345678"] {
             assert!(is_canonical(good), "{good}");
         }
@@ -408,7 +420,7 @@ mod tests {
             let shown = phone.dialled();
             if let Ok(digits) = Digits::parse(&shown) {
                 prop_assert_eq!(Phone::new(digits, code), Ok(phone.clone()));
-                prop_assert!(phone.is_canonical());
+                prop_assert_eq!(Number::E164(phone.clone()).phone_to_add(CountryCode(1)), Ok(phone));
             }
         }
 
