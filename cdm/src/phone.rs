@@ -83,22 +83,28 @@ struct Dialled {
 }
 
 impl Dialled {
+    /// The number to find.
     fn phone(&self) -> Result<E164, Failure> {
-        self.read(|number, country_code| number.phone(country_code))
+        let (number, country_code) = self.read()?;
+        number.phone(country_code).map_err(bad("phone number"))
     }
 
     fn phone_to_add(&self) -> Result<E164, Failure> {
-        self.read(|number, country_code| number.phone_to_add(country_code))
+        let (number, country_code) = self.read()?;
+        number.phone_to_add(country_code).map_err(bad("phone number"))
     }
 
-    fn read(&self, phone: impl Fn(Number<'_>, CountryCode) -> Result<E164, Rule>) -> Result<E164, Failure> {
-        let bad = |name: &'static str| move |Rule(rule)| Failure(format!("the {name} {rule}"));
+    fn read(&self) -> Result<(Number<'_>, CountryCode), Failure> {
         let number = Number::parse(&self.number).map_err(bad("phone number"))?;
         if let Some(stated) = self.country_code {
             number.agrees_with(stated).map_err(bad("country code"))?;
         }
-        phone(number, self.country_code.unwrap_or_default()).map_err(bad("phone number"))
+        Ok((number, self.country_code.unwrap_or_default()))
     }
+}
+
+fn bad(name: &'static str) -> impl Fn(Rule) -> Failure {
+    move |Rule(rule)| Failure(format!("the {name} {rule}"))
 }
 
 /// A parser of the contract's as clap wants it.
