@@ -99,13 +99,7 @@ impl Table {
 
     /// Runs it with this on its standard input.
     pub(crate) async fn typed(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).await.unwrap();
-        drop(stdin);
-        ran(child.wait_with_output().await.unwrap())
+        typed(self.command(arguments), input).await
     }
 
     pub(crate) async fn put(&self, item: Item) {
@@ -133,6 +127,17 @@ impl Table {
             self.done(&["phone", "add", "--client", CLIENT, "--ccid", ccid, number]).await;
         }
     }
+}
+
+/// Runs a command with this on its standard input.
+pub(crate) async fn typed(mut command: Command, input: &str) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that is wrong usage may have ended before it reads.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    ran(child.wait_with_output().await.unwrap())
 }
 
 pub(crate) fn ran(output: std::process::Output) -> Ran {

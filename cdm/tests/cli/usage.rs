@@ -12,10 +12,11 @@ async fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
 }
 
 /// Every command that there is, by what its help says.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &["dev"],
     &["key", "issue"],
     &["key", "list"],
+    &["key", "identify"],
     &["key", "revoke"],
     &["customer", "create"],
     &["customer", "show"],
