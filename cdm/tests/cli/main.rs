@@ -8,9 +8,12 @@ mod helpers;
 mod import;
 mod key;
 mod phone;
+mod proxy;
 mod table;
 mod transcripts;
 mod usage;
 
 #[path = "../../../tests/support/database.rs"]
 mod database;
+#[path = "../../../tests/support/http1.rs"]
+mod http1;
