@@ -644,6 +644,32 @@ async fn a_database_in_trouble_is_waited_for() {
     }
 }
 
+/// The function's own write gives up after a while and says that it wrote nothing. That is no reason to reject a line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_gives_up_is_begun_again() {
+    let table = Table::new().await;
+    let proxy = Proxy::before(table.environment()[0].1).await;
+    let mut text = "ccid,phone_number\n".to_owned();
+    for n in 0..40 {
+        writeln!(text, "C{n},61055500{n:02}").unwrap();
+    }
+    let input = Input::of("a.csv", text);
+    let mut command = table.command(&input.json());
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
+    proxy.set(Mode::ThrottleItems, 0);
+    let child = command.spawn().unwrap();
+    // 32 lines at once, and about eight attempts before each of them gives up.
+    proxy.disturbed(500).await;
+    proxy.set(Mode::Forward, 0);
+    let ran = ran(child.wait_with_output().await.unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err.starts_with("DynamoDB throttles the writes or does not respond: retrying"), "{ran:?}");
+    let told = objects(&ran.out).remove(0);
+    assert_eq!((&told["numbers_added"], &told["lines_rejected"]), (&json!(40), &json!(0)));
+    assert!(!input.rejects().exists());
+    table.done(&["check"]).await;
+}
+
 /// The operator stops an import that waits: its lines are unfinished, and the next run does them.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_waits_can_be_stopped() {

@@ -14,13 +14,19 @@ pub(crate) enum Mode {
     Forward,
     /// Refuses it with DynamoDB's words for a table that is throttled.
     Throttle,
+    /// Cancels transactions with throttled items as the reason, and lets every other write through.
+    ThrottleItems,
     /// Lets it through, and then closes the connection instead of responding.
     LoseResponses,
     /// Closes the connection before it gets through.
     Unreachable,
 }
 
-const MODES: [Mode; 4] = [Mode::Forward, Mode::Throttle, Mode::LoseResponses, Mode::Unreachable];
+const MODES: [Mode; 5] = [Mode::Forward, Mode::Throttle, Mode::ThrottleItems, Mode::LoseResponses, Mode::Unreachable];
+
+const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow down"}"#;
+
+const ITEMS_THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"cancelled","CancellationReasons":[{"Code":"ThrottlingError","Message":"slow down"},{"Code":"None"}]}"#;
 
 #[derive(Debug, Default)]
 struct State {
@@ -75,9 +81,10 @@ async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
     loop {
         let request = Message::read(&mut caller).await.ok()??;
         let mode = MODES[usize::from(state.mode.load(SeqCst))];
-        let is_read = request.header("x-amz-target").is_some_and(|target| target.ends_with("GetItem"));
+        let is_call = |operation| request.header("x-amz-target").is_some_and(|target| target.ends_with(operation));
+        let is_spared = is_call("GetItem") || (mode == Mode::ThrottleItems && !is_call("TransactWriteItems"));
         let one_less = |left: usize| left.checked_sub(1);
-        if is_read || mode == Mode::Forward || state.forward.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
+        if is_spared || mode == Mode::Forward || state.forward.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
             request.write(&mut database).await.ok()?;
             Message::read(&mut database).await.ok()??.write(&mut caller).await.ok()?;
             continue;
@@ -85,11 +92,10 @@ async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
         state.disturbed.fetch_add(1, SeqCst);
         state.more.notify_one();
         match mode {
-            Mode::Throttle => {
-                let body =
-                    br#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow down"}"#;
+            Mode::Throttle | Mode::ThrottleItems => {
+                let body = if mode == Mode::Throttle { THROTTLED } else { ITEMS_THROTTLED };
                 let headers = [("content-type", "application/x-amz-json-1.0")];
-                Message::answer(400, &headers, body.to_vec()).write(&mut caller).await.ok()?;
+                Message::answer(400, &headers, body.into()).write(&mut caller).await.ok()?;
             }
             Mode::LoseResponses => {
                 request.write(&mut database).await.ok()?;
