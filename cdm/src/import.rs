@@ -139,9 +139,7 @@ impl Import {
         let mut summary = Summary::default();
         let ended = self.work(connection, readings, &mut kept, &mut progress, &mut summary).await;
         progress.end();
-        if let Some(journal) = &mut kept.journal {
-            journal.sync()?;
-        }
+        kept.sync()?;
         let stopped = ended?;
         summary.report(stopped, &kept, output)
     }

@@ -226,7 +226,7 @@ async fn of_fingerprint(connection: &Connection, client: &ClientId, fingerprint:
 /// of processes for every user of the machine.
 async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
     let line = stdin::line("API key").map_err(|rule| Failure(format!("the API key {rule}")))?;
-    let Some(key) = ApiKey::parse(&line) else {
+    let Some(key) = ApiKey::parse(line.trim()) else {
         return Err(Failure(
             "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was \
              copied"

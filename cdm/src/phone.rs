@@ -116,8 +116,8 @@ fn word<T>(
 
 fn number(text: &str) -> Result<String, String> {
     let text = stdin::value(text, "phone number")?;
-    Number::parse(&text).map_err(|Rule(rule)| rule)?;
-    Ok(text.into_owned())
+    Number::parse(text.trim()).map_err(|Rule(rule)| rule)?;
+    Ok(text.trim().to_owned())
 }
 
 /// Runs the command.

@@ -85,6 +85,15 @@ impl Rejects {
         std::fs::rename(&new, &self.path).map_err(failed)
     }
 
+    /// Brings what is written to the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        synced.map_err(|error| Failure(format!("{} cannot be written ({error})", self.path.display())))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

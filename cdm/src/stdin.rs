@@ -12,7 +12,7 @@ pub fn value<'a>(text: &'a str, what: &str) -> Result<Cow<'a, str>, String> {
     if text == "-" { line(what).map(Cow::Owned) } else { Ok(Cow::Borrowed(text)) }
 }
 
-/// The next line of standard input, without the spaces around it. On a terminal it asks for it.
+/// The next line of standard input, without its end. On a terminal it asks for it.
 ///
 /// # Errors
 /// There is none.
@@ -23,7 +23,7 @@ pub fn line(what: &str) -> Result<String, String> {
     let mut line = String::new();
     match io::stdin().lock().read_line(&mut line) {
         Ok(0) => Err(format!("must be a line of standard input, which has none: write the {what} to it")),
-        Ok(_) => Ok(line.trim().to_owned()),
+        Ok(_) => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
         Err(_) => Err("must be a line of standard input, which cannot be read as UTF-8".to_owned()),
     }
 }

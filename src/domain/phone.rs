@@ -205,14 +205,17 @@ impl Phone {
                 formatted
             })
         };
-        let trunk = ["0", "8", "06"].into_iter().map(|prefix| format!("{prefix}{national}"));
+        let with = |prefix: &str| format!("{prefix}{national}");
+        let country_code = self.country_code.0.to_string();
+        // Trunk prefixes first; the Marshall Islands' is 1, which elsewhere is none.
+        let prefixes = ["0", "8", "06", "", country_code.as_str(), "1"];
         std::iter::once_with(formatted)
             .flatten()
-            .chain(trunk)
-            .chain(std::iter::once_with(|| national.to_owned()))
-            .chain(std::iter::once_with(|| format!("{}{national}", self.country_code.0)))
+            .chain(prefixes.into_iter().map(with))
             .find(|digits| self.is_made_by(digits))
-            .map_or(Cow::Borrowed(national), Cow::Owned)
+            // Nothing of 10 or 11 digits leads back to it. What is shown must not lead to another number either.
+            .unwrap_or_else(|| with(if Digits::parse(national).is_ok() { &country_code } else { "" }))
+            .into()
     }
 
     /// Whether this is the one E.164 form of its number: what the API's digits lead to, or what libphonenumber reads the

@@ -175,11 +175,7 @@ impl Journal {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn finish(&mut self, line: u64, mark: Mark, rejected: bool) -> Result<(), Failure> {
-        self.write(line, mark.0 | if rejected { REJECTED } else { 0 })?;
-        if self.synced.elapsed() >= SYNC_EVERY {
-            self.sync()?;
-        }
-        Ok(())
+        self.write(line, mark.0 | if rejected { REJECTED } else { 0 })
     }
 
     /// Takes a line for unfinished from now on.
@@ -196,6 +192,11 @@ impl Journal {
             .seek(SeekFrom::Start(at))
             .and_then(|_| self.file.write_all(&slot.to_be_bytes()))
             .map_err(|error| unusable(&self.path, &error))
+    }
+
+    /// Whether it is time to bring what is written to the disk.
+    pub(crate) fn is_sync_due(&self) -> bool {
+        self.synced.elapsed() >= SYNC_EVERY
     }
 
     /// Brings what is written to the disk.

@@ -93,17 +93,14 @@ impl Import {
                 path.display()
             ))?;
         }
-        let is_continued = self.from_line > 1 || journal.is_some();
-        let mut rejects = Rejects::at(self.rejects_path(), is_continued)?;
-        let mut journal = match journal {
-            None if !self.no_journal => Some(Journal::create(&path, &target)?),
-            journal => journal,
-        };
-        if let Some(journal) = &mut journal {
-            rejects.keep(|line| journal.has_rejected(line))?;
-            if let Some(header) = &preview.header {
-                journal.finish(header.number, journal.marker().mark(header), false)?;
-            }
+        let mut rejects = Rejects::at(self.rejects_path(), self.from_line > 1 || journal.is_some())?;
+        match &mut journal {
+            Some(journal) => rejects.keep(|line| journal.has_rejected(line))?,
+            None if self.no_journal => {}
+            none => *none = Some(Journal::create(&path, &target)?),
+        }
+        if let (Some(journal), Some(header)) = (&mut journal, &preview.header) {
+            journal.finish(header.number, journal.marker().mark(header), false)?;
         }
         Ok((input, Kept { rejects, journal }))
     }
@@ -181,10 +178,15 @@ impl Import {
 impl Kept {
     /// The last thing that is done of a line: whoever is killed before it does the line again.
     pub(super) fn finish(&mut self, job: &Job, rejected: bool) -> Result<(), Failure> {
-        match (&mut self.journal, job.mark) {
-            (Some(journal), Some(mark)) => journal.finish(job.number, mark, rejected),
-            _ => Ok(()),
-        }
+        let (Some(journal), Some(mark)) = (&mut self.journal, job.mark) else { return Ok(()) };
+        journal.finish(job.number, mark, rejected)?;
+        if journal.is_sync_due() { self.sync() } else { Ok(()) }
+    }
+
+    /// Brings what is written to the disk: the rejects first, so that no line is known as rejected without its reason.
+    pub(super) fn sync(&mut self) -> Result<(), Failure> {
+        self.rejects.sync()?;
+        self.journal.as_mut().map_or(Ok(()), Journal::sync)
     }
 }
 

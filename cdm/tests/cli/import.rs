@@ -350,6 +350,35 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     assert_eq!(input.rejected().len(), 8);
 }
 
+/// A run that begins later, without a journal of the one before it, keeps that one's rejects.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rejects_of_a_run_without_a_journal_are_continued() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\n..\n");
+    table.cdm(&[&input.arguments()[..], &["--no-journal", "--yes"]].concat()).await;
+    std::fs::write(&input.file, "ccid\n..\n.\n").unwrap();
+    table.cdm(&[&input.arguments()[..], &["--from-line", "3", "--yes"]].concat()).await;
+    let lines: Vec<_> = input.rejected().iter().map(|row| row["line"].clone()).collect();
+    assert_eq!(lines, [json!(2), json!(3)]);
+}
+
+/// A kill can come between the two files, or in the middle of a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_line_stands_once_in_the_file() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\n..\n.\n");
+    table.cdm(&input.arguments()).await;
+    // As if it had come before line 3 was in the journal, and line 4 whole in the rejects.
+    let journal = std::fs::read(input.journal()).unwrap();
+    std::fs::write(input.journal(), &journal[..journal.len() - 8]).unwrap();
+    let rejects = std::fs::read_to_string(input.rejects()).unwrap();
+    std::fs::write(input.rejects(), format!("{rejects}{{\"line\":4,\"rea")).unwrap();
+    let ran = table.cdm(&input.json()).await;
+    assert_eq!(objects(&ran.out)[0]["lines_rejected"], json!(2), "{ran:?}");
+    let lines: Vec<_> = input.rejected().iter().map(|row| row["line"].clone()).collect();
+    assert_eq!(lines, [json!(2), json!(3)]);
+}
+
 /// An input that is none leaves what an earlier run has written beside it alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_cannot_be_read_changes_no_file() {

@@ -84,8 +84,8 @@ async fn ccids_and_numbers_come_from_standard_input() {
         ran
     };
     let customer = |verb| ["customer", verb, "--client", CLIENT, "--ccid", "-"];
-    run(&customer("create"), " Zoë 7\r\n", 0).await;
-    run(&on("add", "-", "-"), "Zoë 7\n+16105551212\n", 0).await;
+    run(&customer("create"), "Zoë 7\r\n", 0).await;
+    run(&on("add", "-", "-"), "Zoë 7\n +16105551212 \n", 0).await;
     run(&["phone", "add", "-", "--ccid", "-", "--client", CLIENT], "6105551213\nZoë 7", 0).await;
     assert!(run(&who("-"), "6105551212\n", 0).await.out.contains("Zoë 7"));
     assert!(run(&customer("show"), "Zoë 7\n", 0).await.out.contains("+16105551213"));
@@ -93,6 +93,10 @@ async fn ccids_and_numbers_come_from_standard_input() {
     run(&on("remove", "-", "-"), "Zoë 7\n6105551213\ny\n", 0).await;
     run(&[&customer("delete")[..], &["--yes"]].concat(), "Zoë 7\n", 0).await;
     assert!(run(&customer("show"), "Zoë 7\n", 1).await.err.contains("the client has no customer with this ccid"));
+
+    // A ccid may begin and end with spaces.
+    run(&customer("create"), " a \n", 0).await;
+    table.done(&["customer", "show", "--client", CLIENT, "--ccid", " a "]).await;
 
     let none = run(&on("add", "A", "-"), "", 2).await;
     assert_eq!(
