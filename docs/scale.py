@@ -126,7 +126,7 @@ the environments because AWS counts {PER_ENVIRONMENT} calls a second as one envi
 
     print("## What is met first\n")
     limits = [
-        (NEW_TABLE_WRITES / UNITS, f"a new table's first {NEW_TABLE_WRITES:,} write units", "warm it (`WarmThroughput`) before the first day"),
+        (NEW_TABLE_WRITES / UNITS, f"a new table's first {NEW_TABLE_WRITES:,} write units", "warm it (`WarmWriteUnits`) before the first day"),
         (TABLE_WRITES / UNITS, f"the table's {TABLE_WRITES:,} write units", "raise the quota"),
         (GATEWAY_RATE, f"the account's {GATEWAY_RATE:,} calls of API Gateway", "raise the quota"),
         (CONCURRENCY * PER_ENVIRONMENT, f"{CONCURRENCY:,} environments, {PER_ENVIRONMENT} calls a second each", "raise the quota"),

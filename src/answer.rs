@@ -29,12 +29,14 @@ fn as_map<S: Serializer>(headers: &[(&'static str, &'static str)], serializer: S
     serializer.collect_map(headers.iter().copied())
 }
 
-/// How long a caller is asked to wait before it repeats a request that wrote nothing, in seconds.
-const RETRY_AFTER: &str = "1";
+/// How long a caller is asked to wait before it repeats a request that wrote nothing, in seconds. One of these is drawn
+/// at random, so that requests that were refused together do not come back together.
+const RETRY_AFTER: [&str; 5] = ["1", "2", "3", "4", "5"];
 
 impl Answer {
     fn new(status_code: u16, code: Option<&'static str>, body: String) -> Self {
-        let headers = vec![("content-type", "application/json; charset=utf-8")];
+        // Health data: no cache on the way may keep it.
+        let headers = vec![("content-type", "application/json; charset=utf-8"), ("cache-control", "no-store")];
         Self { status_code, headers, body, is_base64_encoded: false, code }
     }
 
@@ -95,7 +97,9 @@ impl Answer {
         let mut answer = Self::new(status, Some(code), serde_json::to_string(&envelope).unwrap_or_default());
         match error {
             Error::MethodNotAllowed { allow } => answer.headers.push(("allow", allow)),
-            Error::TryAgain(_) => answer.headers.push(("retry-after", RETRY_AFTER)),
+            Error::TryAgain(_) => {
+                answer.headers.extend(fastrand::choice(RETRY_AFTER).map(|seconds| ("retry-after", seconds)));
+            }
             _ => {}
         }
         answer

@@ -62,6 +62,11 @@ impl ApiKey {
     }
 }
 
+/// What names a key in the log and in the operator's commands: the first 12 hex digits of its SHA-256.
+pub fn fingerprint(sha256_hex: &str) -> Option<&str> {
+    sha256_hex.get(..12)
+}
+
 /// The keys that this execution environment has looked up of late.
 ///
 /// What it remembers is bounded, holds hashes and no keys, and never an unknown key, so that guesses cannot fill it.
@@ -88,21 +93,21 @@ impl Keys {
         Self { remember_for, seen: Mutex::new(HashMap::new()) }
     }
 
-    /// The client, if `presented` is a good key of it.
+    /// The client, if the key with this SHA-256 is a good key of it. `None` is no key, or one of another shape.
     ///
     /// # Errors
     /// [`Error::Unauthorized`] for every reason alike; the store's errors where the key could not be looked up.
     pub async fn authorize(
         &self,
         store: &Store,
-        presented: Option<&str>,
+        sha256_hex: Option<String>,
         client_id: Option<&str>,
         now: UnixMillis,
         budget: Budget,
         tally: &mut Tally,
     ) -> Result<ClientId, Error> {
         let client_id = client_id.and_then(|text| ClientId::parse(text).ok()).ok_or(Error::Unauthorized)?;
-        let hash = presented.and_then(ApiKey::parse).ok_or(Error::Unauthorized)?.sha256_hex();
+        let hash = sha256_hex.ok_or(Error::Unauthorized)?;
         let remembered = self.recall(&hash, now);
         tally.key_was_remembered = Some(remembered.is_some());
         let record = if let Some(record) = remembered {
@@ -167,6 +172,7 @@ mod tests {
         let key = ApiKey::from_secret(&[7; 32]);
         assert_eq!(key.reveal(), "relay_BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwchPajdA");
         assert_eq!(key.sha256_hex(), "3187edba347265cecc52768b08c1d7ed584b1dc9718ac5d040a65e4ca6266e45");
+        assert_eq!(fingerprint(&key.sha256_hex()), Some("3187edba3472"));
     }
 
     #[test]

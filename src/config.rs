@@ -28,6 +28,10 @@ pub struct Endpoint {
     pub url: Option<String>,
     /// `AWS_CA_BUNDLE`, where it is not empty: a PEM file of the only certificates to trust.
     pub ca_bundle: Option<String>,
+    /// `AWS_USE_FIPS_ENDPOINT`: whether to use the region's endpoint with FIPS 140 validated cryptography.
+    pub use_fips: bool,
+    /// `AWS_USE_DUALSTACK_ENDPOINT`: whether to use the region's endpoint with IPv6 addresses.
+    pub use_dual_stack: bool,
 }
 
 /// A variable of the environment that is missing or bad.
@@ -84,7 +88,14 @@ impl Endpoint {
                 rule: "must be a URL such as http://127.0.0.1:8000, or empty for AWS's own",
             });
         }
-        Ok(Self { region, url, ca_bundle: set("AWS_CA_BUNDLE") })
+        let [use_fips, use_dual_stack] = ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"].map(|variable| {
+            match set(variable).map(|value| value.to_ascii_lowercase()).as_deref() {
+                None | Some("false") => Ok(false),
+                Some("true") => Ok(true),
+                Some(_) => Err(ConfigError { variable, rule: "must be true or false" }),
+            }
+        });
+        Ok(Self { region, url, ca_bundle: set("AWS_CA_BUNDLE"), use_fips: use_fips?, use_dual_stack: use_dual_stack? })
     }
 }
 
@@ -138,7 +149,14 @@ mod tests {
         assert_eq!(config.table, "phones");
         assert_eq!(config.key_cache, Duration::from_secs(60));
         assert_eq!(config.log_level, LevelFilter::INFO);
-        assert_eq!(config.dynamodb, Endpoint { region: "us-east-1".to_owned(), url: None, ca_bundle: None });
+        let endpoint = Endpoint {
+            region: "us-east-1".to_owned(),
+            url: None,
+            ca_bundle: None,
+            use_fips: false,
+            use_dual_stack: false,
+        };
+        assert_eq!(config.dynamodb, endpoint);
         assert_eq!(read(&[("AWS_ENDPOINT_URL_DYNAMODB", ""), ("AWS_CA_BUNDLE", "")])?, config, "empty means not set");
         Ok(())
     }
@@ -148,6 +166,10 @@ mod tests {
         assert_eq!(read(&[("KEY_CACHE_SECONDS", "0")])?.key_cache, Duration::ZERO);
         assert_eq!(read(&[("RUST_LOG", "warn")])?.log_level, LevelFilter::WARN);
         assert_eq!(read(&[("RUST_LOG", "warn"), ("LOG_LEVEL", "DEBUG")])?.log_level, LevelFilter::DEBUG);
+        for (text, value) in [("true", true), ("TRUE", true), ("false", false), ("", false)] {
+            assert_eq!(read(&[("AWS_USE_FIPS_ENDPOINT", text)])?.dynamodb.use_fips, value);
+            assert_eq!(read(&[("AWS_USE_DUALSTACK_ENDPOINT", text)])?.dynamodb.use_dual_stack, value);
+        }
         let url = "http://127.0.0.1:8000";
         assert_eq!(read(&[("AWS_ENDPOINT_URL_DYNAMODB", url)])?.dynamodb.url.as_deref(), Some(url));
         Ok(())
@@ -162,6 +184,8 @@ mod tests {
             ("KEY_CACHE_SECONDS", ""),
             ("KEY_CACHE_SECONDS", "-1"),
             ("KEY_CACHE_SECONDS", "3601"),
+            ("AWS_USE_FIPS_ENDPOINT", "1"),
+            ("AWS_USE_DUALSTACK_ENDPOINT", "yes"),
             ("KEY_CACHE_SECONDS", "1m"),
             ("LOG_LEVEL", ""),
             ("LOG_LEVEL", "loud"),

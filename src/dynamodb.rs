@@ -27,6 +27,8 @@ use aws_smithy_async::rt::sleep::TokioSleep;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime::client::dns::TokioDnsResolver;
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError, SharedDnsResolver};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector, http_client_fn,
 };
@@ -39,6 +41,9 @@ use crate::config::{ConfigError, Endpoint};
 
 /// Within a region a connection takes milliseconds.
 pub(crate) const CONNECT: Duration = Duration::from_millis(1000);
+
+/// Less than [`CONNECT`], so that a name server that does not respond is told from an endpoint that does not.
+const RESOLVE: Duration = Duration::from_millis(800);
 
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 
@@ -57,10 +62,23 @@ impl DynamoDb {
     /// # Errors
     /// The variable of the environment that is bad.
     pub async fn new(endpoint: &Endpoint, credentials: SharedCredentialsProvider) -> Result<Self, ConfigError> {
-        let connector = SharedHttpConnector::new(Trusting::new(endpoint.ca_bundle.as_deref())?);
+        Self::with_resolver(endpoint, credentials, SharedDnsResolver::new(TokioDnsResolver::new())).await
+    }
+
+    /// The same with another resolver of names than the system's.
+    ///
+    /// # Errors
+    /// The variable of the environment that is bad.
+    pub async fn with_resolver(
+        endpoint: &Endpoint,
+        credentials: SharedCredentialsProvider,
+        resolver: SharedDnsResolver,
+    ) -> Result<Self, ConfigError> {
+        let trusting = Trusting::new(endpoint.ca_bundle.as_deref(), TimedResolver(resolver))?;
+        let connector = SharedHttpConnector::new(trusting);
         let url = match &endpoint.url {
             Some(url) => url.clone(),
-            None => regional_url(&endpoint.region).await?,
+            None => regional_url(endpoint).await?,
         };
         let shared = connector.clone();
         let http_client: SharedHttpClient = http_client_fn(move |_, _| shared.clone());
@@ -124,32 +142,50 @@ pub fn environment_credentials() -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
 }
 
-async fn regional_url(region: &str) -> Result<String, ConfigError> {
-    let unknown = ConfigError { variable: "AWS_REGION", rule: "must name a region, such as us-east-1" };
-    let parameters = Params::builder().region(region).build().map_err(|_| unknown.clone())?;
+async fn regional_url(endpoint: &Endpoint) -> Result<String, ConfigError> {
+    let Endpoint { region, use_fips, use_dual_stack, .. } = endpoint;
+    let unknown = ConfigError {
+        variable: "AWS_REGION",
+        rule: "must name a region, such as us-east-1, and one with the endpoints that AWS_USE_FIPS_ENDPOINT and \
+               AWS_USE_DUALSTACK_ENDPOINT ask for",
+    };
+    let parameters = Params::builder().region(region).use_fips(*use_fips).use_dual_stack(*use_dual_stack).build();
+    let parameters = parameters.map_err(|_| unknown.clone())?;
     let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await.map_err(|_| unknown)?;
     Ok(endpoint.url().to_owned())
+}
+
+/// Gives up a name that does not resolve within [`RESOLVE`].
+#[derive(Debug, Clone)]
+struct TimedResolver(SharedDnsResolver);
+
+impl ResolveDns for TimedResolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            tokio::time::timeout(RESOLVE, self.0.resolve_dns(name))
+                .await
+                .unwrap_or_else(|late| Err(ResolveDnsError::new(late)))
+        })
+    }
 }
 
 /// A connector that trusts Amazon's roots, until a server shows another issuer; from then on the system's.
 #[derive(Debug)]
 struct Trusting {
     first: SharedHttpConnector,
+    resolver: TimedResolver,
     /// `None` where the operator named the certificates to trust: then there is no other.
     system: Option<Arc<OnceLock<SharedHttpConnector>>>,
 }
 
 impl Trusting {
-    fn new(ca_bundle: Option<&str>) -> Result<Self, ConfigError> {
-        Ok(match ca_bundle {
-            None => Self {
-                first: connector(TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)),
-                system: Some(Arc::default()),
-            },
-            Some(file) => {
-                Self { first: connector(TrustStore::empty().with_pem_certificate(certificates(file)?)), system: None }
-            }
-        })
+    fn new(ca_bundle: Option<&str>, resolver: TimedResolver) -> Result<Self, ConfigError> {
+        let (roots, system) = match ca_bundle {
+            None => (AMAZON_ROOTS.to_vec(), Some(Arc::default())),
+            Some(file) => (certificates(file)?, None),
+        };
+        let first = connector(TrustStore::empty().with_pem_certificate(roots), resolver.clone());
+        Ok(Self { first, resolver, system })
     }
 }
 
@@ -161,14 +197,15 @@ impl HttpConnector for Trusting {
         if let Some(system) = system.get() {
             return system.call(request);
         }
-        let (system, response) = (Arc::clone(system), self.first.call(request));
+        let (system, resolver) = (Arc::clone(system), self.resolver.clone());
+        let response = self.first.call(request);
         HttpConnectorFuture::new(async move {
             let response = response.await;
             // Nothing was sent yet, so the attempt counts as unsent and is repeated, then with the system's roots.
             if response.as_ref().is_err_and(|error| is_unknown_issuer(error)) {
                 system.get_or_init(|| {
                     tracing::warn!(target: "cdm", "DynamoDB's certificate is not from Amazon's roots: trusting the system's");
-                    connector(TrustStore::default())
+                    connector(TrustStore::default(), resolver)
                 });
             }
             response
@@ -176,7 +213,7 @@ impl HttpConnector for Trusting {
     }
 }
 
-fn connector(trust: TrustStore) -> SharedHttpConnector {
+fn connector(trust: TrustStore, resolver: TimedResolver) -> SharedHttpConnector {
     let mut connector = Connector::builder()
         .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT).build())
         .sleep_impl(TokioSleep::new())
@@ -185,7 +222,7 @@ fn connector(trust: TrustStore) -> SharedHttpConnector {
     if let Ok(context) = TlsContext::builder().with_trust_store(trust).build() {
         connector = connector.tls_context(context);
     }
-    SharedHttpConnector::new(connector.build())
+    SharedHttpConnector::new(connector.build_with_resolver(resolver))
 }
 
 /// The bundle's text, once it is known to hold certificates: the TLS library panics on what is none.
@@ -221,10 +258,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_region_has_an_endpoint_of_its_own() {
-        let url = regional_url("eu-central-1").await;
-        assert_eq!(url.as_deref(), Ok("https://dynamodb.eu-central-1.amazonaws.com"));
-        assert_eq!(regional_url("no region").await.map_err(|error| error.variable), Err("AWS_REGION"));
+    async fn a_region_has_an_endpoint_of_its_own_of_each_kind() {
+        let url = async |region: &str, use_fips, use_dual_stack| {
+            let region = region.to_owned();
+            let endpoint = Endpoint { region, url: None, ca_bundle: None, use_fips, use_dual_stack };
+            regional_url(&endpoint).await.map_err(|error| error.variable)
+        };
+        for (region, use_fips, use_dual_stack, expected) in [
+            ("eu-central-1", false, false, Ok("https://dynamodb.eu-central-1.amazonaws.com")),
+            ("us-east-1", true, false, Ok("https://dynamodb-fips.us-east-1.amazonaws.com")),
+            ("us-east-1", false, true, Ok("https://dynamodb.us-east-1.api.aws")),
+            ("us-east-1", true, true, Ok("https://dynamodb-fips.us-east-1.api.aws")),
+            ("no region", false, false, Err("AWS_REGION")),
+            ("no region", true, true, Err("AWS_REGION")),
+        ] {
+            let url = url(region, use_fips, use_dual_stack).await;
+            assert_eq!(url.as_deref().map_err(|variable| *variable), expected, "{region}");
+        }
     }
 
     #[test]

@@ -6,30 +6,35 @@
 //! the JSON, cannot fail on anything that a gateway sends, and cost less. The runtime is `lambda_http`'s.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// Which of the gateway's two payloads an event is, since they differ in what is percent-decoded already.
+/// Whether the front that sent the event has percent-decoded the path and its parameters already.
+///
+/// An HTTP API has, in both of its payload formats. A REST API, a function URL and a load balancer have not, although a
+/// function URL uses the HTTP API's format 2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// HTTP API, payload 2.0 (a function URL sends the same): paths and path parameters arrive decoded.
-    HttpApi,
-    /// REST API, payload 1.0 (a load balancer's event is alike): paths and path parameters arrive as they were sent.
-    RestApi,
+pub enum PathEncoding {
+    /// Text as the caller meant it.
+    Decoded,
+    /// Text as the caller sent it.
+    PercentEncoded,
 }
 
 /// The parts of an event that this function looks at. It holds a caller's values, so it has no `Debug`.
 pub struct Event {
-    /// Which payload it is.
-    pub shape: Shape,
+    /// How the path and its parameters are written.
+    pub path_encoding: PathEncoding,
     /// The method, as sent.
     pub method: String,
-    /// The path template that the gateway matched, where it matched one: `/cdm/client/{client_id}/…`.
+    /// The path template that the gateway matched, `/cdm/client/{client_id}/…`. `None` where it matched a catch-all route
+    /// or none, so that only the path says which operation is meant.
     pub template: Option<String>,
-    /// The values of the template's parameters.
-    pub parameters: Parameters,
+    /// The values of the template's parameters, by name.
+    pub parameters: HashMap<String, Option<String>>,
     /// The whole path.
     pub path: String,
     /// The headers that matter.
@@ -54,21 +59,27 @@ impl Event {
     pub fn read(json: &str) -> Result<Self, NotAnHttpEvent> {
         let raw: RawEvent = serde_json::from_str(json).map_err(|_| NotAnHttpEvent)?;
         let context = raw.request_context.ok_or(NotAnHttpEvent)?;
-        let (shape, method, path, template) = match (context.http, raw.http_method) {
+        let is_function_url = context.domain_name.is_some_and(|name| name.contains(".lambda-url."));
+        let (path_encoding, method, path, template) = match (context.http, raw.http_method) {
             (Some(http), _) => {
                 // `ANY /path`, `PUT /path` or `$default`.
                 let template = raw.route_key.and_then(|key| Some(key.split_once(' ')?.1.to_owned()));
-                (Shape::HttpApi, http.method, raw.raw_path, template)
+                let encoding = if is_function_url { PathEncoding::PercentEncoded } else { PathEncoding::Decoded };
+                (encoding, http.method, raw.raw_path, template)
             }
-            (None, Some(method)) => (Shape::RestApi, method, raw.path, raw.resource),
+            (None, Some(method)) => {
+                // Only an HTTP API names a version in this format.
+                let encoding = if raw.version.is_some() { PathEncoding::Decoded } else { PathEncoding::PercentEncoded };
+                (encoding, method, raw.path, raw.resource)
+            }
             _ => return Err(NotAnHttpEvent),
         };
         // REST API repeats every header under `multiValueHeaders`, with all its values.
         let headers = raw.multi_value_headers.or(raw.headers).unwrap_or_default();
         Ok(Self {
-            shape,
+            path_encoding,
             method,
-            template,
+            template: template.filter(|template| !is_catch_all(template)),
             parameters: raw.path_parameters.unwrap_or_default(),
             path: path.ok_or(NotAnHttpEvent)?,
             headers,
@@ -79,43 +90,41 @@ impl Event {
     }
 }
 
+/// `/{proxy+}` of a REST API, `/{anything+}` or `$default` of an HTTP API.
+fn is_catch_all(template: &str) -> bool {
+    template.ends_with("+}") || !template.starts_with('/')
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawEvent {
+struct RawEvent<'a> {
+    version: Option<IgnoredAny>,
     http_method: Option<String>,
     path: Option<String>,
     resource: Option<String>,
     raw_path: Option<String>,
     route_key: Option<String>,
-    path_parameters: Option<Parameters>,
+    path_parameters: Option<HashMap<String, Option<String>>>,
     headers: Option<Headers>,
     multi_value_headers: Option<Headers>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
-    request_context: Option<Context>,
+    #[serde(borrow)]
+    request_context: Option<Context<'a>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Context {
+struct Context<'a> {
     request_id: Option<String>,
     http: Option<Http>,
+    #[serde(borrow)]
+    domain_name: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct Http {
     method: String,
-}
-
-/// The values of a matched template's parameters, as the gateway gives them.
-#[derive(Default, Deserialize)]
-pub struct Parameters {
-    /// Of `{client_id}`.
-    pub client_id: Option<String>,
-    /// Of `{ccid}`.
-    pub ccid: Option<String>,
-    /// Of `{phone_number}`.
-    pub phone_number: Option<String>,
 }
 
 /// The two headers of the contract. Names are compared without case; values of a repeated header are joined with a

@@ -10,17 +10,21 @@ use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::value::RawValue;
 
 use crate::answer::Answer;
-use crate::auth::Keys;
+use crate::auth::{self, ApiKey, Keys};
 use crate::domain::ClientId;
-use crate::error::{Error, Trouble};
+use crate::error::{Cause, Error, Trouble};
 use crate::event::{Event, NotAnHttpEvent};
+use crate::log;
 use crate::request;
 use crate::route::{Operation, Route};
-use crate::store::{Added, Budget, Store, Tally};
+use crate::store::{Added, Budget, Store, Tally, plain};
 use crate::time::UnixMillis;
 
 /// Kept free before the invocation's deadline, to answer in: an answer that comes too late is a lost one.
 const MARGIN: Duration = Duration::from_millis(500);
+
+/// A request that takes longer counts as slow. A warm add takes a few milliseconds.
+const SLOW: Duration = Duration::from_millis(1000);
 
 /// One execution environment's function.
 #[derive(Debug)]
@@ -45,16 +49,19 @@ impl From<NotAnHttpEvent> for Diagnostic {
 struct Record {
     operation: Option<Operation>,
     client_id: Option<ClientId>,
+    /// SHA-256 of the key that was presented, if it has a key's shape.
+    key_sha256_hex: Option<String>,
     /// Whether an earlier request with the same idempotency key had done it.
     replayed: bool,
     tally: Tally,
 }
 
 /// By what a request is found again.
-#[derive(Clone, Copy)]
 struct Ids<'a> {
     request_id: &'a str,
     lambda_request_id: &'a str,
+    /// X-Ray's, where the request is traced.
+    trace_id: Option<String>,
     function_name: &'a str,
 }
 
@@ -83,6 +90,7 @@ impl Function {
         let ids = Ids {
             request_id,
             lambda_request_id: &context.request_id,
+            trace_id: context.xray_trace_id.as_deref().and_then(trace_id),
             function_name: &context.env_config.function_name,
         };
         self.log(&record, &answer, trouble.as_ref(), ids, started.elapsed());
@@ -95,11 +103,13 @@ impl Function {
         let budget = Budget::of(time_left(context, now));
         let route = Route::of(event)?;
         record.operation = Some(route.operation);
+        let key = event.headers.api_key.as_deref().and_then(ApiKey::parse);
+        record.key_sha256_hex = key.map(|key| key.sha256_hex());
         let client_id = self
             .keys
             .authorize(
                 &self.store,
-                event.headers.api_key.as_deref(),
+                record.key_sha256_hex.clone(),
                 route.client_id.as_deref(),
                 now,
                 budget,
@@ -136,33 +146,44 @@ impl Function {
         let status = answer.status_code;
         let code = answer.code.unwrap_or("ok");
         let client_id = record.client_id.as_ref().map(ClientId::as_str);
-        let Ids { request_id, lambda_request_id, function_name } = ids;
+        let key_fingerprint = record.key_sha256_hex.as_deref().and_then(auth::fingerprint);
+        let Ids { request_id, lambda_request_id, trace_id, function_name } = ids;
         let duration_ms = milliseconds(took);
         // What is counted by operation is told only where there was one, and conflicts only where there was a write.
         let per_operation = |count: u32| record.operation.map(|_| count);
         let (round_trips, retries) = (per_operation(record.tally.round_trips), per_operation(record.tally.retries));
+        let throttles = per_operation(record.tally.throttles);
         let conflicts = record.operation.filter(|operation| operation.writes()).map(|_| record.tally.conflicts);
         let key_cache_hit = record.tally.key_was_remembered.map(u32::from);
         let cold_start = u32::from(self.is_cold.swap(false, Ordering::Relaxed));
         macro_rules! line {
             ($level:ident, $($more:tt)*) => {
                 tracing::$level!(
-                    target: "cdm",
-                    operation, status, code, replayed = record.replayed, client_id, request_id, lambda_request_id, duration_ms,
+                    target: log::REQUEST,
+                    operation, status, code, replayed = record.replayed, client_id, key_fingerprint, request_id,
+                    lambda_request_id, trace_id, duration_ms,
                     FunctionName = function_name, Requests = 1_u32, RoundTrips = round_trips, Retries = retries,
-                    Conflicts = conflicts, Errors5xx = u32::from(status >= 500), ColdStarts = cold_start,
-                    KeyCacheHits = key_cache_hit, $($more)*
+                    Conflicts = conflicts, Throttles = throttles, Errors5xx = u32::from(status >= 500),
+                    SlowRequests = u32::from(took > SLOW), ColdStarts = cold_start, KeyCacheHits = key_cache_hit,
+                    $($more)*
                 )
             };
         }
         match trouble {
             None => line!(info, "request answered"),
-            Some(Trouble { what, aws_code, aws_request_id, .. }) => {
+            Some(Trouble { cause, aws_code, aws_request_id, throttling_reason }) => {
                 let (aws_code, aws_request_id) = (aws_code.as_deref(), aws_request_id.as_deref());
-                line!(error, what, aws_code, aws_request_id, "request failed");
+                let throttling_reason = throttling_reason.as_deref();
+                let (cause, message) = (cause.as_str(), cause.message());
+                line!(error, cause, aws_code, aws_request_id, throttling_reason, "{message}");
             }
         }
     }
+}
+
+/// The trace's id in X-Ray's header, `Root=1-…;Parent=…;Sampled=1`.
+fn trace_id(header: &str) -> Option<String> {
+    header.split(';').find_map(|part| part.trim().strip_prefix("Root=")).and_then(plain)
 }
 
 /// To the microsecond: more is noise.
@@ -180,7 +201,7 @@ async fn guarded(answer: impl Future<Output = Result<Answer, Error>>) -> Result<
     AssertUnwindSafe(answer)
         .catch_unwind()
         .await
-        .unwrap_or_else(|_| Err(Error::Internal(Trouble::new("the function panicked"))))
+        .unwrap_or_else(|_| Err(Error::Internal(Trouble::new(Cause::Panicked))))
 }
 
 #[cfg(test)]
@@ -193,7 +214,18 @@ mod tests {
             assert!(std::hint::black_box(false), "a value of the request");
             Err(Error::RouteNotFound)
         };
-        assert_eq!(guarded(panicking).await, Err(Error::Internal(Trouble::new("the function panicked"))));
+        assert_eq!(guarded(panicking).await, Err(Error::Internal(Trouble::new(Cause::Panicked))));
+    }
+
+    #[test]
+    fn a_trace_is_named_by_its_root() {
+        let root = "1-5759e988-bd862e3fe1be46a994272793";
+        for header in [format!("Root={root}"), format!("Self=1-2-3;Root={root};Parent=53995c3f42cd8ad8;Sampled=1")] {
+            assert_eq!(trace_id(&header).as_deref(), Some(root));
+        }
+        for header in ["", "Parent=53995c3f42cd8ad8", "Root=a line\nof its own"] {
+            assert_eq!(trace_id(header), None);
+        }
     }
 
     #[test]

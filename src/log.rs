@@ -28,16 +28,22 @@ const NAMESPACE: &str = "CdmPhones";
 /// need not be told apart is not.
 const METRICS: [(&[&str], &[&str]); 3] = [
     (&["FunctionName", "operation", "code"], &["Requests"]),
-    (&["FunctionName", "operation"], &["RoundTrips", "Retries", "Conflicts"]),
-    (&["FunctionName"], &["Errors5xx", "ColdStarts", "KeyCacheHits"]),
+    (&["FunctionName", "operation"], &["RoundTrips", "Retries", "Conflicts", "Throttles"]),
+    (&["FunctionName"], &["Errors5xx", "SlowRequests", "ColdStarts", "KeyCacheHits"]),
 ];
 
-/// The subscriber for lines of at least `level` of our own, written through `writer`.
+/// The target of each request's line. It is written at every level, because the metrics are in it.
+pub(crate) const REQUEST: &str = "cdm::request";
+
+/// The subscriber for each request's line, and for other lines of our own of at least `level`, written through `writer`.
 pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let ours = Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("cdm", level);
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("cdm", level)
+        .with_target(REQUEST, LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer().event_format(JsonLine).with_writer(writer);
     tracing_subscriber::registry().with(ours).with(lines)
 }

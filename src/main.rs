@@ -8,12 +8,12 @@ use cdm_lambda::function::Function;
 use cdm_lambda::log;
 use cdm_lambda::store::Store;
 use lambda_http::lambda_runtime::{Runtime, service_fn};
-use mimalloc::MiMalloc;
 use tracing::level_filters::LevelFilter;
 
 /// A request makes and frees about a thousand small pieces, for which glibc's allocator takes a sixth of its instructions.
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: mimalloc_safe::MiMalloc = mimalloc_safe::MiMalloc;
 
 fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::error::Error;
-use crate::event::{Event, Shape};
+use crate::event::{Event, PathEncoding};
 
 /// What the function can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,59 +89,69 @@ impl<'a> Route<'a> {
     /// # Errors
     /// [`Error::RouteNotFound`], or [`Error::MethodNotAllowed`] where only the method is wrong.
     pub fn of(event: &'a Event) -> Result<Self, Error> {
-        let route = Operation::ALL
-            .into_iter()
-            .find_map(|operation| Self::from_template(operation, event).or_else(|| Self::from_path(operation, event)))
-            .ok_or(Error::RouteNotFound)?;
+        let mut operations = Operation::ALL.into_iter();
+        let route = match event.template.as_deref() {
+            Some(template) => operations.find_map(|operation| Self::from_template(operation, template, event)),
+            None => operations.find_map(|operation| Self::from_path(operation, event)),
+        };
+        let route = route.ok_or(Error::RouteNotFound)?;
         let allow = route.operation.row().method;
         if event.method == allow { Ok(route) } else { Err(Error::MethodNotAllowed { allow }) }
     }
 
-    /// From the parameters of the template that the gateway matched, which are whole where its path is not: HTTP API
-    /// cuts the path at a decoded question mark, and a decoded slash looks like any other.
-    fn from_template(operation: Operation, event: &'a Event) -> Option<Self> {
-        let template = event.template.as_deref()?;
+    /// From the template that the gateway matched, and from that alone. The path of the same event may hold the encoded
+    /// path of another operation as one value, and an HTTP API has decoded it by then and cuts it at a question mark.
+    /// The template's parameters may have names of their own.
+    fn from_template(operation: Operation, template: &'a str, event: &'a Event) -> Option<Self> {
         let segments = operation.row().segments;
-        if !last_segments(template, segments.len())?.eq(segments.iter().copied()) {
-            return None;
-        }
-        Self::with(operation, event.shape, |name| match name {
-            "{client_id}" => event.parameters.client_id.as_deref(),
-            "{ccid}" => event.parameters.ccid.as_deref(),
-            _ => event.parameters.phone_number.as_deref(),
+        let matched: Vec<_> = last_segments(template, segments.len())?.collect();
+        let names: Option<Vec<_>> = segments
+            .iter()
+            .zip(matched)
+            .map(|(segment, matched)| match (is_parameter(segment), is_parameter(matched)) {
+                (true, true) => Some(matched.trim_matches(['{', '}'])),
+                (false, false) if *segment == matched => Some(matched),
+                _ => None,
+            })
+            .collect();
+        let names = names?;
+        Self::with(operation, event.path_encoding, |place| {
+            event.parameters.get(*names.get(place)?).and_then(Option::as_deref)
         })
     }
 
-    /// From the last segments of the path, where the gateway matched a catch-all or nothing.
+    /// From the last segments of the path, where the gateway matched a catch-all route or none.
     fn from_path(operation: Operation, event: &'a Event) -> Option<Self> {
         let segments = operation.row().segments;
         let values: Vec<_> = last_segments(&event.path, segments.len())?.collect();
         let literal = |(name, value): (&&str, &&'a str)| {
-            name.starts_with('{') || decoded(value, event.shape).is_some_and(|value| value == **name)
+            is_parameter(name) || decoded(value, event.path_encoding).is_some_and(|value| value == **name)
         };
         if !segments.iter().zip(&values).all(literal) {
             return None;
         }
-        Self::with(operation, event.shape, |name| {
-            segments.iter().zip(&values).find(|(segment, _)| **segment == name).map(|(_, value)| *value)
-        })
+        Self::with(operation, event.path_encoding, |place| values.get(place).copied())
     }
 
-    /// `None` where a value is missing or empty: an empty segment is no match.
-    fn with(operation: Operation, shape: Shape, value: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        let segments = operation.row().segments;
-        let whole = segments.iter().filter(|name| name.starts_with('{'));
-        if !whole.copied().all(|name| value(name).is_some_and(|value| !value.is_empty())) {
-            return None;
+    /// Takes each value from its place among the operation's segments. `None` where one is missing or empty: an empty
+    /// segment is no match.
+    fn with(operation: Operation, encoding: PathEncoding, value_at: impl Fn(usize) -> Option<&'a str>) -> Option<Self> {
+        let mut route = Self { operation, client_id: None, ccid: None, phone_number: None };
+        for (place, segment) in operation.row().segments.iter().enumerate() {
+            let slot = match *segment {
+                "{client_id}" => &mut route.client_id,
+                "{ccid}" => &mut route.ccid,
+                "{phone_number}" => &mut route.phone_number,
+                _ => continue,
+            };
+            *slot = decoded(value_at(place).filter(|value| !value.is_empty())?, encoding);
         }
-        let value = |name| value(name).and_then(|value| decoded(value, shape));
-        Some(Self {
-            operation,
-            client_id: value("{client_id}"),
-            ccid: value("{ccid}"),
-            phone_number: value("{phone_number}"),
-        })
+        Some(route)
     }
+}
+
+fn is_parameter(segment: &str) -> bool {
+    segment.starts_with('{')
 }
 
 /// The last `count` segments of a path, in order; `None` where it has fewer.
@@ -151,11 +161,11 @@ fn last_segments(path: &str, count: usize) -> Option<impl Iterator<Item = &str>>
     (last.len() == count).then(|| last.into_iter())
 }
 
-/// A segment, decoded once: HTTP API has done it already, REST API leaves it to us. A plus sign stays one, and a percent
-/// sign that begins no escape stays as it is.
-fn decoded(segment: &str, shape: Shape) -> PathValue<'_> {
-    match shape {
-        Shape::HttpApi => Some(Cow::Borrowed(segment)),
-        Shape::RestApi => percent_decode_str(segment).decode_utf8().ok(),
+/// A segment, decoded where no front has done it. A plus sign stays one, and a percent sign that begins no escape stays
+/// as it is.
+fn decoded(segment: &str, encoding: PathEncoding) -> PathValue<'_> {
+    match encoding {
+        PathEncoding::Decoded => Some(Cow::Borrowed(segment)),
+        PathEncoding::PercentEncoded => percent_decode_str(segment).decode_utf8().ok(),
     }
 }

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::{Ccid, ClientId};
 use cdm_lambda::dynamodb::{DynamoDb, environment_credentials};
@@ -19,6 +17,8 @@ use cdm_lambda::store::Store;
 use cdm_lambda::store::items::Item;
 use clap::Args;
 
+use crate::credentials::{self, Aws};
+use crate::network::Network;
 use crate::{Failure, embedded, explain, stdin};
 
 /// How long a command tries, over all its attempts, before it says that it could not.
@@ -84,27 +84,35 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Finds region, endpoint and credentials. An endpoint on this machine needs none of AWS's.
+    /// Finds region, endpoint and credentials, and opens the connection. An endpoint on this machine needs none of AWS's
+    /// credentials.
     ///
     /// # Errors
-    /// What is missing, and how to give it.
+    /// What is missing, refused or in the way, and what to do.
     pub async fn open(table: String) -> Result<Self, Failure> {
-        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let url = set("AWS_ENDPOINT_URL_DYNAMODB");
-        let (region, credentials) = if url.as_deref().is_some_and(is_this_machine) {
-            let region = set("AWS_REGION").unwrap_or_else(|| embedded::REGION.to_owned());
+        let Aws { region, credentials, network } = if url.as_deref().is_some_and(is_this_machine) {
             let own = set("AWS_ACCESS_KEY_ID").is_some();
-            (region, if own { environment_credentials() } else { embedded::any_credentials() })
+            Aws {
+                region: set("AWS_REGION").unwrap_or_else(|| embedded::REGION.to_owned()),
+                credentials: if own { environment_credentials() } else { embedded::any_credentials() },
+                network: Network::new(set("AWS_CA_BUNDLE"))?,
+            }
         } else {
-            from_aws_config().await?
+            credentials::find_aws().await?
         };
-        // The endpoint's other settings are read as the function reads them.
+        // Read as the function reads it.
         let variable = |name: &str| if name == "AWS_REGION" { Some(region.clone()) } else { std::env::var(name).ok() };
         let endpoint = Endpoint::read(variable).map_err(|error| Failure(error.to_string()))?;
-        Self::to(&endpoint, credentials, table).await
+        let url = match &endpoint.url {
+            Some(url) => url.clone(),
+            None => regional_url(&endpoint.region).await?,
+        };
+        network.reach(&url).await.map_err(|failure| Failure(explain::unreachable(&failure)))?;
+        Self::through(&network, &endpoint, credentials, table).await
     }
 
-    /// A connection to a known endpoint.
+    /// A connection to a known endpoint, without proxies.
     ///
     /// # Errors
     /// What is bad about the endpoint.
@@ -113,15 +121,25 @@ impl Connection {
         credentials: SharedCredentialsProvider,
         table: String,
     ) -> Result<Self, Failure> {
-        let dynamodb = DynamoDb::new(endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
-        let patient = dynamodb
-            .client
-            .config()
-            .to_builder()
+        Self::through(&Network::new(endpoint.ca_bundle.clone())?, endpoint, credentials, table).await
+    }
+
+    async fn through(
+        network: &Network,
+        endpoint: &Endpoint,
+        credentials: SharedCredentialsProvider,
+        table: String,
+    ) -> Result<Self, Failure> {
+        // The network knows the certificates to trust.
+        let endpoint = Endpoint { ca_bundle: None, ..endpoint.clone() };
+        let dynamodb = DynamoDb::new(&endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
+        let config = dynamodb.client.config().to_builder().http_client(network.client());
+        let patient = config
+            .clone()
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build())
-            .build();
-        Ok(Self { store: Store::new(dynamodb.client, table.clone()), client: Client::from_conf(patient), table })
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
+        let store = Store::new(Client::from_conf(config.build()), table.clone());
+        Ok(Self { store, client: Client::from_conf(patient.build()), table })
     }
 
     /// One item as it stands, strongly consistent.
@@ -235,7 +253,8 @@ impl Connection {
     /// What a failed call means, in one line.
     pub fn failed<E, R>(&self, what: &str, error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> Failure
     where
-        E: aws_sdk_dynamodb::error::ProvideErrorMetadata,
+        E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug + 'static,
     {
         explain::call(what, error, &self.table)
     }
@@ -278,30 +297,28 @@ fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
     (!map.is_empty()).then_some(map)
 }
 
+/// A variable of the environment. Empty means not set, as for the SDK.
+pub(crate) fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// Whether the URL's host is this machine, where a local database listens that checks no credentials.
-fn is_this_machine(url: &str) -> bool {
+pub(crate) fn is_this_machine(url: &str) -> bool {
     url.parse::<axum::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).is_some_and(|host| {
-        host == "localhost"
+        is_loopback_name(&host)
             || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     })
 }
 
-/// Region and credentials as every AWS tool finds them: environment, profile, SSO, the machine's role.
-async fn from_aws_config() -> Result<(String, SharedCredentialsProvider), Failure> {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
-    let region = config.region().ok_or_else(|| {
-        Failure("no region is set: set AWS_REGION, or AWS_PROFILE to a profile that names one".to_owned())
-    })?;
-    let nobody = || {
-        Failure(
-            "no AWS credentials are found: set AWS_PROFILE and run `aws sso login`, or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY"
-                .to_owned(),
-        )
-    };
-    let credentials = config.credentials_provider().ok_or_else(nobody)?;
-    // Asked once now, so that it is this that fails and not the first call.
-    credentials.provide_credentials().await.map_err(|_| nobody())?;
-    Ok((region.to_string(), credentials))
+/// Whether the host name is the one that always means this machine.
+pub(crate) fn is_loopback_name(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+}
+
+/// AWS's own endpoint of the region.
+async fn regional_url(region: &str) -> Result<String, Failure> {
+    let unknown = || Failure(format!("{region} is not a region of AWS's: set AWS_REGION to one, such as us-east-1"));
+    let parameters = Params::builder().region(region).build().map_err(|_| unknown())?;
+    let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await.map_err(|_| unknown())?;
+    Ok(endpoint.url().to_owned())
 }

@@ -1,7 +1,7 @@
 //! `cdm dev`: the real handler behind HTTP on this machine, on an embedded DynamoDB with demo data.
 
-use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,20 +10,17 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
-use cdm_lambda::config::Endpoint;
-use cdm_lambda::dynamodb::{DynamoDb, environment_credentials};
 use cdm_lambda::function::Function;
 use cdm_lambda::log;
 use cdm_lambda::route::Operation;
-use cdm_lambda::store::Store;
 use clap::Args;
-use tokio::net::TcpListener;
 use tracing::level_filters::LevelFilter;
 
-use crate::embedded::{self, Embedded};
+use crate::connection::set;
+use crate::dev_database::Database;
 use crate::gateway::{Gateway, LARGEST_BODY};
 use crate::interrupts::Interrupts;
-use crate::{Failure, demo, docs_page, table};
+use crate::{Failure, demo, docs_page, embedded, listen, table};
 
 /// Run the real handler on this machine, with demo data, behind HTTP.
 #[derive(Debug, Args)]
@@ -34,9 +31,9 @@ pub struct Dev {
     /// Port of the embedded DynamoDB, for the AWS CLI and others; 0 takes a free one.
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Address that both listen on. Anything but loopback shows the demo data to your network.
-    #[arg(long, default_value = "127.0.0.1")]
-    listen: IpAddr,
+    /// Address or host name that both listen on. Anything but loopback shows the demo data to your network.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", value_parser = listen::host)]
+    listen: String,
     /// Keep the data in this file instead of in memory.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -56,50 +53,32 @@ struct Server {
 /// A port or file that cannot be had, or a database that cannot be reached.
 pub async fn run(arguments: Dev) -> Result<(), Failure> {
     // Only what is wrong with this machine or its data: each request has a line of its own below.
-    let _ = tracing::subscriber::set_global_default(log::subscriber(LevelFilter::ERROR, std::io::stderr));
+    let _ = tracing::subscriber::set_global_default(log::subscriber(LevelFilter::ERROR, io::stderr));
     log::quiet_panics();
 
-    let listener = bind(arguments.listen, arguments.port, "--port").await?;
-    let configured = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").is_ok_and(|url| !url.is_empty());
-    let (database, endpoint, credentials) = if configured {
-        let endpoint = Endpoint::read(|name| std::env::var(name).ok()).map_err(|error| Failure(error.to_string()))?;
-        (None, endpoint, environment_credentials())
-    } else {
-        let port = bind(arguments.listen, arguments.dynamodb_port, "--dynamodb-port").await?;
-        let database = Embedded::start(port, arguments.data.as_deref())?;
-        let endpoint = database.endpoint();
-        (Some(database), endpoint, embedded::any_credentials())
-    };
-    let dynamodb = DynamoDb::new(&endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
-    let table = std::env::var("TABLE_NAME").unwrap_or_else(|_| demo::TABLE.to_owned());
-    if table::create(&dynamodb.client, &table).await? {
-        demo::seed(&dynamodb.client, &table).await?;
+    let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;
+    let table = set("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
+    let database = Database::find(&arguments.listen, arguments.dynamodb_port, arguments.data.as_deref()).await?;
+    let connection = database.connect(table).await?;
+    if table::create(&connection.client, &connection.table).await? {
+        demo::seed(&connection.client, &connection.table).await?;
     }
 
     let address = listener.local_addr().map_err(|error| Failure(format!("the API has no address: {error}")))?;
     let mut interrupts = Interrupts::listen()?;
-    announce(address, database.as_ref(), &endpoint, &table);
-    let function = Function::new(Store::new(dynamodb.client, table), Duration::from_secs(60));
+    announce(address, &database, &connection.table);
+    let function = Function::new(connection.store, Duration::from_secs(60));
     let server = Arc::new(Server { function, gateway: arguments.gateway });
     let router = Router::new().fallback(serve).with_state(server).merge(docs_page::routes());
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { interrupts.next().await })
         .await
         .map_err(|error| Failure(format!("the API failed: {error}")))?;
-    if let Some(database) = database {
+    if let Database::Embedded { database, .. } = database {
         database.stop().await?;
     }
     println!("stopped");
     Ok(())
-}
-
-async fn bind(address: IpAddr, port: u16, option: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind((address, port)).await.map_err(|error| {
-        Failure(format!(
-            "{} cannot be listened on ({error}): choose another port with {option}",
-            SocketAddr::new(address, port)
-        ))
-    })
 }
 
 async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
@@ -121,13 +100,12 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
         started.elapsed().as_secs_f64() * 1000.0
     );
     // A closed terminal must not stop the server.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(io::stdout(), "{line}");
     answered.response.map(Body::from)
 }
 
-fn announce(address: SocketAddr, database: Option<&Embedded>, endpoint: &Endpoint, table: &str) {
-    let host =
-        if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
+fn announce(address: SocketAddr, database: &Database, table: &str) {
+    let host = embedded::from_this_machine(address);
     let url = |ccid: &str, number: &str| {
         format!("http://{host}/cdm/client/{}/customer/{ccid}/add_phone/{number}", demo::CLIENT)
     };
@@ -140,8 +118,16 @@ fn announce(address: SocketAddr, database: Option<&Embedded>, endpoint: &Endpoin
     println!("API       http://{host}");
     println!("Docs      http://{host}{}", docs_page::PATH);
     match database {
-        Some(database) => println!("DynamoDB  http://{} (table {table}, embedded)", database.address()),
-        None => println!("DynamoDB  {} (table {table})", endpoint.url.as_deref().unwrap_or_default()),
+        Database::Embedded { database, named_by } => {
+            let address = embedded::from_this_machine(database.address());
+            println!("DynamoDB  http://{address} (table {table}, embedded)");
+            if let Some(url) = named_by {
+                println!(
+                    "          AWS_ENDPOINT_URL_DYNAMODB={url} names this address, and nothing else listened there."
+                );
+            }
+        }
+        Database::Other { url } => println!("DynamoDB  {url} (table {table}, named by AWS_ENDPOINT_URL_DYNAMODB)"),
     }
     println!("\nAdd a phone number to a customer (200, then 409 when repeated):\n");
     println!("{}\n", curl(demo::CUSTOMER, "6105551212", demo::KEY));

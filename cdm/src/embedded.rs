@@ -1,6 +1,6 @@
 //! A DynamoDB API inside this process, over HTTP like the real one, so that nothing above it knows the difference.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::Failure;
+use crate::data_file::{self, DataFile};
 
 /// The region that local endpoints are addressed in. Any would do.
 pub const REGION: &str = "us-east-1";
@@ -29,17 +30,28 @@ impl Embedded {
     /// # Errors
     /// A file that cannot be opened as a database.
     pub fn start(listener: TcpListener, file: Option<&Path>) -> Result<Self, Failure> {
-        let database = match file {
-            None => Database::memory().map_err(|error| Failure(format!("the database cannot start: {error}")))?,
-            Some(file) => open(file)?,
+        let (database, lock) = match file {
+            None => {
+                let database = Database::memory();
+                (database.map_err(|error| Failure(format!("the database cannot start: {error}")))?, None)
+            }
+            Some(file) => {
+                let DataFile { database, lock } = data_file::open(file)?;
+                (database, Some(lock))
+            }
         };
         let address =
             listener.local_addr().map_err(|error| Failure(format!("the database has no address: {error}")))?;
         let (stop, stopped) = oneshot::channel();
-        let served = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, async {
-            // Either way, sent or dropped, it is over.
-            let _ = stopped.await;
-        }));
+        let served = tokio::spawn(async {
+            let ended = dynoxide::server::serve_with_shutdown(listener, database, async {
+                // Either way, sent or dropped, it is over.
+                let _ = stopped.await;
+            });
+            let ended = ended.await;
+            drop(lock);
+            ended
+        });
         Ok(Self { address, stop, served })
     }
 
@@ -63,8 +75,10 @@ impl Embedded {
     pub fn endpoint(&self) -> Endpoint {
         Endpoint {
             region: REGION.to_owned(),
-            url: Some(format!("http://127.0.0.1:{}", self.address.port())),
+            url: Some(format!("http://{}", from_this_machine(self.address))),
             ca_bundle: None,
+            use_fips: false,
+            use_dual_stack: false,
         }
     }
 
@@ -82,14 +96,14 @@ impl Embedded {
     }
 }
 
-fn open(file: &Path) -> Result<Database, Failure> {
-    let shown = file.display();
-    let path = file.to_str().ok_or_else(|| Failure(format!("{shown}: the file's name is not UTF-8")))?;
-    Database::new(path).map_err(|error| {
-        Failure(format!(
-            "{shown} cannot be used as a data file ({error}): name another file, or delete it to begin afresh"
-        ))
-    })
+/// The address by which this machine reaches a listener: that of loopback where it listens on every address.
+pub(crate) fn from_this_machine(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
 }
 
 /// Credentials for an endpoint that checks none.

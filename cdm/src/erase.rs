@@ -83,7 +83,7 @@ async fn take_out(connection: &Connection, client_id: &ClientId, ccid: &Ccid, ph
     let remove = RemovePhone { client_id: client_id.clone(), ccid: ccid.clone(), phone };
     match connection.store.remove_phone(&remove, Budget::of(PATIENCE), &mut Tally::default()).await {
         Ok(()) | Err(Error::PhoneNotFound | Error::CustomerNotFound) => Ok(true),
-        Err(Error::Internal(trouble)) if trouble.is_damage => Ok(false),
+        Err(Error::Internal(trouble)) if trouble.cause.is_corruption() => Ok(false),
         Err(error) => Err(explain::refusal(error, &connection.table)),
     }
 }

@@ -1,27 +1,59 @@
 //! Why something failed, in one line for the operator: what happened, and what to do. Never an SDK's own text, which may
 //! hold a request.
 
+use std::error::Error as StdError;
+use std::fmt::Debug;
+
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use cdm_lambda::error::{Error, Trouble};
+use cdm_lambda::error::{Cause, Error, Trouble};
 
 use crate::Failure;
+use crate::network_failure::{NetworkFailure, find};
 
 /// A call to DynamoDB that failed. `what` says what could not be done.
-pub fn call<E: ProvideErrorMetadata, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure {
+pub fn call<E, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+    R: Debug + 'static,
+{
     let why = match error {
         SdkError::ServiceError(_) => match error.code() {
             Some(code) => of_code(code, table).unwrap_or_else(|| format!("DynamoDB answered {}", plain(code))),
             None => "an answer that is not DynamoDB's came: check AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
         },
+        SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if is_of_credentials(error) => {
+            match NetworkFailure::within(error) {
+                Some(failure) => format!("the credentials cannot be renewed: {failure}"),
+                None => "the credentials have expired and cannot be renewed: log in again".to_owned(),
+            }
+        }
         SdkError::ConstructionFailure(_) => "the call could not be made".to_owned(),
         SdkError::TimeoutError(_) => "DynamoDB did not answer in time: run the command again".to_owned(),
-        SdkError::DispatchFailure(_) => UNREACHABLE.to_owned(),
+        SdkError::DispatchFailure(_) => NetworkFailure::within(error).map_or(UNREACHABLE.to_owned(), unreachable),
         _ => "DynamoDB's answer could not be read: run the command again".to_owned(),
     };
     Failure(format!("{what}: {why}"))
 }
 
+/// No connection to DynamoDB, and why.
+pub(crate) fn unreachable(failure: &NetworkFailure) -> String {
+    if failure.is_no_answer() {
+        return format!(
+            "DynamoDB cannot be reached: {failure}: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
+        );
+    }
+    format!("DynamoDB cannot be reached: {failure}")
+}
+
+/// Whether it is the credentials that failed.
+pub(crate) fn is_of_credentials(error: &(dyn StdError + 'static)) -> bool {
+    find::<CredentialsError>(error).is_some()
+}
+
 const UNREACHABLE: &str = "DynamoDB cannot be reached: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB";
+
+const BUSY: &str = "DynamoDB throttled the call: run the command again in a while";
 
 /// What a code of DynamoDB's means to an operator.
 fn of_code(code: &str, table: &str) -> Option<String> {
@@ -32,18 +64,16 @@ fn of_code(code: &str, table: &str) -> Option<String> {
         "AccessDeniedException" => {
             "these credentials may not do it: attach the policy of the stack's output OperatorPolicyArn".to_owned()
         }
+        "ExpiredTokenException" => "the credentials have expired: log in again".to_owned(),
         "UnrecognizedClientException"
         | "InvalidSignatureException"
-        | "ExpiredTokenException"
         | "IncompleteSignatureException"
         | "MissingAuthenticationTokenException" => {
             "AWS does not accept the credentials: log in again, and check AWS_PROFILE".to_owned()
         }
-        "ThrottlingException"
-        | "Throttling"
-        | "ProvisionedThroughputExceededException"
-        | "RequestLimitExceeded"
-        | "TransactionConflictException" => "DynamoDB is busy: run the command again in a while".to_owned(),
+        "ThrottlingException" | "Throttling" | "ProvisionedThroughputExceededException" | "RequestLimitExceeded" => {
+            BUSY.to_owned()
+        }
         _ => return None,
     })
 }
@@ -79,15 +109,18 @@ fn of_trouble(trouble: &Trouble, table: &str) -> String {
     if let Some(why) = trouble.aws_code.as_deref().and_then(|code| of_code(code, table)) {
         return why;
     }
-    match trouble.what {
-        "no connection to DynamoDB" => UNREACHABLE.to_owned(),
-        what if trouble.is_damage => format!("{what}: run `cdm check`"),
-        what => format!("{what}: run the command again"),
+    let what = trouble.cause.message();
+    match trouble.cause {
+        Cause::NoConnection | Cause::Dns => UNREACHABLE.to_owned(),
+        Cause::NoCredentials => format!("{what}: log in, or set AWS_PROFILE"),
+        Cause::Throttled => BUSY.to_owned(),
+        cause if cause.is_corruption() => format!("{what}: run `cdm check`"),
+        _ => format!("{what}: run the command again"),
     }
 }
 
 /// A code from outside, fit for a line of text.
-fn plain(code: &str) -> &str {
+pub(crate) fn plain(code: &str) -> &str {
     let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if fit { code } else { "an unreadable code" }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use cdm::demo;
@@ -25,8 +25,14 @@ fn cdm() -> Command {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let ports = ["dev", "--port", "0", "--dynamodb-port", "0"];
-        let mut process = cdm().args(ports).args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = cdm();
+        command.args(["dev", "--port", "0", "--dynamodb-port", "0"]).args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Runs the command until it says that it listens.
+    fn spawn(mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
         let mut announced = String::new();
         while !announced.contains("Ctrl-C") {
@@ -67,6 +73,14 @@ impl Server {
         self.output.read_to_string(&mut rest).unwrap();
         assert_eq!(self.process.wait().unwrap().code(), Some(0), "{rest}");
         rest
+    }
+}
+
+impl Drop for Server {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -174,19 +188,8 @@ fn a_data_file_keeps_what_was_added() {
 fn the_configured_endpoint_is_used_instead() {
     let first = Server::start(&[]);
     let mut second = cdm();
-    second.env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", first.dynamodb)).env("AWS_REGION", "us-east-1");
-    second.env("AWS_ACCESS_KEY_ID", "local").env("AWS_SECRET_ACCESS_KEY", "local");
-    let mut process = second.args(["dev", "--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut output = BufReader::new(process.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    let second = Server {
-        api: line.split("http://").nth(1).unwrap().trim().to_owned(),
-        dynamodb: String::new(),
-        process,
-        output,
-        announced: String::new(),
-    };
+    second.env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", first.dynamodb)).args(["dev", "--port", "0"]);
+    let second = Server::spawn(second);
     assert_eq!(status(&first.add(demo::CUSTOMER, "6105551212")), "200");
     assert_eq!(status(&second.add(demo::CUSTOMER, "6105551212")), "409", "one database");
     second.stop();
@@ -195,8 +198,19 @@ fn the_configured_endpoint_is_used_instead() {
 
 /// What it says when it cannot start: one line, exit code 1.
 fn refused(arguments: &[&str]) -> String {
-    let Output { status, stderr, .. } = cdm().arg("dev").args(arguments).output().unwrap();
+    refused_by(cdm().arg("dev").args(arguments))
+}
+
+fn refused_by(command: &mut Command) -> String {
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A server that starts after all is stopped, so that its test fails and does not wait for it.
+    let started = BufReader::new(process.stdout.take().unwrap()).lines().any(|line| line.unwrap().contains("Ctrl-C"));
+    if started {
+        process.kill().unwrap();
+    }
+    let Output { status, stderr, .. } = process.wait_with_output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
+    assert!(!started, "it started: {said}");
     assert_eq!((status.code(), said.trim_end().lines().count()), (Some(1), 1), "{said}");
     assert!(!said.contains("panicked") && !said.contains("backtrace"), "{said}");
     said
@@ -212,14 +226,188 @@ fn a_taken_port_is_one_clear_line() {
     assert!(said.contains(&port) && said.contains("--dynamodb-port"), "{said}");
 }
 
+/// What it says of a data file that it cannot use. The file must stay as it is.
+fn refused_file(file: &Path) -> String {
+    let before = std::fs::read(file).ok();
+    let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read(file).ok(), before, "{said}");
+    let (_, why) = said.trim_end().split_once(&format!("--data {}: ", file.display())).unwrap_or(("", &said));
+    why.to_owned()
+}
+
 #[test]
-fn a_file_that_is_no_database_is_one_clear_line_and_stays_as_it_is() {
-    let damaged = file("damaged");
-    std::fs::write(&damaged, "this is no database, however long it is made to be".repeat(100)).unwrap();
-    let before = std::fs::read(&damaged).unwrap();
-    let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", damaged.to_str().unwrap()]);
-    assert!(said.contains(damaged.to_str().unwrap()), "{said}");
-    assert_eq!(std::fs::read(&damaged).unwrap(), before);
-    let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", "/no/such/directory/data"]);
-    assert!(said.contains("/no/such/directory/data"), "{said}");
+fn a_file_that_is_no_database_is_named_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes");
+    for text in ["short".to_owned(), "this is no database, however long it is made to be".repeat(100)] {
+        std::fs::write(&file, text).unwrap();
+        assert!(refused_file(&file).starts_with("this is not a database: "));
+    }
+    assert_eq!(refused_file(folder.path()), "this is a directory: name a file in it");
+    assert_eq!(refused_file(Path::new("/dev/null")), "this is not a regular file: name another");
+    let nowhere = folder.path().join("no/such/folder/data");
+    assert_eq!(refused_file(&nowhere), "the folder of the file does not exist: create it first");
+    assert!(!nowhere.exists());
+}
+
+#[test]
+fn another_programs_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bookmarks");
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("CREATE TABLE bookmarks (url TEXT); INSERT INTO bookmarks VALUES ('x');").unwrap();
+    assert_eq!(refused_file(&file), "this is another program's SQLite database: name another file");
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // Not through `refused_file`: when this process closes a file that it read, it loses SQLite's lock on the file.
+    let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", file.to_str().unwrap()]);
+    assert!(said.contains("another program has locked the file: close it there, or name another file"), "{said}");
+}
+
+#[test]
+fn a_damaged_data_file_is_called_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    Server::start(&["--data", file.to_str().unwrap()]).stop();
+    let whole = std::fs::read(&file).unwrap();
+    // Everything but the first page, which says what the file is, and the last page alone, which nothing reads at once.
+    for from in [4096, whole.len() - 4096] {
+        let mut damaged = whole.clone();
+        damaged.get_mut(from..).unwrap().fill(0x5a);
+        std::fs::write(&file, damaged).unwrap();
+        assert!(refused_file(&file).starts_with("the database in the file is damaged: "));
+    }
+}
+
+#[test]
+fn two_dev_servers_do_not_share_a_data_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    let path = file.to_str().unwrap();
+    let first = Server::start(&["--data", path]);
+    let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", path]);
+    assert!(said.contains("another `cdm dev` uses the file: stop that one"), "{said}");
+    first.stop();
+    Server::start(&["--data", path]).stop();
+}
+
+/// As a user that may do less than the owner of the files. Only root can become another; anyone else is one.
+#[cfg(unix)]
+#[test]
+fn a_data_file_that_one_may_not_write_is_called_so() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+    use std::os::unix::process::CommandExt as _;
+
+    let mode = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    mode(folder.path(), 0o755);
+    let (file, locked) = (folder.path().join("data"), folder.path().join("locked"));
+    std::fs::write(&file, "").unwrap();
+    mode(&file, 0o444);
+    std::fs::create_dir(&locked).unwrap();
+    mode(&locked, 0o555);
+    let root = std::fs::metadata(folder.path()).unwrap().uid() == 0;
+    // The other user may not reach the build's folder.
+    let mut program = PathBuf::from(env!("CARGO_BIN_EXE_cdm"));
+    if root {
+        program = folder.path().join("cdm");
+        // Not by this process: a child that another test starts meanwhile would hold the copy open, and it could not run.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_cdm")).arg(&program).status().unwrap();
+        assert!(copied.success());
+    }
+    for file in [&file, &locked.join("data")] {
+        let mut command = Command::new(&program);
+        command.env_clear().args(["dev", "--port", "0", "--dynamodb-port", "0", "--data", file.to_str().unwrap()]);
+        if root {
+            command.uid(65534);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.ends_with("you may not read and write the file: change its permissions\n"), "{said}");
+    }
+    mode(&locked, 0o755);
+}
+
+/// `cdm` as in a shell that exports what docs/cli.md says, with this port.
+fn exported(port: u16) -> Command {
+    let mut command = cdm();
+    command
+        .env_clear()
+        .env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://127.0.0.1:{port}"))
+        .env("TABLE_NAME", "cdm-phones")
+        .stdin(Stdio::null());
+    command
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn the_shell_that_the_page_exports_for_starts_the_server_too() {
+    let port = free_port();
+    let ports = ["dev", "--port", "0", "--dynamodb-port", &port.to_string()];
+    let mut command = exported(port);
+    command.args(ports);
+    let server = Server::spawn(command);
+    assert_eq!(server.dynamodb, format!("127.0.0.1:{port}"));
+    assert!(
+        server.announced.contains(&format!(
+            "AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:{port} names this address, and nothing else listened there."
+        )),
+        "{}",
+        server.announced
+    );
+    assert_eq!(status(&server.add(demo::CUSTOMER, "6105551212")), "200");
+    // The other commands of that shell, and a second server.
+    let who = exported(port).args(["phone", "who", "--client", demo::CLIENT, "6105551212"]).output().unwrap();
+    assert!(String::from_utf8(who.stdout).unwrap().contains(demo::CUSTOMER));
+    let mut command = exported(port);
+    command.args(ports);
+    let second = Server::spawn(command);
+    assert!(second.announced.contains("named by AWS_ENDPOINT_URL_DYNAMODB"), "{}", second.announced);
+    assert_eq!(status(&second.add(demo::CUSTOMER, "6105551212")), "409", "one database");
+    second.stop();
+    server.stop();
+}
+
+#[test]
+fn a_database_that_is_named_and_not_there_is_one_clear_line() {
+    let port = free_port();
+    let said = refused_by(exported(port).args(["dev", "--port", "0", "--dynamodb-port", "0"]));
+    assert_eq!(
+        said.trim_end(),
+        format!(
+            "cdm: nothing listens at AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:{port}: start that database, or unset the \
+             variable to use the embedded one"
+        )
+    );
+    let there = Server::start(&[]);
+    let port = there.dynamodb.rsplit(':').next().unwrap().parse().unwrap();
+    let said = refused_by(exported(port).args(["dev", "--port", "0", "--dynamodb-port", "0", "--data", "kept"]));
+    assert!(said.contains("--data kept: ") && said.contains("unset the variable"), "{said}");
+}
+
+#[test]
+fn it_listens_on_ipv6_and_on_localhost() {
+    for (listen, urls) in [("::1", "http://[::1]:"), ("[::1]", "http://[::1]:"), ("localhost", "http://127.0.0.1:")] {
+        let server = Server::start(&["--listen", listen]);
+        assert_eq!(server.announced.matches(urls).count(), 6, "{}", server.announced);
+        assert_eq!(status(&server.add(demo::CUSTOMER, "6105551212")), "200");
+        // An operator's command reaches the database by the URL that was printed, or by the name that was given.
+        let port = server.dynamodb.rsplit(':').next().unwrap();
+        let named = if listen == "localhost" { format!("http://localhost:{port}") } else { String::new() };
+        for url in [format!("http://{}", server.dynamodb), named].iter().filter(|url| !url.is_empty()) {
+            let mut who = exported(0);
+            who.env("AWS_ENDPOINT_URL_DYNAMODB", url).args(["phone", "who", "--client", demo::CLIENT, "6105551212"]);
+            let who = who.output().unwrap();
+            assert!(String::from_utf8(who.stdout).unwrap().contains(demo::CUSTOMER), "{listen}, {url}");
+        }
+        server.stop();
+    }
+    let every = Server::start(&["--listen", "::"]);
+    assert!(every.announced.contains("API       http://[::1]:"), "{}", every.announced);
+    every.stop();
+    let said = refused(&["--listen", "192.0.2.1", "--port", "0"]);
+    assert!(said.contains("192.0.2.1:0") && said.contains("--listen"), "{said}");
 }

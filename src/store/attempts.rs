@@ -5,13 +5,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::RequestId;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::dynamodb::CONNECT;
-use crate::error::{Error, Trouble};
+use crate::error::{Cause, Error, Trouble};
 
 /// An attempt that DynamoDB has not answered by then is given up: it answers in milliseconds, and a lost packet must
 /// not cost the whole invocation.
@@ -20,22 +17,29 @@ const ATTEMPT: Duration = Duration::from_millis(1500);
 /// With less time than this, an attempt is not begun: it could only turn a certain refusal into an unknown outcome.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
+/// For how long a request retries what DynamoDB refuses for contention or for its rate. A request that retries holds its
+/// execution environment, so a storm would take environments from every other caller. The caller gets `try_again`, waits
+/// without costing anything, and repeats the request.
+pub(crate) const CONTENTION: Duration = Duration::from_millis(3000);
+
 /// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`. The first is
-/// about as long as a transaction holds its items; the longest spreads a thousand requests for one record so far that
-/// some get through even where each of two that meet is refused (`tests/reliability/storm.rs` has the figures).
+/// about as long as a transaction holds its items. `tests/reliability/storm.rs` compares other values.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(4000);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
 
 /// Until when a request must be answered.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     deadline: Instant,
+    /// Until when contention alone is retried.
+    contention: Instant,
 }
 
 impl Budget {
     /// All attempts and pauses end within `time` from now.
     pub fn of(time: Duration) -> Self {
-        Self { deadline: Instant::now() + time }
+        let now = Instant::now();
+        Self { deadline: now + time, contention: now + time.min(CONTENTION) }
     }
 
     fn left(self) -> Duration {
@@ -50,8 +54,10 @@ pub struct Tally {
     pub round_trips: u32,
     /// Those of them that repeated another.
     pub retries: u32,
-    /// Attempts that another request's transaction or a throttle refused.
+    /// Attempts that DynamoDB refused because of another request's transaction.
     pub conflicts: u32,
+    /// Attempts that DynamoDB refused for their rate.
+    pub throttles: u32,
     /// Whether the API key was known without asking; `None` where none was looked for.
     pub key_was_remembered: Option<bool>,
 }
@@ -63,6 +69,8 @@ pub(super) enum Call {
     Read,
     /// A write.
     Write,
+    /// What settles a write in doubt. Until it does, no refusal is certain, so contention has no limit of its own.
+    Settlement,
 }
 
 /// How one attempt ended.
@@ -70,7 +78,7 @@ pub(super) enum Call {
 pub(super) enum Attempt<T> {
     /// With an answer, good or bad.
     Settled(Result<T, Error>),
-    /// Refused for now, because of other requests: for certain, it wrote nothing.
+    /// Refused for now, because of other requests or of the rate: for certain, it wrote nothing.
     Contended(Trouble),
     /// Refused for what may be a change between two looks: for certain, it wrote nothing. The second time it is damage.
     Unclear(Trouble),
@@ -102,17 +110,23 @@ pub(super) struct Ended<T> {
 }
 
 impl Budget {
-    /// Runs `attempt` until it is settled or the time is up. Every attempt must send exactly the same call.
+    /// Runs `attempt` until it is settled or the time is up. Its argument says whether an attempt before it is in doubt;
+    /// from then on every attempt must send exactly the same call.
     ///
     /// At the end it is [`Error::TryAgain`] only if every attempt was a definite refusal; once one attempt's fate was
     /// unknown, only a settled answer clears it, and otherwise it is [`Error::Internal`].
-    pub(super) async fn settle<T, F>(self, call: Call, tally: &mut Tally, attempt: impl Fn() -> F) -> Ended<T>
+    pub(super) async fn settle<T, F>(
+        self,
+        call: Call,
+        tally: &mut Tally,
+        mut attempt: impl FnMut(bool) -> F,
+    ) -> Ended<T>
     where
         F: Future<Output = Attempt<T>>,
     {
         let mut unknown = None;
         let mut was_unclear = false;
-        let mut refused = Trouble::new("no time was left for an attempt");
+        let mut refused = Trouble::new(Cause::OutOfTime);
         let mut shortest = SHORTEST_ATTEMPT;
         for retry in 0_u32.. {
             let left = self.left();
@@ -121,14 +135,20 @@ impl Budget {
             }
             tally.round_trips += 1;
             tally.retries += u32::from(retry > 0);
-            let ended = timeout(left.min(ATTEMPT), attempt())
+            let ended = timeout(left.min(ATTEMPT), attempt(unknown.is_some()))
                 .await
-                .unwrap_or_else(|_| Attempt::Unknown(Trouble::new("DynamoDB did not answer in time")));
+                .unwrap_or_else(|_| Attempt::Unknown(Trouble::new(Cause::TimedOut)));
+            let mut until = self.deadline;
             match ended {
                 Attempt::Settled(answer) => return Ended { answer, in_doubt: unknown.is_some() },
                 Attempt::Contended(trouble) => {
-                    tally.conflicts += 1;
+                    let counted =
+                        if trouble.cause == Cause::Throttled { &mut tally.throttles } else { &mut tally.conflicts };
+                    *counted += 1;
                     refused = trouble;
+                    if unknown.is_none() && call != Call::Settlement {
+                        until = self.contention;
+                    }
                 }
                 Attempt::Unclear(trouble) if was_unclear => {
                     return Ended { answer: Err(Error::Internal(trouble)), in_doubt: unknown.is_some() };
@@ -146,7 +166,7 @@ impl Budget {
                 Attempt::Unknown(trouble) => unknown = Some(trouble),
             }
             let pause = pause_before(retry);
-            if self.left() < pause + shortest {
+            if until.saturating_duration_since(Instant::now()) < pause + shortest {
                 break;
             }
             sleep(pause).await;
@@ -161,67 +181,6 @@ fn pause_before(retry: u32) -> Duration {
     ceiling.mul_f64(fastrand::f64())
 }
 
-/// Reads the failure of one call. Cancelled transactions are the caller's to read, before it comes here.
-pub(super) fn failed<T, E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Attempt<T> {
-    let trouble = |what| Trouble {
-        what,
-        aws_code: error.code().and_then(plain),
-        aws_request_id: error.request_id().and_then(plain),
-        is_damage: false,
-    };
-    match error {
-        SdkError::ServiceError(context) => match (error.code(), context.raw().status().as_u16()) {
-            (
-                Some(
-                    "ThrottlingException"
-                    | "Throttling"
-                    | "ProvisionedThroughputExceededException"
-                    | "RequestLimitExceeded"
-                    | "TransactionConflictException",
-                ),
-                _,
-            ) => Attempt::Contended(trouble("DynamoDB throttled the call")),
-            // An earlier attempt of ours is still at work.
-            (Some("TransactionInProgressException"), _) => {
-                Attempt::Unknown(trouble("an earlier attempt has not ended"))
-            }
-            (_, 500..) => Attempt::Unknown(trouble("DynamoDB failed")),
-            (Some(_), _) => Attempt::Settled(Err(Error::Internal(trouble("DynamoDB refused the call")))),
-            (None, _) => Attempt::Unknown(trouble("an answer that is not DynamoDB's")),
-        },
-        SdkError::DispatchFailure(failure) => {
-            if failure.as_connector_error().is_some_and(|error| never_connected(error)) {
-                Attempt::Unsent(trouble("no connection to DynamoDB"))
-            } else {
-                Attempt::Unknown(trouble("the connection to DynamoDB was lost"))
-            }
-        }
-        SdkError::ConstructionFailure(_) => {
-            Attempt::Settled(Err(Error::Internal(trouble("the call could not be made"))))
-        }
-        // A timeout, half an answer, garbage, or what a newer SDK may add.
-        _ => Attempt::Unknown(trouble("no readable answer from DynamoDB")),
-    }
-}
-
-/// Whether the failure was in making the connection, so that nothing was sent.
-fn never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            return error.is_connect();
-        }
-        cause = error.source();
-    }
-    false
-}
-
-/// A code or id from outside, fit for a log line: whatever answers on the wire, nothing else gets in.
-fn plain(text: &str) -> Option<String> {
-    let fit = text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
-    fit.then(|| text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +188,7 @@ mod tests {
     #[test]
     fn a_pause_is_any_part_of_a_ceiling_that_doubles() {
         fastrand::seed(1);
-        for (retry, ceiling) in [(0, 25), (1, 50), (3, 200), (7, 3200), (8, 4000), (10, 4000), (u32::MAX, 4000)] {
+        for (retry, ceiling) in [(0, 25), (1, 50), (3, 200), (5, 800), (6, 1000), (10, 1000), (u32::MAX, 1000)] {
             let ceiling = Duration::from_millis(ceiling);
             let pauses: Vec<_> = (0..1000).map(|_| pause_before(retry)).collect();
             assert!(pauses.iter().all(|pause| *pause <= ceiling), "{retry}");
@@ -238,30 +197,69 @@ mod tests {
         }
     }
 
+    /// As a call does: virtual time would stand still where pauses are none.
+    async fn after_a_moment(attempt: Attempt<()>) -> Attempt<()> {
+        sleep(Duration::from_millis(1)).await;
+        attempt
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn no_pause_goes_past_the_time_that_there_is() {
-        let time = Duration::from_secs(10);
+    async fn contention_alone_is_retried_for_three_seconds() {
         for seed in 0..20 {
-            fastrand::seed(seed);
-            let began = Instant::now();
-            let refused = || async {
-                // As a call does: virtual time would stand still where pauses are none.
-                sleep(Duration::from_millis(1)).await;
-                Attempt::<()>::Contended(Trouble::new("a conflict"))
-            };
-            let ended = Budget::of(time).settle(Call::Write, &mut Tally::default(), refused).await;
-            assert!(matches!(ended.answer, Err(Error::TryAgain(_))));
-            assert!(began.elapsed() <= time, "{:?}", began.elapsed());
+            for cause in [Cause::Conflict, Cause::Throttled] {
+                fastrand::seed(seed);
+                let (began, mut tally) = (Instant::now(), Tally::default());
+                let refused = |_| after_a_moment(Attempt::Contended(Trouble::new(cause)));
+                let ended = Budget::of(Duration::from_secs(14)).settle(Call::Write, &mut tally, refused).await;
+                assert_eq!(ended.answer, Err(Error::TryAgain(Trouble::new(cause))));
+                // A pause that would end later is not begun.
+                let took = began.elapsed();
+                assert!(took <= CONTENTION && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > CONTENTION, "{took:?}");
+                let counted = [tally.conflicts, tally.throttles];
+                let expected = if cause == Cause::Conflict { [tally.round_trips, 0] } else { [0, tally.round_trips] };
+                assert_eq!(counted, expected);
+            }
         }
     }
 
-    #[test]
-    fn what_comes_from_outside_is_fit_for_a_log_line_or_left_out() {
-        assert_eq!(plain("ThrottlingException").as_deref(), Some("ThrottlingException"));
-        assert_eq!(plain("com.amazonaws:A-1_b").as_deref(), Some("com.amazonaws:A-1_b"));
-        assert_eq!(plain(&"a".repeat(64)).map(|text| text.len()), Some(64));
-        for unfit in ["a b", "a\nb", "\"", "+16105551212", "é", &"a".repeat(65)] {
-            assert_eq!(plain(unfit), None, "{unfit:?}");
+    #[tokio::test(start_paused = true)]
+    async fn a_write_in_doubt_and_its_settlement_have_the_whole_time_and_no_more() {
+        let time = Duration::from_secs(10);
+        for seed in 0..20 {
+            for call in [Call::Write, Call::Settlement] {
+                fastrand::seed(seed);
+                let began = Instant::now();
+                let mut first = true;
+                let refused = |_| {
+                    let is_unknown = std::mem::take(&mut first) && call == Call::Write;
+                    let conflict = Trouble::new(Cause::Conflict);
+                    after_a_moment(if is_unknown { Attempt::Unknown(conflict) } else { Attempt::Contended(conflict) })
+                };
+                let ended = Budget::of(time).settle(call, &mut Tally::default(), refused).await;
+                assert_eq!(ended.in_doubt, call == Call::Write);
+                let took = began.elapsed();
+                assert!(took <= time && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > time, "{took:?}");
+            }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_attempt_hears_whether_one_before_it_is_in_doubt() {
+        let trouble = || Trouble::new(Cause::Conflict);
+        let mut ends = vec![
+            Attempt::Settled(Ok(())),
+            Attempt::Contended(trouble()),
+            Attempt::Unknown(trouble()),
+            Attempt::Unsent(trouble()),
+            Attempt::Contended(trouble()),
+        ];
+        let mut heard = Vec::new();
+        let attempt = |in_doubt| {
+            heard.push(in_doubt);
+            after_a_moment(ends.pop().unwrap())
+        };
+        let ended = Budget::of(Duration::from_secs(14)).settle(Call::Write, &mut Tally::default(), attempt).await;
+        assert_eq!((ended.answer, ended.in_doubt), (Ok(()), true));
+        assert_eq!(heard, [false, false, false, true, true]);
     }
 }

@@ -1,9 +1,10 @@
 //! The API key's item.
 
-use super::attempts::{Attempt, Call, failed};
+use super::attempts::{Attempt, Call};
+use super::failure::failed;
 use super::{Budget, Store, Tally, items};
 use crate::domain::ClientId;
-use crate::error::{Error, Trouble};
+use crate::error::{Cause, Error, Trouble};
 use crate::time::UnixMillis;
 
 /// What the table says of one API key.
@@ -47,16 +48,13 @@ impl Store {
             // Not the label: an operator may have written anything into it.
             .projection_expression("client_id, expires_at, revoked_at");
         budget
-            .settle(Call::Read, tally, || async {
+            .settle(Call::Read, tally, |_| async {
                 match get.clone().send().await {
                     Ok(output) => Attempt::Settled(
                         output
                             .item
                             .as_ref()
-                            .map(|item| {
-                                KeyRecord::read(item)
-                                    .ok_or(Error::Internal(Trouble::damage("an API key's item is damaged")))
-                            })
+                            .map(|item| KeyRecord::read(item).ok_or(Error::Internal(Trouble::new(Cause::CorruptKey))))
                             .transpose(),
                     ),
                     Err(error) => failed(&error),

@@ -6,6 +6,7 @@
 
 mod add;
 mod attempts;
+mod failure;
 pub mod items;
 mod key;
 pub mod reasons;
@@ -15,6 +16,7 @@ mod transaction;
 
 pub use add::{AddPhone, Added};
 pub use attempts::{Budget, Tally};
+pub(crate) use failure::plain;
 pub use key::KeyRecord;
 pub use record::CustomerRecord;
 pub use remove::RemovePhone;

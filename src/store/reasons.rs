@@ -28,8 +28,10 @@ pub enum Verdict {
     RecordFull,
     /// The number is on as many records as it may be.
     PhoneFull,
-    /// Contention or throttling: nothing is decided, the same transaction may pass later.
-    Again,
+    /// Another transaction was at work on an item: nothing is decided, the same transaction may pass later.
+    Conflict,
+    /// DynamoDB refused it for the rate: nothing is decided, the same transaction may pass later.
+    Throttled,
     /// The record passed and the counter did not, for a reason that its item does not show. Once it may be a change
     /// between two looks; twice it is damage.
     CounterUnclear,
@@ -43,8 +45,13 @@ const PASSED: &str = "None";
 const CONDITION: &str = "ConditionalCheckFailed";
 const INVALID: &str = "ValidationError";
 
-fn is_contention(code: &str) -> bool {
-    matches!(code, "TransactionConflict" | "ThrottlingError" | "ProvisionedThroughputExceeded")
+/// What refuses a transaction for now. A throttle is no conflict: other requests are not the reason.
+fn contention(code: &str) -> Option<Verdict> {
+    match code {
+        "TransactionConflict" => Some(Verdict::Conflict),
+        "ThrottlingError" | "ProvisionedThroughputExceeded" => Some(Verdict::Throttled),
+        _ => None,
+    }
 }
 
 /// Reads the cancellation of an add of `e164`: the record's reason first, the counter's second.
@@ -89,6 +96,12 @@ fn read<'a>(
     let [record, counter] = reasons else {
         return Verdict::Unreadable;
     };
+    // The counter may have failed, but while the record is contended an answer that ranks before it is still unknown.
+    let contended = contention(record.code);
+    let contended = contended.or_else(|| contention(counter.code).filter(|_| record.code == PASSED));
+    if let Some(contended) = contended {
+        return contended;
+    }
     match (record.code, counter.code) {
         // The record's answers rank before the counter's, whatever the counter says.
         (CONDITION, _) => {
@@ -100,9 +113,6 @@ fn read<'a>(
                 None => Verdict::DamagedRecord,
             }
         }
-        // The counter may have failed, but an answer that ranks before it is still unknown.
-        (code, _) if is_contention(code) => Verdict::Again,
-        (PASSED, code) if is_contention(code) => Verdict::Again,
         (PASSED, CONDITION) => counter_failed(counter.item),
         // An expression that does not fit the record: a map that is missing, a count that is no number.
         (INVALID, _) => Verdict::DamagedRecord,
@@ -192,12 +202,17 @@ mod tests {
                             Reason { code: first, item: record.as_ref() },
                             Reason { code: second, item: counter.as_ref() },
                         ];
-                        let contention = |code: &str| CODES[2..5].contains(&code);
+                        let contention = |code: &str| match code {
+                            "TransactionConflict" => Some(Verdict::Conflict),
+                            _ => CODES[3..5].contains(&code).then_some(Verdict::Throttled),
+                        };
                         let expected = |record_failed: Verdict, counter_failed: Verdict| {
                             if first == "ConditionalCheckFailed" {
                                 record_failed
-                            } else if contention(first) || (first == "None" && contention(second)) {
-                                Verdict::Again
+                            } else if let Some(contended) = contention(first) {
+                                contended
+                            } else if let (Some(contended), "None") = (contention(second), first) {
+                                contended
                             } else if first == "None" && second == "ConditionalCheckFailed" {
                                 counter_failed
                             } else if first == "ValidationError" {

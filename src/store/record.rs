@@ -1,10 +1,11 @@
 //! Reading a customer's record.
 
-use super::attempts::{Attempt, Call, failed};
+use super::attempts::{Attempt, Call};
+use super::failure::failed;
 use super::items::{self, Item};
 use super::{Budget, Store, Tally};
 use crate::domain::{Ccid, Channel, ClientId};
-use crate::error::{Error, Trouble};
+use crate::error::{Cause, Error, Trouble};
 use crate::time::UnixMillis;
 
 /// A customer's record: whole, and in agreement with itself.
@@ -49,12 +50,13 @@ impl Store {
             .set_key(Some(items::customer_key(client_id, ccid)))
             .consistent_read(true);
         budget
-            .settle(Call::Read, tally, || async {
+            .settle(Call::Read, tally, |_| async {
                 match get.clone().send().await {
                     Ok(output) => Attempt::Settled(match output.item {
                         None => Err(Error::CustomerNotFound),
-                        Some(item) => CustomerRecord::read(&item)
-                            .ok_or(Error::Internal(Trouble::damage("the customer's record is damaged"))),
+                        Some(item) => {
+                            CustomerRecord::read(&item).ok_or(Error::Internal(Trouble::new(Cause::CorruptRecord)))
+                        }
                     }),
                     Err(error) => failed(&error),
                 }

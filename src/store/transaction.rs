@@ -1,4 +1,8 @@
-//! What the add and the removal share: two updates in one transaction, under one token, until it is settled.
+//! What the add and the removal share: two updates in one transaction, repeated until it is settled.
+//!
+//! Each attempt has a token of its own, until one is in doubt; from then on every attempt has that one's token. AWS does not
+//! say whether a cancelled transaction keeps its token. If it does, a repeat under the same token is refused again
+//! whatever has changed, so a refusal for contention must not be repeated under it.
 //!
 //! DynamoDB remembers a token for ten minutes once a transaction under it was committed, and may forget it when one was
 //! cancelled. So success under our token is final, and a cancellation is not while an earlier attempt may still be on
@@ -16,11 +20,12 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::attempts::{Attempt, Call, failed};
+use super::attempts::{Attempt, Call};
+use super::failure::failed;
 use super::items::{self, Item};
 use super::reasons::{Reason, Verdict};
 use super::{Budget, Store, Tally};
-use crate::error::{Error, Trouble};
+use crate::error::{Cause, Error, Trouble};
 
 /// How a transaction fails, to the SDK.
 pub(super) type Failure = SdkError<TransactWriteItemsError, HttpResponse>;
@@ -36,7 +41,7 @@ impl Store {
     }
 }
 
-/// A transaction of a record's update and a counter's, in this order, under a token of its own.
+/// A transaction of a record's update and a counter's, in this order.
 pub(super) struct Transaction<'a> {
     call: TransactWriteItemsFluentBuilder,
     /// The number that it is about.
@@ -52,18 +57,18 @@ impl<'a> Transaction<'a> {
         e164: &'a str,
         read: fn(&[Reason<'_>], &str) -> Verdict,
     ) -> Result<Self, Error> {
-        let unmade = |_| Error::Internal(Trouble::new("the call could not be made"));
-        let mut call = client.transact_write_items().client_request_token(client_token()?);
+        let not_built = |_| Error::Internal(Trouble::new(Cause::NotBuilt));
+        let mut call = client.transact_write_items();
         for update in updates {
-            let update = update.build().map_err(unmade)?;
+            let update = update.build().map_err(not_built)?;
             call = call.transact_items(TransactWriteItem::builder().update(update).build());
         }
         Ok(Self { call, e164, read })
     }
 
-    /// Sends it until it is settled, each time the same values under the same token, so that DynamoDB answers an
-    /// attempt of ours that was committed with success again, whatever has happened since. `committed` is the answer to
-    /// success; what follows from a cancellation, `decide` says.
+    /// Sends it until it is settled. Once an attempt is in doubt, every later one sends the same values under the same
+    /// token, so that DynamoDB answers an attempt of ours that was committed with success again, whatever has happened
+    /// since. `committed` is the answer to success; what follows from a cancellation, `decide` says.
     pub(super) async fn settle<T: Copy>(
         &self,
         budget: Budget,
@@ -71,17 +76,33 @@ impl<'a> Transaction<'a> {
         committed: T,
         decide: impl Fn(Verdict, &Failure) -> Attempt<T>,
     ) -> Result<T, Error> {
-        let ended = budget.settle(Call::Write, tally, || self.attempt(&decide)).await;
+        let mut token = None;
+        let attempt = |in_doubt: bool| {
+            if !in_doubt {
+                token = client_token();
+            }
+            self.attempt(token.clone(), &decide)
+        };
+        let ended = budget.settle(Call::Write, tally, attempt).await;
         match ended.answer? {
             Fate::Committed => Ok(committed),
             // In a box: the rare way must not make every request's future larger.
-            Fate::Cancelled(answer) if ended.in_doubt => Box::pin(self.confirm(budget, tally, committed, answer)).await,
+            Fate::Cancelled(answer) if ended.in_doubt => {
+                Box::pin(self.confirm(token, budget, tally, committed, answer)).await
+            }
             Fate::Cancelled(answer) => answer,
         }
     }
 
-    async fn attempt<T>(&self, decide: impl Fn(Verdict, &Failure) -> Attempt<T>) -> Attempt<Fate<T>> {
-        match self.call.clone().send().await {
+    async fn attempt<T>(
+        &self,
+        token: Option<String>,
+        decide: impl Fn(Verdict, &Failure) -> Attempt<T>,
+    ) -> Attempt<Fate<T>> {
+        if token.is_none() {
+            return Attempt::Settled(Err(Error::Internal(Trouble::new(Cause::NoRandomness))));
+        }
+        match self.call.clone().set_client_request_token(token).send().await {
             Ok(_) => Attempt::Settled(Ok(Fate::Committed)),
             Err(error) => match reasons(&error) {
                 Some(reasons) => {
@@ -89,10 +110,9 @@ impl<'a> Transaction<'a> {
                 }
                 // Our expressions do not change, so what they do not fit is an item. AWS documents it as a reason; DynamoDB
                 // Local refuses the whole call.
-                None if error.code() == Some("ValidationException") => Attempt::Settled(Err(Error::Internal(damage(
-                    "the customer's record or the number's counter is damaged",
-                    &error,
-                )))),
+                None if error.code() == Some("ValidationException") => {
+                    Attempt::Settled(Err(Error::Internal(trouble(Cause::CorruptItem, &error))))
+                }
                 None => failed(&error),
             },
         }
@@ -105,15 +125,16 @@ impl<'a> Transaction<'a> {
     /// DynamoDB is asked for its word: our transaction, sent once more, succeeds again without writing.
     async fn confirm<T>(
         &self,
+        token: Option<String>,
         budget: Budget,
         tally: &mut Tally,
         committed: T,
         cancelled: Result<T, Error>,
     ) -> Result<T, Error> {
-        let Some(nothing) = self.nothing() else {
-            return Err(Error::Internal(Trouble::new("the call could not be made")));
+        let Some(nothing) = token.as_deref().and_then(|token| self.nothing(token)) else {
+            return Err(Error::Internal(Trouble::new(Cause::NotBuilt)));
         };
-        let take_token = || async {
+        let take_token = |_| async {
             match nothing.clone().send().await {
                 Ok(_) => Attempt::Settled(Ok(Token::Ours)),
                 Err(error) if error.code() == Some("IdempotentParameterMismatchException") => {
@@ -122,13 +143,13 @@ impl<'a> Transaction<'a> {
                 Err(error) => failed(&error),
             }
         };
-        match budget.settle(Call::Write, tally, take_token).await.answer.map_err(still_in_doubt)? {
+        match budget.settle(Call::Settlement, tally, take_token).await.answer.map_err(still_in_doubt)? {
             Token::Ours => cancelled,
             Token::TakenBefore => {
-                let contradicted = |_, error: &Failure| {
-                    Attempt::Settled(Err(Error::Internal(trouble("the token was taken, and not by the write", error))))
-                };
-                let ended = budget.settle(Call::Write, tally, || self.attempt(contradicted)).await;
+                let contradicted =
+                    |_, error: &Failure| Attempt::Settled(Err(Error::Internal(trouble(Cause::TokenTaken, error))));
+                let again = |_| self.attempt(token.clone(), contradicted);
+                let ended = budget.settle(Call::Settlement, tally, again).await;
                 match ended.answer.map_err(still_in_doubt)? {
                     Fate::Committed => Ok(committed),
                     Fate::Cancelled(answer) => answer,
@@ -139,17 +160,16 @@ impl<'a> Transaction<'a> {
 
     /// A transaction under the same token that always succeeds and writes nothing. It looks beside the record, where no
     /// item ever is, so that no other transaction is in its way.
-    fn nothing(&self) -> Option<TransactWriteItemsFluentBuilder> {
+    fn nothing(&self, token: &str) -> Option<TransactWriteItemsFluentBuilder> {
         let record = self.call.get_transact_items().as_ref()?.first()?.update()?;
-        let token = self.call.get_client_request_token().clone()?;
         let absent = ConditionCheck::builder()
             .table_name(record.table_name())
             .set_key(Some(record.key().clone()))
-            .key(items::SK, AttributeValue::S(token))
+            .key(items::SK, AttributeValue::S(token.to_owned()))
             .condition_expression("attribute_not_exists(pk)")
             .build();
         let check = TransactWriteItem::builder().condition_check(absent.ok()?).build();
-        Some(self.call.clone().set_transact_items(Some(vec![check])))
+        Some(self.call.clone().client_request_token(token).set_transact_items(Some(vec![check])))
     }
 }
 
@@ -179,25 +199,22 @@ fn still_in_doubt(error: Error) -> Error {
 
 /// What follows from a verdict that is not an answer of the operation's own.
 pub(super) fn judge<T>(verdict: Verdict, error: &Failure) -> Attempt<T> {
-    let settled = |trouble| Attempt::Settled(Err(Error::Internal(trouble)));
+    let settled = |cause| Attempt::Settled(Err(Error::Internal(trouble(cause, error))));
     match verdict {
-        Verdict::Again => Attempt::Contended(trouble("other requests were changing the same items", error)),
-        Verdict::CounterUnclear => Attempt::Unclear(damage("the number's counter is damaged", error)),
-        Verdict::DamagedRecord => settled(damage("the customer's record is damaged", error)),
-        _ => settled(trouble("the transaction was cancelled for reasons unknown", error)),
+        Verdict::Conflict => Attempt::Contended(trouble(Cause::Conflict, error)),
+        Verdict::Throttled => Attempt::Contended(trouble(Cause::Throttled, error)),
+        Verdict::CounterUnclear => Attempt::Unclear(trouble(Cause::CorruptCounter, error)),
+        Verdict::DamagedRecord => settled(Cause::CorruptRecord),
+        _ => settled(Cause::UnknownCancellation),
     }
 }
 
-fn trouble(what: &'static str, error: &Failure) -> Trouble {
+fn trouble(cause: Cause, error: &Failure) -> Trouble {
     Trouble {
         aws_code: error.code().map(str::to_owned),
         aws_request_id: error.request_id().map(str::to_owned),
-        ..Trouble::new(what)
+        ..Trouble::new(cause)
     }
-}
-
-fn damage(what: &'static str, error: &Failure) -> Trouble {
-    Trouble { is_damage: true, ..trouble(what, error) }
 }
 
 fn reasons(error: &Failure) -> Option<Vec<Reason<'_>>> {
@@ -208,9 +225,9 @@ fn reasons(error: &Failure) -> Option<Vec<Reason<'_>>> {
     Some(reasons.map(|reason| Reason { code: reason.code().unwrap_or_default(), item: reason.item() }).collect())
 }
 
-/// 128 random bits in hex: the 32 characters fit DynamoDB's 36.
-fn client_token() -> Result<String, Error> {
+/// 128 random bits in hex: the 32 characters fit DynamoDB's 36. `None` where the system has no random numbers.
+fn client_token() -> Option<String> {
     let mut token = [0; 16];
-    getrandom::getrandom(&mut token).map_err(|_| Error::Internal(Trouble::new("the system has no random numbers")))?;
-    Ok(format!("{:032x}", u128::from_be_bytes(token)))
+    getrandom::getrandom(&mut token).ok()?;
+    Some(format!("{:032x}", u128::from_be_bytes(token)))
 }

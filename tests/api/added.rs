@@ -15,7 +15,8 @@ async fn a_number_is_added_and_the_answer_repeats_what_was_sent() {
         json!({ "message":
             "Phone number 16105551212 has been added to customer with ccid BAK-11984-007 for client demo-clinic." })
     );
-    assert_eq!(reply.headers, json!({ "content-type": "application/json; charset=utf-8" }));
+    let headers = json!({ "content-type": "application/json; charset=utf-8", "cache-control": "no-store" });
+    assert_eq!(reply.headers, headers);
     let record = world.record(demo::CUSTOMER).await.unwrap();
     assert_eq!(number(&record["phone_count"]), 1);
     let counter = world.counter("+16105551212").await.unwrap();

@@ -172,7 +172,7 @@ async fn a_key_that_cannot_be_looked_up_is_a_500_and_never_a_401() {
         world.wire.reads(std::iter::repeat_n(failure.clone(), 1000));
         let reply = crate::world::send(&world.function, request().http_event(), Duration::from_millis(900)).await;
         assert_eq!(reply.row(), (500, Some("try_again")), "{failure:?}");
-        assert_eq!(reply.headers["retry-after"], "1");
+        assert!(reply.headers["retry-after"].is_string());
     }
     let world = World::new().await;
     world.wire.reads([Fate::error(400, "AccessDeniedException")]);

@@ -10,6 +10,7 @@
 mod added;
 mod authorization;
 mod companions;
+mod connection;
 mod cost;
 mod event_table;
 mod events;
@@ -20,6 +21,7 @@ mod limits;
 mod log;
 mod openapi;
 mod paths;
+mod request_log;
 mod wire;
 mod world;
 

@@ -148,3 +148,91 @@ async fn bad_utf_8_is_a_400_behind_the_key_check() {
     // It is no client's name.
     assert_eq!(by_path(&world, "PUT", &path("%FF", "a", "6105551212"), "rest").await.status, 401);
 }
+
+/// A ccid that holds the encoded path of another operation.
+const PATH_IN_CCID: &str = "cdm/client/demo-clinic/customer/BAK-11984-007/add_phone/6105551299";
+
+#[tokio::test]
+async fn the_route_that_the_gateway_matched_is_the_route() {
+    let world = World::new().await;
+    let before = world.everything().await;
+    let get = customer(PATH_IN_CCID);
+    let put = customer(PATH_IN_CCID).method("PUT");
+    for reply in [world.send(&put).await, world.send_rest(&put).await] {
+        assert_eq!(reply.row(), (405, Some("method_not_allowed")), "the gateway matched the customer's path");
+        assert_eq!(reply.headers["allow"], "GET");
+    }
+    for reply in [world.send(&get).await, world.send_rest(&get).await] {
+        assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
+    }
+    assert_eq!(world.everything().await, before);
+}
+
+#[tokio::test]
+async fn a_route_of_another_service_is_not_found_whatever_its_path_holds() {
+    let world = World::new().await;
+    for template in ["/cdm/client/{client_id}/customer/{ccid}/notes/{note}", "/patients/{id}", "/"] {
+        for mut event in
+            [add(demo::CUSTOMER, "6105551212").http_event(), add(demo::CUSTOMER, "6105551212").rest_event()]
+        {
+            if event["routeKey"].is_string() {
+                event["routeKey"] = format!("PUT {template}").into();
+            } else {
+                event["resource"] = template.into();
+            }
+            let reply = send(&world.function, event, TIMEOUT).await;
+            assert_eq!(reply.row(), (404, Some("route_not_found")), "{template}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_matched_route_without_its_values_is_not_found() {
+    let world = World::new().await;
+    for parameters in
+        [Value::Null, json!({}), json!({ "client_id": "demo-clinic", "ccid": "", "phone_number": "6105551212" })]
+    {
+        let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+        event["pathParameters"] = parameters;
+        assert_eq!(send(&world.function, event, TIMEOUT).await.row(), (404, Some("route_not_found")));
+    }
+}
+
+/// Which fronts have decoded the path before the function sees it, and which leave it as it was sent.
+#[tokio::test]
+async fn each_front_is_decoded_exactly_once() {
+    let odd = demo::CUSTOMER_ODD;
+    let add = add(odd, "6105551212");
+    let (decoded, encoded) = (add.http_event(), add.rest_event());
+    let with = |event: &Value, changes: &[(&str, Value)]| {
+        let mut event = event.clone();
+        for (place, value) in changes {
+            *event.pointer_mut(place).expect("the event has this member") = value.clone();
+        }
+        event
+    };
+    let parameters = |event: &Value| event["pathParameters"].clone();
+    let mut format_1 =
+        with(&encoded, &[("/pathParameters", parameters(&decoded)), ("/path", decoded["rawPath"].clone())]);
+    format_1["version"] = "1.0".into();
+    let mut function_url = with(
+        &decoded,
+        &[("/pathParameters", Value::Null), ("/routeKey", "$default".into()), ("/rawPath", encoded["path"].clone())],
+    );
+    function_url["requestContext"]["domainName"] = "q7d0example.lambda-url.us-east-1.on.aws".into();
+    let mut load_balancer = with(&encoded, &[("/pathParameters", Value::Null), ("/resource", Value::Null)]);
+    load_balancer["requestContext"] = json!({ "elb": { "targetGroupArn": "arn:aws:elasticloadbalancing:…" } });
+    let fronts = [
+        ("HTTP API, format 2.0", decoded),
+        ("HTTP API, format 1.0", format_1),
+        ("REST API", encoded),
+        ("function URL", function_url),
+        ("load balancer", load_balancer),
+    ];
+    for (front, event) in fronts {
+        let world = World::new().await;
+        let reply = send(&world.function, event, TIMEOUT).await;
+        assert_eq!(reply.status, 200, "{front}: {}", reply.body);
+        assert!(reply.message().contains(&format!("with ccid {odd} for client")), "{front}");
+    }
+}

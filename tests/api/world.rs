@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedHttpClient};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::http_client_fn;
 use cdm::demo;
 use cdm::embedded::REGION;
+use cdm_lambda::config::Endpoint;
 use cdm_lambda::event::NotAnHttpEvent;
 use cdm_lambda::function::Function;
 use cdm_lambda::store::Store;
@@ -24,6 +25,9 @@ use crate::wire::{Wire, Wired};
 
 /// The function's timeout in the template.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// X-Ray's id of every invocation.
+pub(crate) const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
 /// A function, its database, and the wire between them.
 pub(crate) struct World {
@@ -49,6 +53,16 @@ impl World {
         demo::seed(&database, demo::TABLE).await.unwrap();
         let store = Store::new(client(&table, &wire), demo::TABLE.to_owned());
         Self { function: Function::new(store, key_cache), wire, database, table }
+    }
+
+    /// Where the database is.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        self.table.endpoint()
+    }
+
+    /// What the database takes.
+    pub(crate) fn credentials(&self) -> SharedCredentialsProvider {
+        self.table.credentials()
     }
 
     /// Another execution environment over the same database.
@@ -377,10 +391,12 @@ pub(crate) async fn send(function: &Function, event: Value, time: Duration) -> R
 pub(crate) async fn invoke(function: &Function, event: Box<RawValue>, time: Duration) -> Result<Reply, NotAnHttpEvent> {
     let mut context = Context::default();
     "lambda-request".clone_into(&mut context.request_id);
+    context.xray_trace_id = Some(format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled=1"));
     context.deadline = UnixMillis::now().millis() + u64::try_from(time.as_millis()).unwrap();
     let answer = function.handle(LambdaEvent::new(event, context)).await?;
     let answer: Value = serde_json::from_str(&serde_json::to_string(&answer).unwrap()).unwrap();
     assert_eq!(answer["headers"]["content-type"], "application/json; charset=utf-8");
+    assert_eq!(answer["headers"]["cache-control"], "no-store", "it is health data");
     assert_eq!(answer["isBase64Encoded"], false);
     log::assert_private();
     Ok(Reply {

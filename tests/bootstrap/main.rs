@@ -121,6 +121,19 @@ async fn the_finest_log_level_shows_nothing_of_a_request_either() {
 }
 
 #[tokio::test]
+async fn no_log_level_takes_the_metrics_away() {
+    let database = Database::new().await;
+    for level in ["warn", "error", "off"] {
+        let environment = database.environment_with(&[("LOG_LEVEL", level)]).await;
+        status(&environment.invoke(add("6105551212"), TIMEOUT).await);
+        let output = environment.kill().await;
+        let line: Value = serde_json::from_str(&output).unwrap();
+        assert_eq!((&line["Requests"], &line["Errors5xx"]), (&1.into(), &0.into()), "{level}: {output}");
+        assert!(line["_aws"]["CloudWatchMetrics"].is_array(), "{level}: {output}");
+    }
+}
+
+#[tokio::test]
 async fn the_connection_is_opened_before_the_first_request_unsigned() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -169,6 +182,8 @@ async fn a_bad_environment_fails_the_start_and_names_the_variable() {
         ("LOG_LEVEL", "loud"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "127.0.0.1:8000"),
         ("AWS_REGION", ""),
+        ("AWS_USE_FIPS_ENDPOINT", "maybe"),
+        ("AWS_USE_DUALSTACK_ENDPOINT", "maybe"),
         ("AWS_CA_BUNDLE", "/nowhere.pem"),
         ("AWS_CA_BUNDLE", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")),
     ];

@@ -1,4 +1,4 @@
-//! The protocol by itself: requests that send attempts under one token, and a DynamoDB that prepares the items of a
+//! The protocol by itself: requests that send attempts, each under a new token until one is in doubt, and a DynamoDB that prepares the items of a
 //! transaction one by one, remembers tokens, and loses or delays whatever it likes. [`Break`] has the ways to break it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,11 @@ pub(crate) const ATTEMPTS: u8 = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Break {
-    /// A new token for each attempt, as the SDK would have it.
+    /// A new token for each attempt, in doubt or not, as the SDK would have it.
     NewTokens,
+    /// One token for all attempts of a request. It breaks no promise, but where DynamoDB remembers the token of a cancelled
+    /// transaction, every request that met a conflict ends in `try_again`.
+    OneToken,
     /// The last attempt's fate is taken for that of them all, as the SDK's retries have it.
     LastFateDecides,
     /// A refusal is answered while an earlier attempt may be on its way.
@@ -69,7 +72,11 @@ pub(crate) enum Phase {
 pub(crate) struct Request {
     pub(crate) phase: Phase,
     pub(crate) attempts: u8,
+    /// Which of the request's tokens its next attempt has.
+    pub(crate) token: u8,
     pub(crate) in_doubt: bool,
+    /// Whether an attempt of it was refused for a conflict.
+    pub(crate) met_conflict: bool,
     /// What has been true of its items at some moment since it began.
     pub(crate) seen: BTreeSet<Fact>,
     /// How often it was written.
@@ -172,10 +179,17 @@ impl Protocol {
     }
 
     fn send(&self, state: &mut State, request: usize, is_confirmation: bool) {
-        let attempts = &mut state.requests[request].attempts;
-        let generation = if self.is(Break::NewTokens) { *attempts } else { 0 };
-        *attempts += 1;
-        let (number, token) = (*attempts, (request, generation));
+        let asked = &mut state.requests[request];
+        let is_new = match self.broken {
+            Some(Break::NewTokens) => true,
+            Some(Break::OneToken) => false,
+            _ => !asked.in_doubt && asked.phase == Phase::Writing,
+        };
+        if is_new && asked.attempts > 0 {
+            asked.token += 1;
+        }
+        asked.attempts += 1;
+        let (number, token) = (asked.attempts, (request, asked.token));
         let attempt = Attempt { request, number, token, is_confirmation, is_awaited: true, stage: Stage::Sent };
         state.attempts.insert(attempt);
     }
@@ -211,7 +225,10 @@ impl Protocol {
             (_, Reply::InProgress) => return self.again(state, attempt.request, true),
             (_, Reply::Throttled) => return self.again(state, attempt.request, false),
             (_, Reply::Cancelled(record, counter)) => match self.read(record, counter) {
-                None => return self.again(state, attempt.request, false),
+                None => {
+                    asked.met_conflict = true;
+                    return self.again(state, attempt.request, false);
+                }
                 Some(answer) if asked.in_doubt && !self.is(Break::NoConfirmation) => {
                     asked.phase = Phase::Confirming(answer);
                     return self.send(state, attempt.request, true);
@@ -321,7 +338,15 @@ impl Model for Protocol {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let idle = Request { phase: Phase::Idle, attempts: 0, in_doubt: false, seen: BTreeSet::new(), written: 0 };
+        let idle = Request {
+            phase: Phase::Idle,
+            attempts: 0,
+            token: 0,
+            in_doubt: false,
+            met_conflict: false,
+            seen: BTreeSet::new(),
+            written: 0,
+        };
         let mut state = State {
             requests: vec![idle; self.asks.len()],
             attempts: BTreeSet::new(),

@@ -35,7 +35,13 @@ impl Database {
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {
-        Endpoint { region: REGION.to_owned(), url: Some(self.url.clone()), ca_bundle: None }
+        Endpoint {
+            region: REGION.to_owned(),
+            url: Some(self.url.clone()),
+            ca_bundle: None,
+            use_fips: false,
+            use_dual_stack: false,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -6,6 +6,8 @@ there more than once is replaced where it stands first after `after`.
 
 import re
 
+import expand
+
 MUTATIONS = [
     # The way in
     ("a route only for PUT", "Method: ANY", "Method: PUT", "check_routes_are_the_contracts_paths_with_any_method", "AddPhone:"),
@@ -42,10 +44,10 @@ MUTATIONS = [
     ("one action more", "Action: dynamodb:GetItem\n", "Action: [dynamodb:GetItem, dynamodb:Query]\n", "check_function_may_do_exactly_this"),
     ("an action that the boundary forbids", "                  - lambda:GetAlias\n", "                  - lambda:DeleteAlias\n",
      "check_pipelines_boundary_lets_the_roles_work"),
-    ("every action", "- dynamodb:UpdateItem\n                Resource", '- "dynamodb:*"\n                Resource', "check_no_wildcards_but_xrays"),
+    ("every action", "- dynamodb:UpdateItem\n                  Resource", '- "dynamodb:*"\n                  Resource', "check_no_wildcards_but_xrays"),
     ("every table", "                  - !GetAtt Table.Arn\n", '                  - "*"\n', "check_no_wildcards_but_xrays"),
     ("lone updates",
-     "                  ForAnyValue:StringEquals:\n                    dynamodb:EnclosingOperation: TransactWriteItems\n", "",
+     "                    ForAnyValue:StringEquals:\n                      dynamodb:EnclosingOperation: TransactWriteItems\n", "",
      "check_function_may_do_exactly_this"),
     ("keys may be minted", "dynamodb:LeadingKeys: CLIENT#*", 'dynamodb:LeadingKeys: "*"', "check_function_may_do_exactly_this"),
     ("AWS's managed policy on top", "      Description: What the phone number function may do\n",
@@ -56,7 +58,7 @@ MUTATIONS = [
     ("CodeDeploy may move every alias", "                  - !GetAtt Function.Arn\n                  - !Sub ${Function.Arn}:*\n",
      '                  - "*"\n', "check_deployment_role_moves_this_alias_and_reads_this_stacks_alarms"),
     ("operators may drop the table", "              - dynamodb:DeleteItem\n", "              - dynamodb:DeleteTable\n",
-     "check_operator_policy"),
+     "check_operator_policy", "  OperatorPolicy:"),
     ("a role without the boundary",
      "        - !Sub arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/${PermissionsBoundary}\n", "        - !Ref AWS::NoValue\n",
      "check_every_role_takes_the_boundary", "DeploymentRole:\n    Type"),
@@ -64,7 +66,7 @@ MUTATIONS = [
     ("a table deleted with its stack", "    DeletionPolicy: Retain\n", "    DeletionPolicy: Delete\n",
      "check_table_survives_the_stack_and_mistakes"),
     ("a table lost by a replacement", "    UpdateReplacePolicy: Retain\n", "",
-     "check_table_survives_the_stack_and_mistakes"),
+     "check_table_survives_the_stack_and_mistakes", "  Table:"),
     ("no deletion protection", "DeletionProtectionEnabled: true", "DeletionProtectionEnabled: false",
      "check_table_survives_the_stack_and_mistakes"),
     ("no way back in time", "PointInTimeRecoveryEnabled: true", "PointInTimeRecoveryEnabled: false",
@@ -86,12 +88,22 @@ MUTATIONS = [
      "check_customer_managed_key_covers_everything", "\n  FunctionLogs:"),
     # Watching and rolling back
     ("no alarm on failed starts", "          - !Ref InitErrorsAlarm\n", "", "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
-    ("a deaf alarm", "      Threshold: 1000\n", "      Threshold: 100000\n", "check_alarms_watch_what_matters"),
+    ("a deaf alarm", "      Threshold: 100\n", "      Threshold: 100000\n", "check_alarms_watch_what_matters"),
+    ("an alarm that is content with less", "      EvaluationPeriods: 1\n", "      EvaluationPeriods: 1\n      DatapointsToAlarm: 1\n",
+     "check_alarms_watch_what_matters"),
+    ("a probe every half hour that may fail once", '"30": { Seconds: 5700 }', '"30": { Seconds: 1800 }',
+     "check_probes_alarm_waits_for_three_runs_and_late_data"),
+    ("an alarm that cannot be switched off", "    Condition: HasUnauthorizedAlarm\n", "", "check_optional_alarms_can_be_switched_off"),
+    ("an alarm that fires in every new stack", "  NoTrafficMinutes:\n    Type: Number\n    Default: 0\n",
+     "  NoTrafficMinutes:\n    Type: Number\n    Default: 60\n", "check_optional_alarms_can_be_switched_off"),
     ("an alarm that is calm when data is missing no more", "TreatMissingData: notBreaching", "TreatMissingData: breaching",
      "check_alarms_watch_what_matters"),
     ("an alarm on every function of the account",
-     "      Dimensions:\n        - { Name: FunctionName, Value: !Ref Function }\n      Statistic: Sum\n", "      Statistic: Sum\n",
+     "              MetricName: Throttles\n              Dimensions:\n                - { Name: FunctionName, Value: !Ref Function }\n",
+     "              MetricName: Throttles\n", "check_alarms_watch_this_stack_alone"),
+    ("an alarm on another function than the probe", "{ Name: FunctionName, Value: !Ref Probe }", "{ Name: FunctionName, Value: !Ref Function }",
      "check_alarms_watch_this_stack_alone"),
+    ("an alarm that is not on the dashboard", "${OptionalProbe}]", "]", "check_dashboard_shows_health_refusals_and_cost"),
     ("an alarm that tells nobody", "      AlarmActions: !If [HasAlarmTopic, [!Ref AlarmTopicArn], !Ref AWS::NoValue]\n", "",
      "check_alarms_reach_someone", "\n  ConflictsAlarm:"),
     ("an alarm without a page", "docs/operate.md#conflicts", "docs/operate.md#nowhere", "check_every_alarm_has_its_page"),
@@ -99,8 +111,8 @@ MUTATIONS = [
      "check_metric_filters_feed_their_alarms"),
     ("all at once", "    Default: Canary10Percent10Minutes\n", "    Default: AllAtOnce\n",
      "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
-    ("no canary at all", "        Enabled: true\n        Type: !Ref DeploymentType\n",
-     "        Enabled: false\n        Type: !Ref DeploymentType\n", "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
+    ("no canary at all", "        Enabled: true\n        Type: !If",
+     "        Enabled: false\n        Type: !If", "check_new_versions_are_tried_on_a_tenth_and_rolled_back"),
     ("an alarm that waits for the API that waits for it", "          - !Ref ServerErrorsAlarm\n", "          - !Ref GatewayErrorsAlarm\n",
      "check_nothing_waits_for_itself"),
     ("a metric that the function does not write", "MetricName: Errors5xx", "MetricName: Errors6xx", "check_metrics_are_those_the_function_writes"),
@@ -111,11 +123,72 @@ MUTATIONS = [
     ("a dashboard with an old price", "wcu * 0.625", "wcu * 1.25", "check_dashboard_uses_the_price_list"),
     ("a saved query on another group", "LogGroupNames: [!Ref AccessLogs]", "LogGroupNames: [/aws/lambda/other]",
      "check_saved_queries_read_this_stacks_logs"),
+    # What a deployment does
+    ("a parameter that reaches no caller", "keys=${KeyCacheSeconds}s ", "", "check_a_parameter_publishes_a_version_exactly_if_it_reaches_one"),
+    ("a restored table that reaches no caller", "table=${TableInUse} ", "",
+     "check_a_parameter_publishes_a_version_exactly_if_it_reaches_one"),
+    ("a parameter that publishes what has not changed", "log=${LogLevel} ", "log=${LogLevel} throttle=${ThrottleRate} ",
+     "check_a_parameter_publishes_a_version_exactly_if_it_reaches_one"),
+    ("a new version of a function that is as it was",
+     "log=${LogLevel} ${Architecture}", "log=${LogLevel}", "check_a_parameter_publishes_a_version_exactly_if_it_reaches_one",
+     "\n      Description: !Sub"),
+    ("a property that reaches no caller", "      AutoPublishAliasAllProperties: true\n", "", "check_a_property_publishes_a_version"),
+    ("no version to go back to", "    UpdateReplacePolicy: Retain\n", "", "check_versions_before_stay_for_a_rollback", "  Function:"),
+    ("a description that Lambda refuses", "    MaxLength: 20\n", "    MaxLength: 40\n", "check_a_versions_description_fits"),
+    ("a restored table whose name Lambda refuses", "    MaxLength: 148\n", "    MaxLength: 255\n", "check_a_versions_description_fits"),
+    ("a stop of writes that the alarms undo", "    - !Equals [!Ref Writes, stopped]\n", "    - !Equals [!Ref Writes, never]\n",
+     "check_a_stop_of_writes_is_not_undone_by_the_alarms_it_raises"),
+    ("alarms that stay on the group", "          - [!Ref AWS::NoValue]\n", "          - [!Ref LatencyAlarm]\n",
+     "check_a_stop_of_writes_is_not_undone_by_the_alarms_it_raises"),
+    ("a stop of writes that stops nothing", "  WritesAreStopped: !Equals [!Ref Writes, stopped]", "  WritesAreStopped: !Equals [!Ref Writes, never]",
+     "check_a_stop_of_writes_takes_the_right_to_write"),
+    ("a permission that moves with the switch", "table/${AWS::StackName}-restored-*\n", "table/${RestoredTable}\n",
+     "check_no_permission_moves_with_a_switch"),
+    ("a version that no one tries", "        Hooks:\n          PreTraffic: !Ref PreTrafficHook\n", "",
+     "check_a_new_version_is_tried_before_traffic"),
+    ("a hook that tries the old version", "VERSION: !Ref Function.Version", "VERSION: !Ref Function.Alias",
+     "check_a_new_version_is_tried_before_traffic"),
+    ("a probe of the function that no caller reaches", "VERSION: !Ref Function.Alias", "VERSION: !Ref Function",
+     "check_a_schedule_tries_the_live_version"),
+    ("a schedule without its probe", "    Type: AWS::Scheduler::Schedule\n    Condition: HasProbe\n", "    Type: AWS::Scheduler::Schedule\n",
+     "check_a_schedule_tries_the_live_version"),
+    ("a hook that may write records", "dynamodb:LeadingKeys: KEY#*", "dynamodb:LeadingKeys: \"*\"",
+     "check_what_tries_a_version_may_do_exactly_this", "  PreTrafficHookRole:"),
+    ("a prod that wakes no one", '!Equals [!Ref RequireAlarmTopic, "yes"]', '!Equals [!Ref RequireAlarmTopic, "prod"]',
+     "check_prod_is_not_deployed_without_an_alarm_topic"),
+    ("an operators' policy that a pipeline can rewrite", "    Condition: MakesOperatorPolicy\n", "",
+     "check_no_pipeline_rewrites_what_operators_may_do"),
+    ("a table that is warmed unasked", "  IsWarmed: !Not [!Equals [!Ref WarmWriteUnits, \"0\"]]",
+     "  IsWarmed: !Not [!Equals [!Ref WarmWriteUnits, \"1\"]]", "check_the_table_is_warmed_only_on_request"),
     # Around it
     ("a parameter renamed under samconfig", "  LogRetentionDays:\n    Type", "  LogDays:\n    Type",
      "check_samconfig_sets_only_what_the_template_has"),
     ("a bucket nobody asked for", "\nOutputs:\n", "\n  Bucket:\n    Type: AWS::S3::Bucket\n\nOutputs:\n", "check_nothing_else_is_made"),
     ("a table of many names", "  TableName:\n    Description", "  Tables:\n    Description", "check_outputs"),
+]
+
+# The same for the files around the template.
+MUTATIONS_AROUND = [
+    ("dev without a canary", "samconfig.toml", "DeploymentType=Canary10Percent5Minutes", "DeploymentType=AllAtOnce",
+     "check_dev_shows_the_canary_of_prod"),
+    ("a prod that needs no topic", "samconfig.toml", "RequireAlarmTopic=yes", "RequireAlarmTopic=no",
+     "check_prod_is_not_deployed_without_an_alarm_topic"),
+    ("a role for every branch", "deploy/pipeline.yaml",
+     "                token.actions.githubusercontent.com:ref: !Sub refs/heads/${Branch}\n", "",
+     "check_only_the_branch_that_deploys_may_take_the_deploy_role"),
+    ("a role for every repository", "deploy/pipeline.yaml", "repo:${Repository}:environment", "repo:*:environment",
+     "check_only_the_branch_that_deploys_may_take_the_deploy_role"),
+    ("a pipeline that rewrites policies", "deploy/pipeline.yaml", "                  - iam:DeleteRole\n",
+     "                  - iam:DeleteRole\n                  - iam:CreatePolicyVersion\n", "check_no_pipeline_rewrites_what_operators_may_do"),
+    ("operators with fewer rights behind a pipeline", "deploy/pipeline.yaml", "              - dynamodb:Scan\n", "",
+     "check_no_pipeline_rewrites_what_operators_may_do"),
+    ("a smoke test that may not ask", "deploy/pipeline.yaml", "                  - lambda:GetAlias\n", "", "check_the_smoke_test_may_ask_what_it_asks"),
+    ("a role that cannot be handed on", "deploy/pipeline.yaml", "                      - scheduler.amazonaws.com\n", "",
+     "check_the_pipeline_may_make_what_is_new_here"),
+    ("a schedule of another name", "deploy/pipeline.yaml", "schedule/default/${StackName}-probe", "schedule/default/${StackName}",
+     "check_the_pipeline_may_make_what_is_new_here"),
+    ("a boundary that stops the probe", "deploy/pipeline.yaml", "              - lambda:InvokeFunction\n", "",
+     "check_pipelines_boundary_lets_the_roles_work"),
 ]
 
 
@@ -128,24 +201,32 @@ def mutate(text, old, new, after=""):
 def survivors(text, failures):
     """0 if every mutation makes its check fail."""
     missed = 0
-    for title, old, new, check, *after in MUTATIONS:
+    rows = [(title, None, old, new, check, after) for title, old, new, check, *after in MUTATIONS]
+    rows += [(title, file, old, new, check, ()) for title, file, old, new, check in MUTATIONS_AROUND]
+    for title, file, old, new, check, after in rows:
+        expand.around.clear()
+        broken = text
         try:
-            broken = mutate(text, old, new, *after)
+            if file:
+                expand.around[file] = mutate(expand.read(file), old, new)
+            else:
+                broken = mutate(text, old, new, *after)
         except ValueError:
-            print(f"STALE    {title}: the template no longer says {old!r}")
+            print(f"STALE    {title}: {file or 'the template'} no longer says {old!r}")
             missed += 1
             continue
-        found = failures(broken)
+        found = failures(broken, only=check)
         names = [name for name, _ in found]
         if check in names:
             message = re.sub(r"\s+", " ", dict(found)[check])
             print(f"caught   {title}: {check}: {message[:110]}")
         else:
-            print(f"SURVIVED {title}: meant to fail {check}, failed {names or 'nothing'}")
+            others = [name for name, _ in failures(broken)]
+            print(f"SURVIVED {title}: meant to fail {check}, failed {others or 'nothing'}")
             missed += 1
-    unused = {function for function in dir(__import__("check")) if function.startswith("check_")}
-    unused -= {check for _, _, _, check, *_ in MUTATIONS}
+    unused = {check.__name__ for check in __import__("check").CHECKS}
+    unused -= {check for _, _, _, _, check, _ in rows}
     for check in sorted(unused):
         print(f"UNTRIED  no mutation is meant for {check}")
-    print(f"mutations: {len(MUTATIONS) - missed} of {len(MUTATIONS)} caught")
+    print(f"mutations: {len(rows) - missed} of {len(rows)} caught")
     return 1 if missed or unused else 0

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use cdm_lambda::domain::ClientId;
-use cdm_lambda::error::Error;
+use cdm_lambda::error::{Cause, Error};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::{AddPhone, Budget, Tally};
 use tokio::sync::watch;
@@ -160,18 +160,20 @@ async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Pro
 }
 
 fn problem(error: Error, table: &str) -> Problem {
-    match &error {
-        Error::TryAgain(_) => Problem::Passing,
+    let cause = match &error {
+        Error::TryAgain(_) => return Problem::Passing,
+        Error::Internal(trouble) => trouble.cause,
+        _ => return Problem::Rejected(explain::refusal(error, table)),
+    };
+    match cause {
         // What is wrong with these two items is no fault of the others.
-        Error::Internal(trouble)
-            if trouble.is_damage || trouble.aws_code.as_deref() == Some("TransactionCanceledException") =>
-        {
-            Problem::Rejected(explain::refusal(error, table))
+        cause if cause.is_corruption() => Problem::Rejected(explain::refusal(error, table)),
+        Cause::UnknownCancellation => Problem::Rejected(explain::refusal(error, table)),
+        Cause::Refused | Cause::NoCredentials | Cause::NotBuilt | Cause::NoRandomness | Cause::Panicked => {
+            Problem::Fatal(explain::refusal(error, table))
         }
-        // Without a response nobody knows what became of the write; a repeat finds it.
-        Error::Internal(trouble) if trouble.aws_code.as_deref().is_none_or(is_passing) => Problem::Passing,
-        Error::Internal(_) => Problem::Fatal(explain::refusal(error, table)),
-        _ => Problem::Rejected(explain::refusal(error, table)),
+        // Without a response it is not known what became of the write; a repeat finds it.
+        _ => Problem::Passing,
     }
 }
 
@@ -202,6 +204,8 @@ async fn create(connection: &Connection, record: &Item) -> Result<Option<Item>, 
             _ => Err(fatal()),
         },
         SdkError::ConstructionFailure(_) => Err(fatal()),
+        // Those of a role or a login end after a while, and no waiting brings them back.
+        _ if explain::is_of_credentials(&error) => Err(fatal()),
         _ => Err(Problem::Passing),
     }
 }

@@ -82,7 +82,7 @@ async fn what_is_not_there_is_neither_shown_nor_deleted() {
     assert_eq!(table.items().await.len(), before);
     assert_eq!(
         table.refused(&on("show", cdm::demo::CUSTOMER_DAMAGED)).await,
-        "the customer's record is damaged: run `cdm check`"
+        "the customer's record is corrupt: run `cdm check`"
     );
 }
 

@@ -330,7 +330,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
             (4, "the line is longer than 65536 bytes"),
             (5, "phone_numbers[1]: the customer already has 50 phone numbers: remove one with `cdm phone remove`"),
             (6, "phone_numbers[0]: the phone number is already on 50 customers: `cdm phone who` lists them"),
-            (7, "the customer's record is damaged: run `cdm check`"),
+            (7, "the customer's record is corrupt: run `cdm check`"),
             (8, "the line is not UTF-8"),
         ]
     );
@@ -483,7 +483,13 @@ impl Elsewhere {
             if let Some(rest) = line.strip_prefix("DynamoDB") {
                 let url = rest.split_whitespace().next().unwrap().to_owned();
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                let endpoint = Endpoint { region: "us-east-1".to_owned(), url: Some(url.clone()), ca_bundle: None };
+                let endpoint = Endpoint {
+                    region: "us-east-1".to_owned(),
+                    url: Some(url.clone()),
+                    ca_bundle: None,
+                    use_fips: false,
+                    use_dual_stack: false,
+                };
                 let connection = Connection::to(&endpoint, any_credentials(), "cdm-phones".to_owned()).await.unwrap();
                 return Self { server, url, connection };
             }

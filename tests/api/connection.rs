@@ -1,0 +1,117 @@
+//! What stands between the function and a connection: names that do not resolve, and credentials that are not there.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError, SharedDnsResolver};
+use cdm::demo;
+use cdm_lambda::dynamodb::DynamoDb;
+use cdm_lambda::function::Function;
+use cdm_lambda::store::Store;
+
+use crate::log;
+use crate::world::{Reply, TIMEOUT, World, add, number, send};
+
+/// What becomes of one look-up of the endpoint's name.
+#[derive(Debug, Clone, Copy)]
+enum Lookup {
+    Found,
+    Failed,
+    Hangs,
+}
+
+/// A name server that follows a script, and then its last line for ever.
+#[derive(Debug)]
+struct NameServer(Mutex<VecDeque<Lookup>>);
+
+impl ResolveDns for NameServer {
+    fn resolve_dns<'a>(&'a self, _: &'a str) -> DnsFuture<'a> {
+        let mut script = self.0.lock().unwrap();
+        let lookup = if script.len() > 1 { script.pop_front() } else { script.front().copied() };
+        DnsFuture::new(async move {
+            match lookup.unwrap() {
+                Lookup::Found => Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]),
+                Lookup::Failed => Err(ResolveDnsError::new("no such name")),
+                Lookup::Hangs => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A function that finds the database by a name.
+async fn function(world: &World, credentials: SharedCredentialsProvider, lookups: &[Lookup]) -> Function {
+    let mut endpoint = world.endpoint();
+    endpoint.url = endpoint.url.map(|url| url.replace("127.0.0.1", "dynamodb.test"));
+    let names = SharedDnsResolver::new(NameServer(Mutex::new(lookups.iter().copied().collect())));
+    let dynamodb = DynamoDb::with_resolver(&endpoint, credentials, names).await.unwrap();
+    Function::new(Store::new(dynamodb.client, demo::TABLE.to_owned()), Duration::from_secs(60))
+}
+
+async fn ask(function: &Function, digits: &str, id: &str, time: Duration) -> Reply {
+    let mut event = add(demo::CUSTOMER, digits).http_event();
+    event["requestContext"]["requestId"] = id.into();
+    send(function, event, time).await
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_try_again() {
+    for (id, lookup) in [("a-name-that-fails", Lookup::Failed), ("a-name-that-hangs", Lookup::Hangs)] {
+        let world = World::new().await;
+        let before = world.everything().await;
+        let function = function(&world, world.credentials(), &[lookup]).await;
+        let reply = ask(&function, "6105551212", id, Duration::from_secs(3)).await;
+        assert_eq!(reply.row(), (500, Some("try_again")), "{lookup:?}");
+        assert_eq!(log::lines_with(id)[0]["cause"], "dns", "{lookup:?}");
+        assert_eq!(world.everything().await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_resolves_again_is_used_within_the_request() {
+    for lookup in [Lookup::Failed, Lookup::Hangs] {
+        let world = World::new().await;
+        let function = function(&world, world.credentials(), &[lookup, lookup, Lookup::Found]).await;
+        assert_eq!(ask(&function, "6105551212", "a-name-that-is-back", TIMEOUT).await.status, 200, "{lookup:?}");
+        assert_eq!(number(&world.record(demo::CUSTOMER).await.unwrap()["phone_count"]), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_open_connection_needs_no_name() {
+    for lookup in [Lookup::Failed, Lookup::Hangs] {
+        let world = World::new().await;
+        let function = function(&world, world.credentials(), &[Lookup::Found, lookup]).await;
+        for digits in ["6105551212", "6105551213", "6105551214"] {
+            assert_eq!(ask(&function, digits, "an-open-connection", TIMEOUT).await.status, 200, "{lookup:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn missing_credentials_are_told_from_a_lost_connection() {
+    #[derive(Debug)]
+    struct NoCredentials;
+
+    impl ProvideCredentials for NoCredentials {
+        fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let missing = CredentialsError::not_loaded("there are none");
+            aws_credential_types::provider::future::ProvideCredentials::ready(Err(missing))
+        }
+    }
+
+    let world = World::new().await;
+    let credentials = SharedCredentialsProvider::new(NoCredentials);
+    let function = function(&world, credentials, &[Lookup::Found]).await;
+    let reply = ask(&function, "6105551212", "no-credentials", TIMEOUT).await;
+    assert_eq!(reply.row(), (500, Some("internal_error")));
+    let line = log::lines_with("no-credentials").remove(0);
+    assert_eq!(line["cause"], "no_credentials");
+    assert_eq!(line["RoundTrips"], 1, "a second attempt would find none either");
+}

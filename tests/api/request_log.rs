@@ -1,0 +1,261 @@
+//! The one line that a request leaves in the log, and the metrics in it.
+
+use std::iter::repeat_n;
+use std::time::Duration;
+
+use cdm::demo;
+use cdm_lambda::auth::ApiKey;
+use serde_json::{Value, json};
+
+use crate::log;
+use crate::wire::{AWS_REQUEST_ID, Fate};
+use crate::world::{Request, TIMEOUT, TRACE_ID, World, add, customer, send};
+
+#[tokio::test]
+async fn one_line_a_request_tells_what_an_operator_needs() {
+    let world = World::new().await;
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "one-line-a-request".into();
+    for _ in 0..2 {
+        send(&world.function, event.clone(), TIMEOUT).await;
+    }
+    let lines = log::lines_with("one-line-a-request");
+    assert_eq!(lines.len(), 2);
+    let told = |line: &Value, name: &str| line[name].clone();
+    let hash = ApiKey::parse(demo::KEY).unwrap().sha256_hex();
+    let fingerprint = &hash[..12];
+    for (name, values) in [
+        ("status", [json!(200), json!(409)]),
+        ("code", [json!("ok"), json!("phone_already_added")]),
+        ("operation", [json!("add_phone"), json!("add_phone")]),
+        ("message", [json!("request answered"), json!("request answered")]),
+        ("replayed", [json!(false), json!(false)]),
+        ("client_id", [json!("demo-clinic"), json!("demo-clinic")]),
+        ("level", [json!("INFO"), json!("INFO")]),
+        ("lambda_request_id", [json!("lambda-request"), json!("lambda-request")]),
+        ("ColdStarts", [json!(1), json!(0)]),
+        ("RoundTrips", [json!(2), json!(1)]),
+        ("KeyCacheHits", [json!(0), json!(1)]),
+        ("Retries", [json!(0), json!(0)]),
+        ("Throttles", [json!(0), json!(0)]),
+        ("SlowRequests", [json!(0), json!(0)]),
+        ("key_fingerprint", [json!(fingerprint), json!(fingerprint)]),
+        ("trace_id", [json!(TRACE_ID), json!(TRACE_ID)]),
+        ("Conflicts", [json!(0), json!(0)]),
+        ("Requests", [json!(1), json!(1)]),
+        ("Errors5xx", [json!(0), json!(0)]),
+    ] {
+        assert_eq!([told(&lines[0], name), told(&lines[1], name)], values, "{name}");
+    }
+    for line in lines {
+        assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+}
+
+#[tokio::test]
+async fn the_line_counts_repeats_and_what_was_refused_for_others() {
+    let world = World::new().await;
+    let [conflict, passed] = ["TransactionConflict", "None"].map(|code| json!({ "Code": code }));
+    world.wire.writes([
+        Fate::cancelled(&conflict, &passed),
+        Fate::LoseRequest,
+        Fate::error(400, "ThrottlingException"),
+        Fate::Unreachable,
+    ]);
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "a-line-of-repeats".into();
+    assert_eq!(send(&world.function, event, TIMEOUT).await.status, 200);
+    let line = &log::lines_with("a-line-of-repeats")[0];
+    // The key, and five attempts of the write.
+    let told = ["RoundTrips", "Retries", "Conflicts", "Throttles"].map(|name| line[name].as_u64());
+    assert_eq!(told, [Some(6), Some(4), Some(1), Some(1)]);
+}
+
+/// Names, by dimensions, of the metrics that a line makes; each must be a number of the line.
+fn metrics(line: &Value) -> Value {
+    let embedded = &line["_aws"];
+    assert!(embedded["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
+    let mut by_dimensions = serde_json::Map::new();
+    for directive in embedded["CloudWatchMetrics"].as_array().unwrap() {
+        assert_eq!(directive["Namespace"], "CdmPhones");
+        let dimensions = directive["Dimensions"][0].as_array().unwrap();
+        assert!(dimensions.iter().all(|name| line[name.as_str().unwrap()].is_string()));
+        let metrics = directive["Metrics"].as_array().unwrap();
+        assert!(metrics.iter().all(|metric| line[metric["Name"].as_str().unwrap()].is_u64()));
+        let names: Vec<_> = metrics.iter().map(|metric| metric["Name"].as_str().unwrap()).collect();
+        let dimensions: Vec<_> = dimensions.iter().map(|name| name.as_str().unwrap()).collect();
+        by_dimensions.insert(dimensions.join(" "), names.join(" ").into());
+    }
+    Value::Object(by_dimensions)
+}
+
+#[tokio::test]
+async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
+    let world = World::new().await;
+    let line = async |request: Request, id: &str| {
+        let mut event = request.http_event();
+        event["requestContext"]["requestId"] = id.into();
+        send(&world.function, event, TIMEOUT).await;
+        log::lines_with(id).remove(0)
+    };
+    assert_eq!(
+        metrics(&line(add(demo::CUSTOMER, "6105551212"), "metrics-of-an-add").await),
+        json!({
+            "FunctionName operation code": "Requests",
+            "FunctionName operation": "RoundTrips Retries Conflicts Throttles",
+            "FunctionName": "Errors5xx SlowRequests ColdStarts KeyCacheHits",
+        })
+    );
+    assert_eq!(
+        metrics(&line(customer(demo::CUSTOMER), "metrics-of-a-read").await),
+        json!({
+            "FunctionName operation code": "Requests",
+            "FunctionName operation": "RoundTrips Retries Throttles",
+            "FunctionName": "Errors5xx SlowRequests ColdStarts KeyCacheHits",
+        })
+    );
+    assert_eq!(
+        metrics(&line(add(demo::CUSTOMER, "6105551212").method("POST"), "metrics-of-no-operation").await),
+        json!({ "FunctionName operation code": "Requests", "FunctionName": "Errors5xx SlowRequests ColdStarts" })
+    );
+}
+
+#[tokio::test]
+async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
+    let world = World::new().await;
+    let mut event = add(demo::CUSTOMER_DAMAGED, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "a-damaged-record".into();
+    let reply = send(&world.function, event, TIMEOUT).await;
+    assert_eq!(reply.row(), (500, Some("internal_error")));
+    let told = ["message", "code", "request_id"];
+    assert!(reply.body.as_object().unwrap().keys().all(|name| told.contains(&name.as_str())));
+    assert!(!reply.body.to_string().contains("damaged record"));
+    let lines = log::lines_with("a-damaged-record");
+    assert_eq!(lines[0]["level"], "ERROR");
+    assert_eq!(lines[0]["message"], "the customer's record is corrupt");
+    assert_eq!(lines[0]["cause"], "corrupt_record");
+    assert_eq!(lines[0]["aws_code"], "TransactionCanceledException");
+}
+
+/// AWS documents it as a reason of the cancelled transaction; DynamoDB Local refuses the whole call.
+#[tokio::test]
+async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so() {
+    let world = World::new().await;
+    world.wire.writes([Fate::error(400, "ValidationException")]);
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "a-validation-error".into();
+    let reply = send(&world.function, event, TIMEOUT).await;
+    assert_eq!(reply.row(), (500, Some("internal_error")));
+    let lines = log::lines_with("a-validation-error");
+    assert_eq!(lines[0]["message"], "the customer's record or the number's counter is corrupt");
+    assert_eq!(lines[0]["aws_code"], "ValidationException");
+    assert_eq!(lines[0]["aws_request_id"], AWS_REQUEST_ID);
+}
+
+#[tokio::test]
+async fn what_came_before_the_key_check_names_no_client() {
+    let world = World::new().await;
+    let mut event = add(demo::CUSTOMER, "6105551212").no_key().http_event();
+    event["requestContext"]["requestId"] = "nobody-yet".into();
+    send(&world.function, event, TIMEOUT).await;
+    assert_eq!(log::lines_with("nobody-yet")[0].get("client_id"), None);
+}
+
+/// The line of an add whose every write ends in this fate, from the key lookup on where `reads` says so.
+async fn failed_line(id: &str, fate: &Fate, reads: bool) -> Value {
+    let world = World::new().await;
+    let fates = repeat_n(fate.clone(), 1000);
+    if reads {
+        world.wire.reads(fates);
+    } else {
+        world.wire.writes(fates);
+    }
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = id.into();
+    assert_eq!(send(&world.function, event, Duration::from_millis(900)).await.status, 500);
+    log::lines_with(id).remove(0)
+}
+
+#[tokio::test]
+async fn a_failure_names_its_cause() {
+    let [conflict, throttled, exceeded, passed] =
+        ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "None"]
+            .map(|code| json!({ "Code": code }));
+    let rows = [
+        (Fate::cancelled(&conflict, &passed), "conflict"),
+        (Fate::cancelled(&passed, &conflict), "conflict"),
+        (Fate::cancelled(&throttled, &passed), "throttled"),
+        (Fate::cancelled(&passed, &exceeded), "throttled"),
+        (Fate::error(400, "ThrottlingException"), "throttled"),
+        (Fate::error(400, "ProvisionedThroughputExceededException"), "throttled"),
+        (Fate::error(400, "RequestLimitExceeded"), "throttled"),
+        (Fate::error(400, "TransactionInProgressException"), "earlier_attempt_running"),
+        (Fate::error(400, "AccessDeniedException"), "refused"),
+        (Fate::error(500, "InternalServerError"), "service_failed"),
+        (Fate::Unreachable, "no_connection"),
+        (Fate::LoseAnswer, "connection_lost"),
+        (Fate::Garbage(200, "<html>"), "unreadable_answer"),
+        (Fate::Hang, "timed_out"),
+    ];
+    for (place, (fate, cause)) in rows.into_iter().enumerate() {
+        let line = failed_line(&format!("a-cause-{place}."), &fate, false).await;
+        assert_eq!(line["cause"], cause, "{fate:?}: {line}");
+        assert!(line["message"].as_str().is_some_and(|message| message != "request answered"), "{line}");
+        // A throttle is no conflict: no other caller is the reason.
+        let counted = ["Conflicts", "Throttles"].map(|name| line[name].as_u64() > Some(0));
+        assert_eq!(counted, [cause == "conflict", cause == "throttled"], "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_throttled_key_lookup_is_counted_too() {
+    let line = failed_line("a-throttled-read", &Fate::error(400, "ThrottlingException"), true).await;
+    assert_eq!((&line["cause"], line["Throttles"].as_u64() > Some(0)), (&json!("throttled"), true), "{line}");
+}
+
+#[tokio::test]
+async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not() {
+    for (place, code) in ["ThrottlingException", "ProvisionedThroughputExceededException"].into_iter().enumerate() {
+        let Fate::Answer(status, mut body) = Fate::error(400, code) else { panic!("an error is an answer") };
+        body["throttlingReasons"] = json!([{
+            "reason": "TableWriteMaxOnDemandThroughputExceeded",
+            "resource": "arn:aws:dynamodb:us-east-1:111122223333:table/phones",
+        }]);
+        body["ThrottlingReasons"] = body["throttlingReasons"].clone();
+        for reads in [false, true] {
+            let line =
+                failed_line(&format!("a-reason-{place}-{reads}"), &Fate::Answer(status, body.clone()), reads).await;
+            assert_eq!(line["throttling_reason"], "TableWriteMaxOnDemandThroughputExceeded", "{line}");
+            assert!(!line.to_string().contains("arn:"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_named_by_its_fingerprint_even_where_it_is_refused() {
+    let world = World::new().await;
+    let unknown = ApiKey::from_secret(&[9; 32]);
+    for (id, key, hash) in [
+        ("an-unknown-key", unknown.reveal(), Some(unknown.sha256_hex())),
+        ("a-revoked-key", demo::REVOKED_KEY, ApiKey::parse(demo::REVOKED_KEY).map(|key| key.sha256_hex())),
+        ("no-key-at-all", "relay_no-key", None),
+    ] {
+        let mut event = add(demo::CUSTOMER, "6105551212").key(key).http_event();
+        event["requestContext"]["requestId"] = id.into();
+        assert_eq!(send(&world.function, event, TIMEOUT).await.status, 401);
+        let line = log::lines_with(id).remove(0);
+        assert_eq!(line["key_fingerprint"].as_str(), hash.as_deref().map(|hash| &hash[..12]), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_takes_longer_than_a_second_is_slow() {
+    let world = World::new().await;
+    // The first attempt is given up after a second and a half.
+    world.wire.writes([Fate::Hang]);
+    let mut event = add(demo::CUSTOMER, "6105551212").http_event();
+    event["requestContext"]["requestId"] = "a-slow-request".into();
+    assert_eq!(send(&world.function, event, TIMEOUT).await.status, 200);
+    assert_eq!(log::lines_with("a-slow-request")[0]["SlowRequests"], 1);
+}
