@@ -5,14 +5,15 @@ use cdm_lambda::domain::{
     Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Phone as Number, PhoneType,
 };
 use cdm_lambda::error::Rule;
-use cdm_lambda::store::{AddPhone, Budget, RemovePhone, Tally, items};
+use cdm_lambda::store::{AddPhone, Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::connection::{Connection, Customer, PATIENCE, client_id};
 use crate::output::{self, Output};
-use crate::{Failure, counter, explain};
+use crate::saved::Save;
+use crate::{Failure, counter, erase, explain};
 
 /// Add a phone number to a customer, remove one, see who has it.
 #[derive(Debug, Subcommand)]
@@ -44,7 +45,9 @@ pub struct Add {
     client_source: ClientSource,
 }
 
-/// Remove a phone number from a customer's record.
+/// Remove a phone number from a customer: from the record, and the customer from the number's count.
+///
+/// A number that only one of the two shows can be removed, too.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm phone remove --client demo-clinic --ccid BAK-11984-007 6105551212")]
@@ -53,6 +56,8 @@ pub struct Remove {
     customer: Customer,
     #[command(flatten)]
     number: Dialled,
+    #[command(flatten)]
+    save: Save,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -74,7 +79,7 @@ pub struct Who {
 /// A number, as people write it.
 #[derive(Debug, Args)]
 struct Dialled {
-    /// The number, 10 to 11 digits.
+    /// The number, 10 to 11 digits, or in E.164 form.
     #[arg(value_parser = digits)]
     number: String,
     /// Its country's calling code.
@@ -84,6 +89,9 @@ struct Dialled {
 
 impl Dialled {
     fn phone(&self) -> Result<Number, Failure> {
+        if let Some(phone) = counter::phone(&self.number) {
+            return Ok(phone);
+        }
         let Rule(rule) = match Digits::parse(&self.number).and_then(|digits| Number::new(digits, self.country_code)) {
             Ok(phone) => return Ok(phone),
             Err(rule) => rule,
@@ -100,6 +108,9 @@ fn word<T>(
 }
 
 fn digits(text: &str) -> Result<String, String> {
+    if counter::phone(text).is_some() {
+        return Ok(text.to_owned());
+    }
     Digits::parse(text).map(|_| text.to_owned()).map_err(|Rule(rule)| rule.to_owned())
 }
 
@@ -137,13 +148,18 @@ impl Add {
 
 impl Remove {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let remove =
-            RemovePhone { client_id: self.customer.client, ccid: self.customer.ccid, phone: self.number.phone()? };
-        let (client, ccid) = (remove.client_id.as_str(), remove.ccid.as_str());
-        output::confirm(&format!("Remove {} from {ccid} of {client}?", remove.phone.e164()), "y", self.yes)?;
-        let removed = connection.store.remove_phone(&remove, Budget::of(PATIENCE), &mut Tally::default()).await;
-        removed.map_err(|error| explain::refusal(error, &connection.table))?;
-        say(output, &Answer::removed(&self.number.number, ccid, client))
+        let phone = self.number.phone()?;
+        let Customer { client, ccid } = self.customer;
+        output::confirm(
+            &format!("Remove {} from {} of {}?", phone.e164(), ccid.as_str(), client.as_str()),
+            "y",
+            self.yes,
+        )?;
+        let mut saving = self.save.open(&connection.table, "phone remove");
+        erase::number(connection, &client, &ccid, &phone, &mut saving).await?;
+        say(output, &Answer::removed(&self.number.number, ccid.as_str(), client.as_str()))?;
+        saving.tell(true);
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 mod check;
 mod client;
 mod customer;
+mod evidence;
 mod helpers;
 mod import;
 mod key;

@@ -90,6 +90,7 @@ fn steady(text: &str) -> String {
             _ if is_moment => "MOMENT",
             _ if is_fingerprint => "FINGERPRINT",
             _ if word.starts_with("relay_") && word.len() > 20 => "KEY",
+            _ if word.starts_with("cdm-") && word.ends_with("Z.jsonl") => "FILE",
             _ => word,
         });
         steady.push_str(stop);

@@ -12,7 +12,7 @@ async fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
 }
 
 /// Every command that there is, by what its help says.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 19] = [
     &["dev"],
     &["key", "issue"],
     &["key", "list"],
@@ -26,6 +26,10 @@ const COMMANDS: [&[&str]; 15] = [
     &["phone", "who"],
     &["client", "delete"],
     &["check"],
+    &["undo"],
+    &["item", "show"],
+    &["item", "put"],
+    &["item", "delete"],
     &["table", "create"],
     &["completions"],
 ];
