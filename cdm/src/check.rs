@@ -562,3 +562,6 @@ fn idle_number(pk: &str) -> Item {
         (items::CCID_COUNT.to_owned(), AttributeValue::N("0".to_owned())),
     ])
 }
+
+#[cfg(test)]
+mod tests;

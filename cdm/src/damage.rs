@@ -151,9 +151,7 @@ impl Kind {
                 "makes it an empty map if it is missing or empty and phone_count is 0; otherwise for a person"
             }
             Self::CustomerPhoneCount => "sets it to the number of channels; for a person if the channels are not a map",
-            Self::PhoneCcids => {
-                "makes a set of a list of ccids, or of nothing if ccid_count is 0; otherwise for a person"
-            }
+            Self::PhoneCcids => "makes a set of a list of ccids; otherwise for a person",
             Self::PhoneCcidCount => "sets it to the number of ccids; for a person if no ccid is named",
             Self::ChannelNotCounted => {
                 "adds the customer to the number's item; for a person if that is full or cannot be read"

@@ -70,14 +70,14 @@ fn to_value(json: &Value) -> Option<AttributeValue> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// Any value that DynamoDB can hold.
     pub(crate) fn value() -> impl Strategy<Value = AttributeValue> {
-        let bytes = || prop::collection::vec(any::<u8>(), 0..4).prop_map(Blob::new);
+        let bytes = || prop::collection::vec(any::<u8>(), 1..4).prop_map(Blob::new);
         let leaf = prop_oneof![
             "\\PC{0,6}".prop_map(AttributeValue::S),
             any::<i64>().prop_map(|number| AttributeValue::N(number.to_string())),
@@ -93,7 +93,7 @@ mod tests {
         leaf.prop_recursive(3, 16, 4, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..4).prop_map(AttributeValue::L),
-                prop::collection::hash_map("\\PC{0,6}", inner, 0..4).prop_map(AttributeValue::M),
+                prop::collection::hash_map("\\PC{1,6}", inner, 0..4).prop_map(AttributeValue::M),
             ]
         })
     }

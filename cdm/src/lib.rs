@@ -22,6 +22,8 @@ mod change;
 pub mod check;
 pub mod client;
 pub mod connection;
+#[cfg(test)]
+mod corruption;
 mod counter;
 pub mod customer;
 mod damage;

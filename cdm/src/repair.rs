@@ -266,12 +266,10 @@ enum Named {
 }
 
 fn named(item: Option<&Item>) -> Named {
-    let count = item.and_then(|item| items::whole_number(item.get(items::CCID_COUNT)));
     match item.and_then(|item| item.get(items::CCIDS)) {
         None => Named::Set(BTreeSet::new()),
         Some(AttributeValue::Ss(ccids)) => Named::Set(ccids.iter().cloned().collect()),
-        Some(AttributeValue::Null(_)) if count == Some(0) => Named::Other(BTreeSet::new()),
-        Some(AttributeValue::L(list)) if !list.is_empty() || count == Some(0) => {
+        Some(AttributeValue::L(list)) if !list.is_empty() => {
             let ccid = |value: &AttributeValue| Some(Ccid::parse(value.as_s().ok()?).ok()?.as_str().to_owned());
             list.iter().map(ccid).collect::<Option<BTreeSet<_>>>().map_or(Named::Unreadable, Named::Other)
         }
@@ -361,11 +359,7 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
         let finding = plan.finding(Kind::PhoneCcidCount, Way::Repair(does));
         plan.findings.push(finding);
     }
-    if ccids.is_empty() {
-        if !is_set {
-            plan.set(items::CCIDS, None);
-        }
-    } else {
+    if !ccids.is_empty() {
         plan.set(items::CCID_COUNT, Some(AttributeValue::N(ccids.len().to_string())));
         if !is_set || ccids != before {
             plan.set(items::CCIDS, Some(AttributeValue::Ss(ccids.into_iter().collect())));
@@ -431,3 +425,6 @@ fn key(plan: &mut Plan<'_>, item: &Item, now: UnixMillis) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
