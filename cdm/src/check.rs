@@ -278,6 +278,7 @@ async fn read(
     let pages = scan.pages(connection, None, &from, each);
     let ended = if resume.is_some() {
         let mut interrupts = Interrupts::listen()?;
+        output::note("Ctrl-C stops the reading, and the same command goes on from there.");
         tokio::select! {
             ended = pages => ended,
             () = interrupts.next() => Err(Failure("interrupted: the same command goes on from here".to_owned())),

@@ -11,6 +11,7 @@ mod key;
 mod phone;
 mod table;
 mod transcripts;
+mod undo;
 mod usage;
 
 #[path = "../../../tests/support/database.rs"]

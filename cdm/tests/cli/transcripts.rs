@@ -62,7 +62,7 @@ fn the_page_has_every_finding() {
 
 impl Table {
     /// What a shell prints.
-    async fn shell(&self, command: &str, folder: &Path) -> String {
+    pub(crate) async fn shell(&self, command: &str, folder: &Path) -> String {
         let program = Path::new(env!("CARGO_BIN_EXE_cdm")).parent().unwrap();
         let mut shell = tokio::process::Command::new("sh");
         shell
