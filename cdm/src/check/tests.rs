@@ -94,3 +94,68 @@ async fn repairing_random_corruption_loses_nothing_and_is_undone() {
         repair_and_undo(&database, folder.path(), &format!("case-{case}"), &corrupted, &what).await;
     }
 }
+
+/// A check that was stopped anywhere in its reading goes on from there, and comes to what an uninterrupted one comes to.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_check_goes_on_from_where_it_was() {
+    let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
+    let mut items = corruption::table(&[7; 20]);
+    for kind in [13, 25, 39, 40] {
+        corrupt(&mut items, &of_kind(kind));
+    }
+    let connection = planted(&database, "interrupted", &items).await;
+    let scan = || Scan { segments: 2, page: 1, ..Scan::default() };
+    let whole = find(&connection, scan(), None).await.unwrap();
+    assert!(whole.checked().findings >= 4);
+
+    for stop_after in 0..=items.len() {
+        let file = ResumeFile(folder.path().join(format!("state-{stop_after}")));
+        let begun = Arc::new(Mutex::new((Reading::new(2), 0)));
+        let seen = Arc::clone(&begun);
+        let each = move |page: Page| {
+            let mut seen = seen.lock().unwrap();
+            let is_over = seen.1 == stop_after;
+            if !is_over {
+                seen.0.add(page);
+                seen.1 += 1;
+            }
+            async move { if is_over { Err(Failure(String::new())) } else { Ok(()) } }
+        };
+        let _ = scan().pages(&connection, None, &[], each).await;
+        file.store(&connection.table, &begun.lock().unwrap().0).unwrap();
+
+        // However it is asked to read, it keeps to the parts that it began with.
+        let resumed = find(&connection, Scan { segments: 5, ..scan() }, Some(&file)).await.unwrap();
+        assert_eq!(resumed.checked(), whole.checked(), "stopped after {stop_after}");
+        let findings = |found: &Found| found.findings().cloned().collect::<Vec<_>>();
+        assert_eq!(findings(&resumed), findings(&whole));
+        // What was read is in the file, so going on again reads nothing more.
+        let state = file.load(&connection.table).unwrap().unwrap();
+        assert!(state.positions.iter().all(|position| *position == crate::scan::Position::End));
+    }
+}
+
+/// More pairs are on one side only than the sums can tell apart: the second reading finds them all.
+#[tokio::test(flavor = "multi_thread")]
+async fn pairs_that_the_sums_cannot_tell_apart_are_searched_for() {
+    let database = Embedded::in_memory().await.unwrap();
+    let items = corruption::table(&[7; 20]);
+    let connection = planted(&database, "search", &items).await;
+    let mut sums = crate::sums::Sums::small(1);
+    let mut reading = Reading::new(1);
+    for item in items.values() {
+        for pair in pairs_of(item).iter().filter(|_| matches!(subject(item), Subject::Customer { .. })) {
+            sums.add(Side::Record, pair);
+        }
+        reading.add(Page { segment: 0, items: vec![item.clone()], position: crate::scan::Position::End });
+    }
+    assert_eq!(reading.counts.pairs, 20);
+    let left = sums.left();
+    assert!(left.is_incomplete());
+    let named = left.pairs.clone();
+    let mut found = search(&connection, &Scan::default(), left).await.unwrap();
+    found.extend(named);
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), 20);
+}

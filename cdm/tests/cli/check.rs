@@ -491,3 +491,99 @@ async fn every_page_is_read() {
     let checked = check(&table.connection, scan, Output::Json).await.unwrap();
     assert_eq!(checked, Checked { customers: 300, ..Checked::default() });
 }
+
+/// Ctrl-C keeps the place, and the same command goes on from there.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_keeps_the_place() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+
+    let table = Table::demo().await;
+    let whole = table.cdm(&["check"]).await;
+    let resume = ["check", "--resume", "check.state"];
+    // One read unit a second: it is far from its end.
+    let mut command = table.command(&[&resume[..], &["--read-units", "1"]].concat());
+    let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    err.read_line(&mut line).await.unwrap();
+    assert_eq!(line, "Ctrl-C stops the reading, and the same command goes on from there.\n");
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().await.unwrap().code(), Some(1));
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(one_line(&rest), "interrupted: the same command goes on from here");
+
+    let state = table.folder.path().join("check.state");
+    assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let line = table.cdm(&[&resume[..], &["--table", "another"]].concat()).await;
+    assert!(line.err.contains("is of the table cdm-phones"), "{line:?}");
+    let resumed = table.cdm(&resume).await;
+    assert_eq!((resumed.code, &resumed.out), (whole.code, &whole.out));
+    assert!(!state.exists(), "it is at its end");
+}
+
+/// How many pairs are read twice while 100 writes a second go on. It prints the figure of docs/cli.md.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes six minutes: it measures"]
+async fn pairs_read_twice_at_a_hundred_writes_a_second() {
+    const CUSTOMERS: usize = 2500;
+    const NUMBERS: usize = 4;
+    const READ_UNITS: u32 = 8;
+    let table = Table::new().await;
+    let digits = |customer: usize, nth: usize| format!("610{:07}", (customer * 7 + nth * 13) % 9000);
+    let mut by_number = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for customer in 0..CUSTOMERS {
+        let name = format!("C{customer}");
+        let numbers: Vec<_> = (0..NUMBERS).map(|nth| digits(customer, nth)).collect();
+        for number in &numbers {
+            by_number.entry(number.clone()).or_default().push(name.clone());
+        }
+        let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
+        table.put(record(&name, &numbers)).await;
+    }
+    for (number, ccids) in &by_number {
+        let ccids: Vec<_> = ccids.iter().map(String::as_str).collect();
+        table.put(counter(number, &ccids)).await;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let (store, until) = (table.connection.store.clone(), Arc::clone(&stop));
+    let load = tokio::spawn(async move {
+        let mut every = tokio::time::interval(Duration::from_millis(10));
+        let (mut tally, mut writes, mut added) = (Tally::default(), 0_u64, std::collections::VecDeque::new());
+        while !until.load(Relaxed) {
+            every.tick().await;
+            // In turn, a number is added to a customer and an earlier one is removed, all over the table; each stays for
+            // ten seconds, so that a reading of half a minute meets most of them half-way.
+            let budget = Budget::of(Duration::from_secs(10));
+            let (client_id, is_add) = (client(), added.len() < 500 || writes % 2 == 0);
+            let done = if is_add {
+                let customer = usize::try_from(writes).unwrap() * 37 % CUSTOMERS;
+                let (name, number) = (format!("C{customer}"), digits(customer + 1, 0));
+                let add = AddPhone { client_id, ccid: ccid(&name), channel: channel(&number) };
+                added.push_back((name, number));
+                store.add_phone(&add, budget, &mut tally).await.map(|_| ())
+            } else {
+                let (name, number) = added.pop_front().unwrap();
+                let remove = RemovePhone { client_id, ccid: ccid(&name), phone: phone(&number) };
+                store.remove_phone(&remove, budget, &mut tally).await
+            };
+            done.unwrap();
+            writes += 1;
+        }
+        writes
+    });
+    let began = std::time::Instant::now();
+    let pace = Arc::new(cdm::pace::Pace::limited(READ_UNITS));
+    let scan = Scan { pace, ..Scan::default() };
+    let checked = check(&table.connection, scan, Output::Json).await.unwrap();
+    let took = began.elapsed();
+    stop.store(true, Relaxed);
+    let writes = load.await.unwrap();
+    println!("{took:.0?}, {writes} writes, {checked:?}");
+    assert_eq!(checked.findings, 0);
+    assert!(checked.pairs_read_again * 10 < checked.pairs);
+}

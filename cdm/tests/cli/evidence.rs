@@ -75,9 +75,9 @@ async fn follow(table: &Table, finding: &str, which: &[usize], edit: impl Fn(&st
 /// What leads out of each finding that is for a person: which corruption, which finding, which of its commands, and how
 /// the item is edited. Afterwards nothing is wrong any more.
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "a table")]
 async fn the_commands_of_a_finding_lead_out_of_it() {
     type Edit = fn(&str) -> String;
+    type Case<'a> = (&'a str, Vec<Item>, &'a str, &'a [usize], Edit);
     let channels = |channels: &[(&str, AttributeValue)]| {
         let channels = channels.iter().map(|(e164, entry)| ((*e164).to_owned(), entry.clone())).collect();
         with(record("A", &[ONE]), items::NOTIFICATION_CHANNELS, AttributeValue::M(channels))
@@ -95,7 +95,7 @@ async fn the_commands_of_a_finding_lead_out_of_it() {
     let odd = |pk: &str, sk: &str| HashMap::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]);
     let bad_consent = AttributeValue::M(HashMap::from([("t".to_owned(), number(1)), ("c".to_owned(), text("maybe"))]));
     let same: Edit = str::to_owned;
-    let cases: Vec<(&str, Vec<Item>, &str, &[usize], Edit)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("only the number names a customer, who has it", vec![record("A", &[])], "ccid_without_channel", &[0, 1], same),
         ("only the number names a customer, who has not", vec![record("A", &[])], "ccid_without_channel", &[0], same),
         ("a customer that is not there", vec![counter(ONE, &["A", "it's -GONE"])], "ccid_without_channel", &[0], same),
