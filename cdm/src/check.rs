@@ -286,7 +286,9 @@ async fn read(
     } else {
         pages.await
     };
-    let reading = state.lock().unwrap_or_else(PoisonError::into_inner).0.clone();
+    // The parts of an interrupted reading may still hold the state, so it is taken out of their hands.
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    let reading = std::mem::replace(&mut state.0, Reading::new(0));
     // After the whole reading, too: what comes next may fail, and the reading need not be repeated.
     if let Some(file) = resume {
         file.store(&connection.table, &reading)?;
@@ -494,11 +496,25 @@ impl Found {
         saving.save(&changes)?;
         saving.save(&idle)?;
 
+        let repaired = self.write(connection, idle, &mut saving, output).await;
+        let repaired = saving.told_of(repaired)?;
+        saving.tell(false);
+        Ok(repaired)
+    }
+
+    /// Writes the plan, and deletes the numbers without customers.
+    async fn write(
+        &self,
+        connection: &Connection,
+        idle: Vec<Change>,
+        saving: &mut Saving,
+        output: Output,
+    ) -> Result<Repaired, Failure> {
         let again = Again { connection: connection.clone(), scan: Scan::default(), pairs: Arc::default() };
         let mut repaired = Repaired::default();
         let mut outcomes = Vec::new();
         for Corrupt { about, planned } in &self.items {
-            let is_written = write(&again, about, planned, &mut saving).await?;
+            let is_written = write(&again, about, planned, saving).await?;
             outcomes.push(if is_written { Outcome::Repaired } else { Outcome::Changed });
             if is_written {
                 repaired.findings += planned.findings.iter().filter(|finding| finding.is_repairable()).count() as u64;
@@ -512,9 +528,8 @@ impl Found {
                 async move { change::apply(&connection, &[change], &[]).await }
             }
         };
-        repaired.idle =
-            concurrently(8, idle, delete).await?.into_iter().filter(|is_deleted| *is_deleted).count() as u64;
-        saving.tell(false);
+        let deleted = concurrently(8, idle, delete).await?;
+        repaired.idle = deleted.into_iter().filter(|is_deleted| *is_deleted).count() as u64;
         Ok(repaired)
     }
 

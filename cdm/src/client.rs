@@ -78,14 +78,8 @@ impl Delete {
             self.ask(connection).await?;
             let work =
                 Work { connection: connection.clone(), counts: Arc::clone(&counts), saving: Arc::clone(&saving) };
-            // The keys first, so that the client's own requests stop.
-            for key in key::of_client(connection, &self.client).await? {
-                if erase::item(connection, change::key_of(&key), &work.saving).await? {
-                    counts.keys.fetch_add(1, Relaxed);
-                }
-            }
-            self.delete_records(&work).await?;
-            self.delete_the_rest(&work).await?;
+            let deleted = self.delete(&work).await;
+            saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(deleted)?;
         }
         let [customers, phones, keys] = [&counts.customers, &counts.phones, &counts.keys].map(|n| n.load(Relaxed));
         let verb = if self.dry_run { "would be" } else { "are" };
@@ -110,10 +104,22 @@ impl Delete {
         Ok(())
     }
 
-    /// A client that has nothing may be misspelt.
+    async fn delete(&self, work: &Work) -> Result<(), Failure> {
+        // The keys first, so that the client's own requests stop.
+        for key in key::of_client(&work.connection, &self.client).await? {
+            if erase::item(&work.connection, change::key_of(&key), &work.saving).await? {
+                work.counts.keys.fetch_add(1, Relaxed);
+            }
+        }
+        self.delete_records(work).await?;
+        self.delete_the_rest(work).await
+    }
+
+    /// A client that has nothing may be misspelt. One that has a key is found without reading the table.
     async fn ask(&self, connection: &Connection) -> Result<(), Failure> {
         let (client, table) = (self.client.as_str(), &connection.table);
-        if self.scan().any(connection, self.only()).await? {
+        let has_key = !key::of_client(connection, &self.client).await?.is_empty();
+        if has_key || self.scan().any(connection, self.only()).await? {
             let question = format!(
                 "Delete every record, number and key of {client} in the table {table}? Type the client's name:"
             );

@@ -156,7 +156,8 @@ impl Remove {
             self.yes,
         )?;
         let mut saving = self.save.open(&connection.table, "phone remove");
-        erase::number(connection, &client, &ccid, &phone, &mut saving).await?;
+        let removed = erase::number(connection, &client, &ccid, &phone, &mut saving).await;
+        saving.told_of(removed)?;
         say(output, &Answer::removed(&self.number.number, ccid.as_str(), client.as_str()))?;
         saving.tell(true);
         Ok(())

@@ -132,7 +132,7 @@ impl ResumeFile {
             sums: BASE64.encode(reading.sums.to_bytes()),
         };
         let mut beside = self.0.clone().into_os_string();
-        beside.push(".new");
+        beside.push(format!(".{}.new", std::process::id()));
         replace(Path::new(&beside), &self.0, &serde_json::to_vec(&on_disk).unwrap_or_default()).map_err(|error| {
             Failure(format!("{} cannot be written ({error}): name another file with --resume", self.0.display()))
         })
@@ -146,7 +146,7 @@ impl ResumeFile {
 
 fn replace(beside: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt as _;

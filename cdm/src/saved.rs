@@ -146,6 +146,14 @@ impl Saving {
         }
     }
 
+    /// What the command came to. Where it failed half-way, says where the items are that it may have changed.
+    pub(crate) fn told_of<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err() && self.file().is_some() {
+            self.tell(true);
+        }
+        result
+    }
+
     /// Deletes the file: nothing was changed.
     pub(crate) fn discard(self) {
         if let (Some(path), Some(_)) = (&self.path, &self.file) {

@@ -149,6 +149,25 @@ async fn a_deletion_is_all_or_nothing_and_can_be_undone() {
     }
 }
 
+/// More numbers than one transaction takes, which only a corrupt record has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_far_too_many_numbers_can_be_deleted_and_put_back() {
+    let table = Table::new().await;
+    let numbers: Vec<_> = (0..130).map(|n| format!("6105554{n:03}")).collect();
+    let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
+    for number in &numbers {
+        table.put(counter(number, &["A", "B"])).await;
+    }
+    table.put(record("A", &numbers)).await;
+    let before = table.sorted().await;
+    table.done(&[&on("delete", "A")[..], &["--yes", "--save", "a.jsonl"]].concat()).await;
+    let left = table.sorted().await;
+    assert_eq!(left.len(), numbers.len());
+    assert!(left.iter().all(|item| item[items::CCIDS] == AttributeValue::Ss(vec!["B".to_owned()])));
+    table.done(&["undo", "a.jsonl", "--yes"]).await;
+    assert_eq!(table.sorted().await, before);
+}
+
 /// Whatever is wrong with a record, it can be erased, and no count is worse for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_record_can_be_deleted() {
