@@ -10,6 +10,8 @@
 //! What is repaired is decided in [`crate::repair`], from items as they stand after the reading. The old items are saved
 //! before the first is written.
 
+mod fix;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -21,8 +23,8 @@ use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 use clap::Args;
+use fix::Repaired;
 
-use crate::change::{self, Change, ROUNDS};
 use crate::connection::Connection;
 use crate::damage::{Kind, Subject, subject};
 use crate::findings::{Finding, Outcome};
@@ -31,7 +33,7 @@ use crate::output::{self, Output, count};
 use crate::pace::Pace;
 use crate::repair::{self, Planned, Record};
 use crate::resume::{Counts, MOST_IDLE, Reading, ResumeFile};
-use crate::saved::{SaveTo, Saving};
+use crate::saved::SaveTo;
 use crate::scan::{Page, Scan, concurrently};
 use crate::sums::{Pair, Side};
 use crate::{Failure, counter, erase};
@@ -176,13 +178,6 @@ enum About {
     Number { client_id: ClientId, phone: Phone, ccids: Vec<Ccid> },
     /// Any other item, by its key.
     Item(Item),
-}
-
-/// How much was repaired.
-#[derive(Default)]
-struct Repaired {
-    findings: u64,
-    idle: u64,
 }
 
 /// How often the file of an interrupted check is written.
@@ -465,118 +460,6 @@ impl Found {
     fn report(&self, output: Output) -> Result<(), Failure> {
         self.findings().try_for_each(|finding| finding.print(output, Outcome::Reported))
     }
-
-    /// Shows the plan, asks, saves the old items, and writes.
-    async fn repair(
-        &self,
-        connection: &Connection,
-        mut saving: Saving,
-        yes: bool,
-        output: Output,
-    ) -> Result<Repaired, Failure> {
-        match output {
-            Output::Table => self.report(output)?,
-            // The objects say what became of each, so they come afterwards.
-            Output::Json if !yes => self.findings().for_each(|finding| output::note(&finding.text(Outcome::Reported))),
-            Output::Json => {}
-        }
-        let idle: Vec<_> = self.idle.iter().filter_map(|pk| Change::new(Some(idle_number(pk)), None)).collect();
-        let changes: Vec<_> = self.items.iter().filter_map(|corrupt| corrupt.planned.change.clone()).collect();
-        if changes.is_empty() && idle.is_empty() {
-            self.outcomes(output, &[])?;
-            return Ok(Repaired::default());
-        }
-        let question = format!(
-            "Repair {} in the table {} and delete {} at zero?",
-            count(self.repairable() as u64, "finding"),
-            connection.table,
-            count(idle.len() as u64, "counter"),
-        );
-        output::confirm(&question, "y", yes)?;
-        saving.save(&changes)?;
-        saving.save(&idle)?;
-
-        let repaired = self.write(connection, idle, &mut saving, output).await;
-        let repaired = saving.told_of(repaired)?;
-        saving.tell(false);
-        Ok(repaired)
-    }
-
-    /// Writes the plan, and deletes the numbers without customers.
-    async fn write(
-        &self,
-        connection: &Connection,
-        idle: Vec<Change>,
-        saving: &mut Saving,
-        output: Output,
-    ) -> Result<Repaired, Failure> {
-        let again = Again { connection: connection.clone(), scan: Scan::default(), pairs: Arc::default() };
-        let mut repaired = Repaired::default();
-        let mut outcomes = Vec::new();
-        for Corrupt { about, planned } in &self.items {
-            let is_written = write(&again, about, planned, saving).await?;
-            outcomes.push(if is_written { Outcome::Repaired } else { Outcome::Changed });
-            if is_written {
-                repaired.findings += planned.findings.iter().filter(|finding| finding.is_repairable()).count() as u64;
-            }
-        }
-        self.outcomes(output, &outcomes)?;
-        let delete = {
-            let connection = connection.clone();
-            move |change: Change| {
-                let connection = connection.clone();
-                async move { change::apply(&connection, &[change], &[]).await }
-            }
-        };
-        let deleted = concurrently(8, idle, delete).await?;
-        repaired.idle = deleted.into_iter().filter(|is_deleted| *is_deleted).count() as u64;
-        Ok(repaired)
-    }
-
-    /// For programs, what became of each finding; for people, what of it is news.
-    fn outcomes(&self, output: Output, outcomes: &[Outcome]) -> Result<(), Failure> {
-        for (place, corrupt) in self.items.iter().enumerate() {
-            for finding in &corrupt.planned.findings {
-                let outcome =
-                    outcomes.get(place).copied().filter(|_| finding.is_repairable()).unwrap_or(Outcome::Reported);
-                if output == Output::Json || outcome == Outcome::Changed {
-                    finding.print(output, outcome)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Writes a plan. Where the item has changed since, it is planned and saved again, as long as the findings are the same.
-async fn write(again: &Again, about: &About, planned: &Planned, saving: &mut Saving) -> Result<bool, Failure> {
-    let mut plan = planned.clone();
-    for round in 0..ROUNDS {
-        erase::pause(round).await;
-        if round > 0 {
-            plan = again.plan(about).await?;
-        }
-        let is_same = plan.findings.iter().map(Finding::about).eq(planned.findings.iter().map(Finding::about));
-        let Some(change) = plan.change.as_ref().filter(|_| is_same) else {
-            return Ok(false);
-        };
-        if round > 0 {
-            saving.save(std::slice::from_ref(change))?;
-        }
-        if change::apply(&again.connection, std::slice::from_ref(change), &plan.must_have).await? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// A number without customers, whole, as [`repair::is_idle`] knows it.
-fn idle_number(pk: &str) -> Item {
-    Item::from([
-        (items::PK.to_owned(), AttributeValue::S(pk.to_owned())),
-        (items::SK.to_owned(), AttributeValue::S("PHONE".to_owned())),
-        (items::CCID_COUNT.to_owned(), AttributeValue::N("0".to_owned())),
-    ])
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
 use super::*;
+use crate::change;
 use crate::corruption::{self, KINDS, Table, assert_nothing_lost, corrupt, corruption, healthy, of_kind, place};
 use crate::embedded::{Embedded, any_credentials};
 use crate::undo::Undo;
@@ -158,4 +159,63 @@ async fn pairs_that_the_sums_cannot_tell_apart_are_searched_for() {
     found.sort();
     found.dedup();
     assert_eq!(found.len(), 20);
+}
+
+/// Between the plan and the write the customer is deleted: an erased customer is not written into a number's item again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_that_is_deleted_meanwhile_is_not_added() {
+    let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
+    let mut items = corruption::table(&[7; 20]);
+    corrupt(&mut items, &of_kind(39));
+    let connection = planted(&database, "meanwhile", &items).await;
+    let found = find(&connection, Scan::default(), None).await.unwrap();
+    let finding = found.findings().find(|finding| finding.kind == Kind::ChannelNotCounted).unwrap();
+    let record = change::key_of(&finding.key);
+    connection.client.delete_item().table_name("meanwhile").set_key(Some(record)).send().await.unwrap();
+    let before = read_all(&connection).await;
+
+    let Commands::Check(Check { save, .. }) =
+        Commands::parse_from(["cdm", "check", "--save", folder.path().join("saved").to_str().unwrap()])
+    else {
+        unreachable!()
+    };
+    let saving = save.open(&connection.table, "check --fix");
+    let repaired = found.repair(&connection, saving, true, Output::Json).await.unwrap();
+    // The count follows from the ccids that are there, and is repaired.
+    assert_eq!(repaired.findings, 1);
+    let ccids = |table: &Table| table.values().map(counter::ccids).collect::<Vec<_>>();
+    assert_eq!(ccids(&read_all(&connection).await), ccids(&before));
+}
+
+/// The item changes between the plan and the write in a way that leaves the finding: the write is of what is there now.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_changes_meanwhile_is_planned_again() {
+    let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
+    let mut items = corruption::table(&[7; 20]);
+    corrupt(&mut items, &of_kind(39));
+    let connection = planted(&database, "changes", &items).await;
+    let found = find(&connection, Scan::default(), None).await.unwrap();
+    let [Corrupt { about: About::Number { client_id, phone, .. }, .. }] = found.items.as_slice() else { panic!() };
+    // Another customer of the number goes.
+    let other = Ccid::parse("Zoë").unwrap();
+    let none = Commands::parse_from(["cdm", "check", "--save", folder.path().join("removed").to_str().unwrap()]);
+    let Commands::Check(Check { save, .. }) = none else { unreachable!() };
+    let mut removed = save.open(&connection.table, "phone remove");
+    erase::number(&connection, client_id, &other, phone, &mut removed).await.unwrap();
+
+    let saved = folder.path().join("saved");
+    let fix = Commands::parse_from(["cdm", "check", "--save", saved.to_str().unwrap()]);
+    let Commands::Check(Check { save, .. }) = fix else { unreachable!() };
+    let before = read_all(&connection).await;
+    let repaired = found.repair(&connection, save.open("changes", "check --fix"), true, Output::Json).await.unwrap();
+    // The removal has put the count right already.
+    assert_eq!(repaired.findings, 1);
+    let number = connection.item(items::phone_key(client_id, phone)).await.unwrap().unwrap();
+    assert!(!counter::ccids(&number).contains("Zoë") && counter::ccids(&number).len() == 4);
+    assert_eq!(find(&connection, Scan::default(), None).await.unwrap().checked().findings, 0);
+    let Commands::Undo(undo) = Commands::parse_from(["cdm", "undo", "--yes", saved.to_str().unwrap()]) else {
+        unreachable!()
+    };
+    undo.run(&connection, Output::Json).await.unwrap();
+    assert!(same_tables(&read_all(&connection).await, &before));
 }
