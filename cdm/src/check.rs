@@ -115,12 +115,12 @@ impl Check {
         let Checked { customers, phones, keys, pairs, pairs_read_again, idle, findings } = found.checked();
         let idle = if self.fix { repaired.idle } else { idle };
         let summary = format!(
-            "{}, {} and {} checked; {} read, {pairs_read_again} of them again; {} at zero ({}); {}{}.",
+            "{}, {} and {} checked; {} read, {pairs_read_again} of them again; {} without customers ({}); {}{}.",
             count(customers, "customer"),
             count(phones, "phone number"),
             count(keys, "key"),
             count(pairs, "pair"),
-            count(idle, "counter"),
+            count(idle, "number"),
             if self.fix { "deleted" } else { "not corrupt; --fix deletes them" },
             count(findings, "finding"),
             if self.fix { format!(", {} of them repaired", repaired.findings) } else { String::new() },

@@ -46,10 +46,10 @@ impl Found {
             return Ok(Repaired::default());
         }
         let question = format!(
-            "Repair {} in the table {} and delete {} at zero?",
+            "Repair {} in the table {} and delete {} without customers?",
             count(self.repairable() as u64, "finding"),
             connection.table,
-            count(idle.len() as u64, "counter"),
+            count(idle.len() as u64, "number"),
         );
         output::confirm(&question, "y", yes)?;
         saving.save(&changes)?;

@@ -318,7 +318,7 @@ async fn what_was_repaired_is_as_it_should_have_been() {
         counter("6105557777", &["B"]),
     ];
     assert_eq!(table.sorted().await, sorted(expected.to_vec()));
-    assert!(ran.err.contains("1 counter at zero (deleted); 5 findings, 4 of them repaired."), "{ran:?}");
+    assert!(ran.err.contains("1 number without customers (deleted); 5 findings, 4 of them repaired."), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -335,15 +335,15 @@ async fn a_repaired_key_can_be_listed_or_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn counters_at_zero_are_no_damage() {
+async fn numbers_without_customers_are_not_corrupt() {
     let table = Table::new().await;
     table.customer("A", &[ONE]).await;
     table.done(&["phone", "remove", "--client", CLIENT, "--ccid", "A", ONE, "--yes"]).await;
     let key = items::phone_key(&client(), &phone(ONE));
     assert_eq!(
         table.done(&["check"]).await,
-        "1 customer, 1 phone number and 0 keys checked; 0 pairs read, 0 of them again; 1 counter at zero (not corrupt; \
-         --fix deletes them); 0 findings.\n"
+        "1 customer, 1 phone number and 0 keys checked; 0 pairs read, 0 of them again; 1 number without customers (not \
+         corrupt; --fix deletes them); 0 findings.\n"
     );
     assert!(table.item(key.clone()).await.is_some());
     table.done(&["check", "--fix", "--yes"]).await;
@@ -361,7 +361,7 @@ async fn the_demo_data_has_one_damaged_record() {
 customer_channels: notification_channels is not a map
   partition key CLIENT#demo-clinic#CUSTOMER#DAMAGED-1, sort key CUSTOMER
   --fix: notification_channels made an empty map
-57 customers, 53 phone numbers and 4 keys checked; 199 pairs read, 0 of them again; 0 counters at zero (not corrupt; --fix deletes them); 1 finding.
+57 customers, 53 phone numbers and 4 keys checked; 199 pairs read, 0 of them again; 0 numbers without customers (not corrupt; --fix deletes them); 1 finding.
 ";
         assert_eq!(ran.out, expected);
     }
@@ -375,7 +375,7 @@ async fn the_plan_is_shown_before_it_asks() {
         let ran = table.typed(&["check", "--fix", "--save", "saved.jsonl"], input).await;
         assert_eq!(ran.code, code, "{ran:?}");
         assert!(ran.out.contains("--fix: notification_channels made an empty map"), "{ran:?}");
-        let question = "Repair 1 finding in the table cdm-phones and delete 0 counters at zero? [y/N]";
+        let question = "Repair 1 finding in the table cdm-phones and delete 0 numbers without customers? [y/N]";
         assert!(ran.err.starts_with(question), "{ran:?}");
         assert_eq!(table.sorted().await == before, code == 1);
         assert_eq!(table.folder.path().join("saved.jsonl").exists(), code == 0, "no file without a change");

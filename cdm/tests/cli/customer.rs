@@ -105,7 +105,7 @@ async fn a_deleted_customer_is_in_no_count() {
     {
         table.done(&[&on("delete", ccid)[..], &["--yes"]].concat()).await;
     }
-    assert!(table.cdm(&["check"]).await.out.contains("; 0 counters at zero"));
+    assert!(table.cdm(&["check"]).await.out.contains("; 0 numbers without customers"));
     assert_eq!(table.cdm(&["check"]).await.code, 0);
     let who = ["phone", "who", "--client", CLIENT];
     assert_eq!(table.json(&[&who[..], &[cdm::demo::PHONE_ON_50]].concat()).await.len(), 49);
