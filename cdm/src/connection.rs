@@ -178,32 +178,6 @@ impl Connection {
         }
     }
 
-    /// Deletes an item on a condition. `false` where the condition does not hold.
-    ///
-    /// # Errors
-    /// What DynamoDB said, in one line.
-    pub async fn delete(&self, key: Item, condition: Condition) -> Result<bool, Failure> {
-        use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-
-        let delete = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .condition_expression(condition.expression)
-            .set_expression_attribute_names(some(condition.names))
-            .set_expression_attribute_values(some(condition.values));
-        match delete.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_))) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(self.failed("the item cannot be deleted", &error)),
-        }
-    }
-
     /// Sets attributes of an item and removes others (`None`), on a condition. `false` where the condition does not hold.
     ///
     /// # Errors
@@ -284,11 +258,6 @@ impl Condition {
             });
         }
         Self { expression: terms.join(" AND "), names, values }
-    }
-
-    /// There is no such item.
-    pub fn absent() -> Self {
-        Self { expression: "attribute_not_exists(pk)".to_owned(), names: HashMap::new(), values: HashMap::new() }
     }
 }
 

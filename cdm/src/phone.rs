@@ -3,14 +3,15 @@
 use cdm_lambda::answer::Answer;
 use cdm_lambda::domain::{Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType};
 use cdm_lambda::error::Rule;
-use cdm_lambda::store::{AddPhone, Budget, RemovePhone, Tally, items};
+use cdm_lambda::store::{AddPhone, Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::connection::{Connection, Customer, PATIENCE, client_id};
 use crate::output::{self, Output};
-use crate::{Failure, counter, explain, stdin};
+use crate::saved::Save;
+use crate::{Failure, counter, erase, explain, stdin};
 
 /// Add a phone number to a customer, remove one, see who has it.
 #[derive(Debug, Subcommand)]
@@ -43,7 +44,9 @@ pub struct Add {
     client_source: ClientSource,
 }
 
-/// Remove a phone number from a customer's record.
+/// Remove a phone number from a customer: from the record, and the customer from the number's count.
+///
+/// A number that only one of the two shows can be removed, too.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone remove --client demo-clinic --ccid BAK-11984-007 +16105551212
@@ -53,6 +56,8 @@ pub struct Remove {
     customer: Customer,
     #[command(flatten)]
     number: Dialled,
+    #[command(flatten)]
+    save: Save,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -154,13 +159,19 @@ impl Add {
 
 impl Remove {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let remove =
-            RemovePhone { client_id: self.customer.client, ccid: self.customer.ccid, phone: self.number.phone()? };
-        let (client, ccid) = (remove.client_id.as_str(), remove.ccid.as_str());
-        output::confirm(&format!("Remove {} from {ccid} of {client}?", remove.phone.e164()), "y", self.yes)?;
-        let removed = connection.store.remove_phone(&remove, Budget::of(PATIENCE), &mut Tally::default()).await;
-        removed.map_err(|error| explain::refusal(error, &connection.table))?;
-        say(output, &Answer::removed(&self.number.number, ccid, client))
+        let phone = self.number.phone()?;
+        let Customer { client, ccid } = self.customer;
+        output::confirm(
+            &format!("Remove {} from {} of {}?", phone.e164(), ccid.as_str(), client.as_str()),
+            "y",
+            self.yes,
+        )?;
+        let mut saving = self.save.open(&connection.table, "phone remove");
+        let removed = erase::number(connection, &client, &ccid, &phone, &mut saving).await;
+        saving.told_of(removed)?;
+        say(output, &Answer::removed(&self.number.number, ccid.as_str(), client.as_str()))?;
+        saving.tell(true);
+        Ok(())
     }
 }
 

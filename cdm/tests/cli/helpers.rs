@@ -22,6 +22,8 @@ pub(crate) const CLIENT: &str = "demo-clinic";
 pub(crate) struct Table {
     database: Database,
     pub(crate) connection: Connection,
+    /// Where its commands run, and leave the files that they write.
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// What a command did.
@@ -39,7 +41,7 @@ impl Table {
         let connection =
             Connection::to(&database.endpoint(), database.credentials(), "cdm-phones".to_owned()).await.unwrap();
         assert!(table::create(&connection.client, "cdm-phones").await.unwrap());
-        Self { database, connection }
+        Self { database, connection, folder: tempfile::tempdir().unwrap() }
     }
 
     /// With the demo data, of which one record is damaged.
@@ -63,6 +65,7 @@ impl Table {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cdm"));
         command.args(arguments).env_clear().envs(self.environment()).stdin(Stdio::null()).kill_on_drop(true);
+        command.current_dir(self.folder.path());
         command
     }
 
@@ -117,6 +120,18 @@ impl Table {
         while let Some(item) = pages.next().await {
             items.push(item.unwrap());
         }
+        items
+    }
+
+    /// Every item of the table, in the order of their keys, each set in order.
+    pub(crate) async fn sorted(&self) -> Vec<Item> {
+        let mut items = self.items().await;
+        for item in &mut items {
+            if let Some(AttributeValue::Ss(ccids)) = item.get_mut(items::CCIDS) {
+                ccids.sort();
+            }
+        }
+        items.sort_by_key(|item| (item["pk"].as_s().unwrap().clone(), item["sk"].as_s().unwrap().clone()));
         items
     }
 

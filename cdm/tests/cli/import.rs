@@ -581,8 +581,9 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
     let (done, _, _) = measure(&input, "large", Some(&format!("CUST-{:08}", count / 5))).await;
     assert!(!done, "it was killed in the middle");
     // What is erased and removed now must not come back.
-    let erase = ["customer", "delete", "--client", "large", "--ccid", "CUST-00000000", "--yes"];
-    let remove = ["phone", "remove", "--client", "large", "--ccid", "CUST-00000020", "6100000020", "--yes"];
+    let erase = ["customer", "delete", "--client", "large", "--ccid", "CUST-00000000", "--yes", "--no-save"];
+    let remove =
+        ["phone", "remove", "--client", "large", "--ccid", "CUST-00000020", "6100000020", "--yes", "--no-save"];
     for command in [&erase[..], &remove] {
         let ran = ran(database.cdm(command).output().await.unwrap());
         assert_eq!(ran.code, 0, "{ran:?}");

@@ -6,6 +6,7 @@ mod check;
 mod client;
 mod credentials;
 mod customer;
+mod evidence;
 mod helpers;
 mod import;
 mod key;
@@ -14,6 +15,7 @@ mod phone;
 mod proxy;
 mod table;
 mod transcripts;
+mod undo;
 mod usage;
 
 #[path = "../../../tests/support/database.rs"]

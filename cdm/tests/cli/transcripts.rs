@@ -63,7 +63,7 @@ fn the_page_has_every_finding() {
 
 impl Table {
     /// What a shell prints.
-    async fn shell(&self, command: &str, folder: &Path) -> String {
+    pub(crate) async fn shell(&self, command: &str, folder: &Path) -> String {
         let program = Path::new(env!("CARGO_BIN_EXE_cdm")).parent().unwrap();
         let mut shell = tokio::process::Command::new("sh");
         shell
@@ -91,6 +91,7 @@ fn steady(text: &str) -> String {
             _ if is_moment => "MOMENT",
             _ if is_fingerprint => "FINGERPRINT",
             _ if word.starts_with("relay_") && word.len() > 20 => "KEY",
+            _ if word.starts_with("cdm-") && word.ends_with("Z.jsonl") => "FILE",
             _ => word,
         });
         steady.push_str(stop);

@@ -12,7 +12,7 @@ async fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
 }
 
 /// Every command that there is, by what its help says.
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 20] = [
     &["dev"],
     &["key", "issue"],
     &["key", "list"],
@@ -27,6 +27,10 @@ const COMMANDS: [&[&str]; 16] = [
     &["phone", "who"],
     &["client", "delete"],
     &["check"],
+    &["undo"],
+    &["item", "show"],
+    &["item", "put"],
+    &["item", "delete"],
     &["table", "create"],
     &["completions"],
 ];
