@@ -15,7 +15,7 @@ use crate::connection::Connection;
 use crate::findings::Finding;
 use crate::output::{self, Output};
 use crate::saved::{Save, SaveTo};
-use crate::{Failure, dynamo_json, erase, repair};
+use crate::{Failure, dynamo_json, erase, repair, stdin};
 
 /// Show, correct or delete one item of the table, as `cdm check` names it.
 #[derive(Debug, Subcommand)]
@@ -66,12 +66,16 @@ pub struct Delete {
 /// An item's key.
 #[derive(Debug, Args)]
 struct Key {
-    /// The partition key.
-    #[arg(long)]
+    /// The partition key, which can hold a ccid or a phone number; - reads it from standard input.
+    #[arg(long, value_parser = partition_key)]
     pk: String,
     /// The sort key.
     #[arg(long)]
     sk: String,
+}
+
+fn partition_key(text: &str) -> Result<String, String> {
+    stdin::value(text, "partition key").map(std::borrow::Cow::into_owned)
 }
 
 impl Key {

@@ -94,6 +94,10 @@ async fn ccids_and_numbers_come_from_standard_input() {
     run(&[&customer("delete")[..], &["--yes"]].concat(), "Zoë 7\n", 0).await;
     assert!(run(&customer("show"), "Zoë 7\n", 1).await.err.contains("the client has no customer with this ccid"));
 
+    // An item's key can hold a ccid.
+    run(&customer("create"), "B\n", 0).await;
+    let item = run(&["item", "show", "--pk", "-", "--sk", "CUSTOMER"], "CLIENT#demo-clinic#CUSTOMER#B\n", 0).await;
+    assert!(item.out.contains("phone_count"));
     // A ccid may begin and end with spaces.
     run(&customer("create"), " a \n", 0).await;
     table.done(&["customer", "show", "--client", CLIENT, "--ccid", " a "]).await;
