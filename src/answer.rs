@@ -121,7 +121,7 @@ fn channel_json(channel: &Channel) -> Value {
     let mut json = json!({
         "channel_type": "sms",
         "channel_addr": channel.phone.e164(),
-        "phone_number": channel.phone.national(),
+        "phone_number": channel.phone.dialled(),
         "country_code": channel.phone.country_code().number().to_string(),
         "phone_type": channel.phone_type.as_str(),
         "client_source": channel.client_source.as_str(),

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::domain::{
-    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, IdempotencyKey, Phone, PhoneType,
+    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, IdempotencyKey, Number, Phone, PhoneType,
 };
 use crate::error::{Error, FieldError, Rule};
 use crate::event::Event;
@@ -60,7 +60,7 @@ pub fn add_phone(client_id: ClientId, route: &Route<'_>, event: &Event, now: Uni
     }
 }
 
-/// Reads a removal. `client_source` is checked and not used.
+/// Reads a removal. `client_source` is checked and not used. The number may be in the form that a record shows.
 ///
 /// # Errors
 /// [`Error::InvalidRequest`] with every bad field: path, body.
@@ -68,12 +68,19 @@ pub fn remove_phone(client_id: ClientId, route: &Route<'_>, event: &Event) -> Re
     let mut errors = Errors::default();
     let body = Body::read(event);
     let ccid = errors.check("path.ccid", ccid(route));
-    let country_code = body.country_code();
-    let phone = errors.check("path.phone_number", phone(route, country_code));
+    let number = errors.check("path.phone_number", path_value(&route.phone_number).and_then(Number::parse));
+    let stated = body.parse("country_code", CountryCode::parse);
+    let country_code = stated.and_then(|stated| match (&number, stated) {
+        (Some(number), Some(stated)) => number.agrees_with(stated).map(|()| stated),
+        _ => Ok(stated.unwrap_or_default()),
+    });
+    // Without a country code good digits make no number yet, which is no error of theirs.
+    let phone = number.zip(country_code.ok()).map(|(number, country_code)| number.phone(country_code));
+    let phone = phone.and_then(|phone| errors.check("path.phone_number", phone));
     errors.check("body.country_code", country_code);
     errors.check("body.client_source", body.parse("client_source", ClientSource::parse));
     body.check(&["country_code", "client_source"], &mut errors);
-    match (ccid, phone.flatten()) {
+    match (ccid, phone) {
         (Some(ccid), Some(phone)) if errors.0.is_empty() => Ok(RemovePhone { client_id, ccid, phone }),
         _ => Err(Error::InvalidRequest(errors.0)),
     }

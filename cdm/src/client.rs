@@ -1,18 +1,21 @@
 //! `cdm client`: everything of a client at once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::ClientId;
-use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::items::Item;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::connection::{Condition, Connection, client_id};
+use crate::change;
+use crate::connection::{Connection, client_id};
 use crate::damage::{Subject, subject};
+use crate::erase::Shared;
 use crate::output::{self, Output, count};
+use crate::saved::Save;
 use crate::scan::{Only, Scan};
 use crate::{Failure, erase, key};
 
@@ -23,7 +26,7 @@ pub enum Client {
     Delete(Delete),
 }
 
-/// Delete every record, number and API key of a client for good. After a stop, run it again.
+/// Delete every record, number and API key of a client. After a stop, run it again.
 ///
 /// It reads the whole table to find them.
 #[derive(Debug, Args)]
@@ -40,6 +43,8 @@ pub struct Delete {
     /// How many parts of the table are worked on at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=100))]
     segments: i32,
+    #[command(flatten)]
+    save: Save,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -66,22 +71,15 @@ impl Delete {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let client = self.client.as_str().to_owned();
         let counts = Arc::new(Counts::default());
+        let saving = Arc::new(Mutex::new(self.save.clone().open(&connection.table, "client delete")));
         if self.dry_run {
             self.count(connection, &counts).await?;
         } else {
-            let question = format!(
-                "Delete every record, number and key of {client} in the table {} for good? Type the client's name:",
-                connection.table
-            );
-            output::confirm(&question, &client, self.yes)?;
-            // The keys first, so that the client's own requests stop.
-            for item in key::of_client(connection, &self.client).await? {
-                if forget(connection, &item, &[items::CLIENT_ID]).await? {
-                    counts.keys.fetch_add(1, Relaxed);
-                }
-            }
-            self.delete_records(connection, &counts).await?;
-            self.delete_the_rest(connection, &counts).await?;
+            self.ask(connection).await?;
+            let work =
+                Work { connection: connection.clone(), counts: Arc::clone(&counts), saving: Arc::clone(&saving) };
+            let deleted = self.delete(&work).await;
+            saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(deleted)?;
         }
         let [customers, phones, keys] = [&counts.customers, &counts.phones, &counts.keys].map(|n| n.load(Relaxed));
         let verb = if self.dry_run { "would be" } else { "are" };
@@ -99,7 +97,40 @@ impl Delete {
                 "phone_numbers": phones,
                 "keys": keys,
             }),
-        )
+        )?;
+        if !self.dry_run {
+            saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, work: &Work) -> Result<(), Failure> {
+        // The keys first, so that the client's own requests stop.
+        for key in key::of_client(&work.connection, &self.client).await? {
+            if erase::item(&work.connection, change::key_of(&key), &work.saving).await? {
+                work.counts.keys.fetch_add(1, Relaxed);
+            }
+        }
+        self.delete_records(work).await?;
+        self.delete_the_rest(work).await
+    }
+
+    /// A client that has nothing may be misspelt. One that has a key is found without reading the table.
+    async fn ask(&self, connection: &Connection) -> Result<(), Failure> {
+        let (client, table) = (self.client.as_str(), &connection.table);
+        let has_key = !key::of_client(connection, &self.client).await?.is_empty();
+        if has_key || self.scan().any(connection, self.only()).await? {
+            let question = format!(
+                "Delete every record, number and key of {client} in the table {table}? Type the client's name:"
+            );
+            output::confirm(&question, client, self.yes)
+        } else {
+            output::confirm(
+                &format!("The table {table} has nothing of {client}. Is this the right name?"),
+                "y",
+                self.yes,
+            )
+        }
     }
 
     /// Items that name the client in their key, and keys that name it in themselves.
@@ -132,57 +163,60 @@ impl Delete {
         self.scan().each(connection, Some(self.only()), each).await
     }
 
-    async fn delete_records(&self, connection: &Connection, counts: &Arc<Counts>) -> Result<(), Failure> {
-        let (through, counts) = (connection.clone(), Arc::clone(counts));
+    async fn delete_records(&self, work: &Work) -> Result<(), Failure> {
+        let through = work.clone();
         let each = move |item: Item| {
-            let (connection, counts) = (through.clone(), Arc::clone(&counts));
-            async move { delete_record(&connection, &item, &counts).await.map(|_| ()) }
+            let work = through.clone();
+            async move { work.delete_record(&item).await.map(|_| ()) }
         };
-        self.scan().each(connection, Some(self.only()), each).await
+        self.scan().each(&work.connection, Some(self.only()), each).await
     }
 
-    /// Counters of numbers that no record has, keys that the index does not list, items that are damaged.
-    async fn delete_the_rest(&self, connection: &Connection, counts: &Arc<Counts>) -> Result<(), Failure> {
-        let (through, counts) = (connection.clone(), Arc::clone(counts));
+    /// Numbers that no record has, keys that the index does not list, items that are corrupt.
+    async fn delete_the_rest(&self, work: &Work) -> Result<(), Failure> {
+        let through = work.clone();
         let each = move |item: Item| {
-            let (connection, counts) = (through.clone(), Arc::clone(&counts));
+            let work = through.clone();
             async move {
-                if delete_record(&connection, &item, &counts).await? {
+                if work.delete_record(&item).await? {
                     return Ok(());
                 }
-                let (attributes, kind) = match subject(&item) {
-                    Subject::Phone { .. } => (&[items::CCID_COUNT, items::CCIDS][..], &counts.phones),
-                    Subject::Key => (&[items::CLIENT_ID][..], &counts.keys),
-                    _ => (&[][..], &counts.customers),
+                let kind = match subject(&item) {
+                    Subject::Phone { .. } => &work.counts.phones,
+                    Subject::Key => &work.counts.keys,
+                    _ => &work.counts.customers,
                 };
-                if forget(&connection, &item, attributes).await? {
-                    kind.fetch_add(1, Relaxed);
-                    Ok(())
-                } else {
-                    Err(Failure(
+                if !erase::item(&work.connection, change::key_of(&item), &work.saving).await? {
+                    return Err(Failure(
                         "the client is still in use: stop what writes to it and run the command again".to_owned(),
-                    ))
+                    ));
                 }
+                kind.fetch_add(1, Relaxed);
+                Ok(())
             }
         };
-        self.scan().each(connection, Some(self.only()), each).await
+        self.scan().each(&work.connection, Some(self.only()), each).await
     }
 }
 
-/// `false` where the item is no record of a customer.
-async fn delete_record(connection: &Connection, item: &Item, counts: &Counts) -> Result<bool, Failure> {
-    let Subject::Customer { client_id, ccid } = subject(item) else {
-        return Ok(false);
-    };
-    if let Some(erased) = erase::customer(connection, &client_id, &ccid).await? {
-        counts.customers.fetch_add(1, Relaxed);
-        counts.phones.fetch_add(erased.counters, Relaxed);
-    }
-    Ok(true)
+/// What the parts of a deletion share.
+#[derive(Clone)]
+struct Work {
+    connection: Connection,
+    counts: Arc<Counts>,
+    saving: Shared,
 }
 
-/// Deletes an item as it was read.
-async fn forget(connection: &Connection, item: &Item, attributes: &[&str]) -> Result<bool, Failure> {
-    let key = [items::PK, items::SK].into_iter().filter_map(|name| Some((name.to_owned(), item.get(name)?.clone())));
-    connection.delete(key.collect(), Condition::unchanged(item, attributes)).await
+impl Work {
+    /// `false` where the item is not a customer's record.
+    async fn delete_record(&self, item: &Item) -> Result<bool, Failure> {
+        let Subject::Customer { client_id, ccid } = subject(item) else {
+            return Ok(false);
+        };
+        if let Some(erased) = erase::customer(&self.connection, &client_id, &ccid, &self.saving).await? {
+            self.counts.customers.fetch_add(1, Relaxed);
+            self.counts.phones.fetch_add(erased.counters, Relaxed);
+        }
+        Ok(true)
+    }
 }

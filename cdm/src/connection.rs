@@ -19,7 +19,7 @@ use clap::Args;
 
 use crate::credentials::{self, Aws};
 use crate::network::Network;
-use crate::{Failure, embedded, explain};
+use crate::{Failure, embedded, explain, stdin};
 
 /// How long a command tries, over all its attempts, before it says that it could not.
 pub const PATIENCE: Duration = Duration::from_secs(8);
@@ -38,7 +38,7 @@ pub struct Customer {
     /// The client's name.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     pub client: ClientId,
-    /// The customer's id within the client.
+    /// The customer's id within the client, or - to read it from standard input.
     #[arg(long, value_parser = ccid)]
     pub ccid: Ccid,
 }
@@ -51,12 +51,12 @@ pub fn client_id(text: &str) -> Result<ClientId, String> {
     ClientId::parse(text).map_err(|Rule(rule)| rule.to_owned())
 }
 
-/// Reads a ccid from the command line.
+/// Reads a ccid from the command line, or from standard input where it is `-`.
 ///
 /// # Errors
 /// The rule that it breaks.
 pub fn ccid(text: &str) -> Result<Ccid, String> {
-    Ccid::parse(text).map_err(|Rule(rule)| rule.to_owned())
+    Ccid::parse(&stdin::value(text, "ccid")?).map_err(|Rule(rule)| rule.to_owned())
 }
 
 /// Reads a table's name from the command line.
@@ -178,32 +178,6 @@ impl Connection {
         }
     }
 
-    /// Deletes an item on a condition. `false` where the condition does not hold.
-    ///
-    /// # Errors
-    /// What DynamoDB said, in one line.
-    pub async fn delete(&self, key: Item, condition: Condition) -> Result<bool, Failure> {
-        use aws_sdk_dynamodb::operation::delete_item::DeleteItemError;
-
-        let delete = self
-            .client
-            .delete_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .condition_expression(condition.expression)
-            .set_expression_attribute_names(some(condition.names))
-            .set_expression_attribute_values(some(condition.values));
-        match delete.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if matches!(error.as_service_error(), Some(DeleteItemError::ConditionalCheckFailedException(_))) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(self.failed("the item cannot be deleted", &error)),
-        }
-    }
-
     /// Sets attributes of an item and removes others (`None`), on a condition. `false` where the condition does not hold.
     ///
     /// # Errors
@@ -284,11 +258,6 @@ impl Condition {
             });
         }
         Self { expression: terms.join(" AND "), names, values }
-    }
-
-    /// There is no such item.
-    pub fn absent() -> Self {
-        Self { expression: "attribute_not_exists(pk)".to_owned(), names: HashMap::new(), values: HashMap::new() }
     }
 }
 

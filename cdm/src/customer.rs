@@ -1,5 +1,7 @@
 //! `cdm customer`: make, show, import and delete customers' records.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use cdm_lambda::answer::customer_json;
 use cdm_lambda::store::{Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
@@ -9,6 +11,7 @@ use serde_json::json;
 use crate::connection::{Connection, Customer as Whose, PATIENCE};
 use crate::import::Import;
 use crate::output::{self, Output};
+use crate::saved::Save;
 use crate::{Failure, erase, explain};
 
 /// Make, show, import and delete customers' records.
@@ -40,13 +43,16 @@ pub struct Show {
     customer: Whose,
 }
 
-/// Delete a customer's record for good, taking it out of every number's count first. After a stop, run it again.
+/// Delete a customer's record, and the customer's place in every number's count with it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  cdm customer delete --client demo-clinic --ccid BAK-11984-100")]
+#[command(after_help = "Examples:
+  cdm customer delete --client demo-clinic --ccid BAK-11984-100
+  cdm customer delete --client demo-clinic --ccid BAK-11984-100 --no-save")]
 pub struct Delete {
     #[command(flatten)]
     customer: Whose,
+    #[command(flatten)]
+    save: Save,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -116,12 +122,10 @@ impl Delete {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let Whose { client, ccid } = self.customer;
         let (client_name, ccid_text) = (client.as_str(), ccid.as_str());
-        output::confirm(
-            &format!("Delete the record of {ccid_text} of {client_name} and its numbers for good?"),
-            "y",
-            self.yes,
-        )?;
-        let Some(erased) = erase::customer(connection, &client, &ccid).await? else {
+        output::confirm(&format!("Delete the record of {ccid_text} of {client_name} and its numbers?"), "y", self.yes)?;
+        let saving = Arc::new(Mutex::new(self.save.open(&connection.table, "customer delete")));
+        let erased = erase::customer(connection, &client, &ccid, &saving).await;
+        let Some(erased) = saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(erased)? else {
             return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));
         };
         output.done(
@@ -130,6 +134,8 @@ impl Delete {
                 output::count(erased.numbers as u64, "number")
             ),
             &json!({ "client_id": client_name, "ccid": ccid_text, "numbers_removed": erased.numbers }),
-        )
+        )?;
+        saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
+        Ok(())
     }
 }

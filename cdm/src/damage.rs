@@ -1,9 +1,7 @@
-//! What an item is, and what about it contradicts itself or the rules. Pure: it looks at one item and asks nobody.
+//! What an item is, by its key, and the kinds of corruption that `cdm check` reports. What is done about each is
+//! decided in [`crate::repair`].
 
-use std::collections::BTreeSet;
-
-use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::{CUSTOMERS_PER_PHONE, Ccid, ClientId, PHONES_PER_CUSTOMER, Phone};
+use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
 
 use crate::counter;
@@ -46,7 +44,7 @@ pub(crate) fn subject(item: &Item) -> Subject {
     }
 }
 
-/// The kinds of damage.
+/// The kinds of corruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     CustomerKey,
@@ -122,125 +120,55 @@ impl Kind {
     /// What is wrong, for people.
     pub(crate) fn what(self) -> &'static str {
         match self {
-            Self::CustomerKey => "the record's key holds no valid client and ccid",
-            Self::CustomerCreatedAt => "created_at is no moment",
-            Self::CustomerChannels => "notification_channels is no map",
+            Self::CustomerKey => "the key does not hold a valid client and ccid",
+            Self::CustomerCreatedAt | Self::KeyCreatedAt => "created_at is not a time",
+            Self::CustomerChannels => "notification_channels is not a map",
             Self::CustomerChannel => "a channel cannot be read",
             Self::CustomerPhoneCount => "phone_count is not the number of channels",
             Self::CustomerOverLimit => "the record has more than 50 numbers",
-            Self::PhoneKey => "the counter's key holds no valid client and number",
-            Self::PhoneCcids => "ccids is no set of ccids",
+            Self::PhoneKey => "the key does not hold a valid client and number",
+            Self::PhoneCcids => "ccids is not a set of ccids",
             Self::PhoneCcidCount => "ccid_count is not the number of ccids",
             Self::PhoneOverLimit => "the number is on more than 50 customers",
-            Self::ChannelNotCounted => "the record has the number, the number's ccids do not have the customer",
-            Self::CcidWithoutChannel => {
-                "the number's ccids have the customer, the customer's record has no such number"
-            }
-            Self::KeyKey => "the item is no key's: its name is no SHA-256",
-            Self::KeyClientId => "client_id is no client's name",
-            Self::KeyLabel => "label is no text",
-            Self::KeyCreatedAt => "created_at is no moment, so that no list shows the key",
-            Self::KeyExpiresAt => "expires_at is no moment",
-            Self::KeyRevokedAt => "revoked_at is no moment",
-            Self::UnknownItem => "an item that nobody knows",
+            Self::ChannelNotCounted => "the record has the number, but the number's item does not name the customer",
+            Self::CcidWithoutChannel => "the number's item names the customer, but the record does not show the number",
+            Self::KeyKey => "the key does not hold a SHA-256 in lower-case hex",
+            Self::KeyClientId => "client_id is not a client's name",
+            Self::KeyLabel => "label is not text",
+            Self::KeyExpiresAt => "expires_at is not a time",
+            Self::KeyRevokedAt => "revoked_at is not a time",
+            Self::UnknownItem => "not an item of this service",
         }
     }
 
-    /// What mends it, if `--fix` does; otherwise what a person can do.
-    pub(crate) fn remedy(self) -> Result<&'static str, &'static str> {
+    /// What `--fix` does about it, and what it leaves for a person.
+    pub(crate) fn fix(self) -> &'static str {
         match self {
-            Self::CustomerCreatedAt => Ok("created_at set to the oldest channel's, or else to now"),
-            Self::CustomerChannels => Ok("notification_channels made an empty map"),
-            Self::CustomerPhoneCount => Ok("phone_count set to the number of channels"),
-            Self::PhoneCcids => Ok("ccids cleared of what is no ccid"),
-            Self::PhoneCcidCount => Ok("ccid_count set to the number of ccids"),
-            Self::ChannelNotCounted => Ok("the customer added to the number's ccids"),
-            Self::CcidWithoutChannel => Ok("the customer taken out of the number's ccids"),
-            Self::KeyLabel => Ok("label made empty"),
-            Self::KeyCreatedAt => Ok("created_at set to now"),
-            Self::KeyExpiresAt => Ok("expires_at removed and the key revoked"),
-            Self::KeyRevokedAt => Ok("revoked_at set to now"),
-            // What a customer consented to cannot be guessed, and what is over a limit cannot be chosen.
-            Self::CustomerChannel => Err("remove the number with `cdm phone remove` and add it again"),
-            Self::CustomerOverLimit | Self::PhoneOverLimit => Err("remove numbers with `cdm phone remove`"),
-            Self::CustomerKey | Self::PhoneKey | Self::KeyKey | Self::UnknownItem => {
-                Err("nothing reads it: delete it by hand if nobody needs it")
+            Self::CustomerCreatedAt => {
+                "sets it to the oldest channel's time, or to now without channels; for a person if a channel cannot be read"
             }
-            Self::KeyClientId => Err("nobody can use it: delete it by hand and issue another"),
+            Self::CustomerChannels => {
+                "makes it an empty map if it is missing or empty and phone_count is 0; otherwise for a person"
+            }
+            Self::CustomerPhoneCount => "sets it to the number of channels; for a person if the channels are not a map",
+            Self::PhoneCcids => "makes a set of a list of ccids; otherwise for a person",
+            Self::PhoneCcidCount => "sets it to the number of ccids; for a person if no ccid is named",
+            Self::ChannelNotCounted => {
+                "adds the customer to the number's item; for a person if that is full or cannot be read"
+            }
+            Self::KeyLabel => "makes text of a number; otherwise for a person",
+            Self::KeyCreatedAt => "sets it to now, so that lists show the key",
+            Self::KeyExpiresAt => "removes it and revokes the key, which is refused already",
+            Self::KeyRevokedAt => "sets it to now",
+            Self::CustomerChannel
+            | Self::CustomerOverLimit
+            | Self::PhoneOverLimit
+            | Self::CcidWithoutChannel
+            | Self::CustomerKey
+            | Self::PhoneKey
+            | Self::KeyKey
+            | Self::UnknownItem
+            | Self::KeyClientId => "for a person",
         }
     }
-}
-
-/// What is wrong with the item by itself.
-pub(crate) fn of(item: &Item) -> BTreeSet<Kind> {
-    match subject(item) {
-        Subject::Customer { .. } => of_customer(item),
-        Subject::Phone { .. } => of_phone(item),
-        Subject::Key => of_key(item),
-        Subject::Malformed(kind) => BTreeSet::from([kind]),
-    }
-}
-
-fn of_customer(item: &Item) -> BTreeSet<Kind> {
-    let mut kinds = BTreeSet::new();
-    if items::moment(item.get(items::CREATED_AT)).is_none() {
-        kinds.insert(Kind::CustomerCreatedAt);
-    }
-    let count = items::whole_number(item.get(items::PHONE_COUNT));
-    let Some(AttributeValue::M(channels)) = item.get(items::NOTIFICATION_CHANNELS) else {
-        kinds.insert(Kind::CustomerChannels);
-        if count != Some(0) {
-            kinds.insert(Kind::CustomerPhoneCount);
-        }
-        return kinds;
-    };
-    if count != u64::try_from(channels.len()).ok() {
-        kinds.insert(Kind::CustomerPhoneCount);
-    }
-    if channels.len() > PHONES_PER_CUSTOMER as usize {
-        kinds.insert(Kind::CustomerOverLimit);
-    }
-    if channels.iter().any(|(e164, entry)| items::channel(e164, entry).is_none()) {
-        kinds.insert(Kind::CustomerChannel);
-    }
-    kinds
-}
-
-fn of_phone(item: &Item) -> BTreeSet<Kind> {
-    let mut kinds = BTreeSet::new();
-    let (are_set, ccids): (bool, &[String]) = match item.get(items::CCIDS) {
-        None => (true, &[]),
-        Some(AttributeValue::Ss(ccids)) => (true, ccids),
-        Some(_) => (false, &[]),
-    };
-    if !are_set || ccids.iter().any(|ccid| Ccid::parse(ccid).is_err()) {
-        kinds.insert(Kind::PhoneCcids);
-    }
-    if items::whole_number(item.get(items::CCID_COUNT)) != u64::try_from(ccids.len()).ok() {
-        kinds.insert(Kind::PhoneCcidCount);
-    }
-    if ccids.len() > CUSTOMERS_PER_PHONE as usize {
-        kinds.insert(Kind::PhoneOverLimit);
-    }
-    kinds
-}
-
-fn of_key(item: &Item) -> BTreeSet<Kind> {
-    let mut kinds = BTreeSet::new();
-    let client_id = item.get(items::CLIENT_ID).and_then(|value| value.as_s().ok());
-    if client_id.is_none_or(|text| ClientId::parse(text).is_err()) {
-        kinds.insert(Kind::KeyClientId);
-    }
-    if item.get(items::LABEL).is_some_and(|value| !value.is_s()) {
-        kinds.insert(Kind::KeyLabel);
-    }
-    if items::moment(item.get(items::CREATED_AT)).is_none() {
-        kinds.insert(Kind::KeyCreatedAt);
-    }
-    for (name, kind) in [(items::EXPIRES_AT, Kind::KeyExpiresAt), (items::REVOKED_AT, Kind::KeyRevokedAt)] {
-        if item.contains_key(name) && items::moment(item.get(name)).is_none() {
-            kinds.insert(kind);
-        }
-    }
-    kinds
 }

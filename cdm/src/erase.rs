@@ -1,15 +1,19 @@
-//! Deleting a customer's record so that no number's count is ever wrong, on the way or after.
+//! Removing a number from a customer, and deleting a customer, so that no number's count is ever wrong.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::error::Error;
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::{Budget, RemovePhone, Tally};
 
-use crate::connection::{Condition, Connection, PATIENCE};
-use crate::counter::ROUNDS;
+use crate::change::{self, Change, ROUNDS};
+use crate::connection::Connection;
+use crate::damage::{Subject, subject};
+use crate::saved::Saving;
+use crate::scan::{Only, Scan, concurrently};
 use crate::{Failure, counter, explain};
 
 /// What went with a record.
@@ -17,56 +21,223 @@ use crate::{Failure, counter, explain};
 pub(crate) struct Erased {
     /// How many numbers it had.
     pub(crate) numbers: usize,
-    /// How many numbers nobody has any more.
+    /// How many numbers no customer has any more.
     pub(crate) counters: u64,
 }
 
-/// Deletes the record: each number by the function's own removal first, which is whole at any stop; then what is left.
-/// `None` where there was no record.
+/// Why a number cannot be removed from a customer.
+#[derive(Debug, PartialEq, Eq)]
+enum Refusal {
+    NoCustomer,
+    NoPhone,
+    CorruptRecord,
+    CorruptNumber,
+}
+
+/// The file of old items, shared by the parts of a command that work at once.
+pub(crate) type Shared = Arc<Mutex<Saving>>;
+
+/// Adds the changes to the file. They are on disk when it returns.
+pub(crate) fn save(saving: &Shared, changes: &[Change]) -> Result<(), Failure> {
+    saving.lock().unwrap_or_else(PoisonError::into_inner).save(changes)
+}
+
+/// The number's item without the customer. `None` where it names the customer in no form that can be read.
+fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
+    let mut ccids = counter::ccids(number);
+    if !ccids.remove(ccid.as_str()) {
+        return None;
+    }
+    let mut after = number.clone();
+    after.insert(items::CCID_COUNT.to_owned(), AttributeValue::N(ccids.len().to_string()));
+    if ccids.is_empty() {
+        after.remove(items::CCIDS);
+    } else {
+        after.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
+    }
+    Some(after)
+}
+
+fn are_unreadable(number: &Item) -> bool {
+    number.get(items::CCIDS).is_some_and(|ccids| !ccids.is_ss())
+}
+
+/// Plans a removal. One side is enough: a number that only the record or only the number's item shows can be removed.
+fn removal(record: Option<&Item>, number: Option<&Item>, ccid: &Ccid, phone: &Phone) -> Result<Vec<Change>, Refusal> {
+    let mut changes = Vec::new();
+    if let Some(record) = record {
+        let Some(AttributeValue::M(channels)) = record.get(items::NOTIFICATION_CHANNELS) else {
+            return Err(Refusal::CorruptRecord);
+        };
+        let mut channels = channels.clone();
+        if channels.remove(phone.e164()).is_some() {
+            let mut after = record.clone();
+            after.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N(channels.len().to_string()));
+            after.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(channels));
+            changes.extend(Change::new(Some(record.clone()), Some(after)));
+        }
+    }
+    if let Some(number) = number {
+        if are_unreadable(number) {
+            return Err(Refusal::CorruptNumber);
+        }
+        changes.extend(without(number, ccid).and_then(|after| Change::new(Some(number.clone()), Some(after))));
+    }
+    match (changes.is_empty(), record) {
+        (false, _) => Ok(changes),
+        (true, Some(_)) => Err(Refusal::NoPhone),
+        (true, None) => Err(Refusal::NoCustomer),
+    }
+}
+
+/// Removes the number from the customer, on both sides at once. The old items are saved first.
+pub(crate) async fn number(
+    connection: &Connection,
+    client_id: &ClientId,
+    ccid: &Ccid,
+    phone: &Phone,
+    saving: &mut Saving,
+) -> Result<(), Failure> {
+    for round in 0..ROUNDS {
+        pause(round).await;
+        let record = connection.item(items::customer_key(client_id, ccid)).await?;
+        let number = connection.item(items::phone_key(client_id, phone)).await?;
+        let changes = removal(record.as_ref(), number.as_ref(), ccid, phone).map_err(|refusal| {
+            let corrupt = |what| Failure(format!("{what} is corrupt: `cdm check` says what to do about it"));
+            match refusal {
+                Refusal::NoCustomer => explain::refusal(Error::CustomerNotFound, &connection.table),
+                Refusal::NoPhone => explain::refusal(Error::PhoneNotFound, &connection.table),
+                Refusal::CorruptRecord => corrupt("the customer's record"),
+                Refusal::CorruptNumber => corrupt("the number's item"),
+            }
+        })?;
+        saving.save(&changes)?;
+        if change::apply(connection, &changes, &[]).await? {
+            return Ok(());
+        }
+    }
+    Err(busy())
+}
+
+/// Plans the deletion of a record: the record itself first, then the items of its numbers.
+fn deletion(record: Item, numbers: &[Item], ccid: &Ccid) -> Vec<Change> {
+    let mut changes: Vec<_> = Change::new(Some(record), None).into_iter().collect();
+    for number in numbers {
+        if let Some(after) = without(number, ccid) {
+            // A number in a key is personal data: it goes with the last customer that had it.
+            let after = if crate::repair::is_idle(&after) { None } else { Some(after) };
+            changes.extend(Change::new(Some(number.clone()), after));
+        }
+    }
+    changes
+}
+
+/// Deletes the record, and takes the customer out of every number's item with it, in one transaction. The old items are
+/// saved first. `None` where there was no record.
 ///
-/// A damaged record must be erasable, too: where a removal fails on the damage, the customer is taken out of the
-/// number's counter, and the number goes with the record.
+/// A corrupt record must be erasable, too: where its numbers cannot be read, the table is searched for them.
 pub(crate) async fn customer(
     connection: &Connection,
     client_id: &ClientId,
     ccid: &Ccid,
+    saving: &Shared,
 ) -> Result<Option<Erased>, Failure> {
     let key = items::customer_key(client_id, ccid);
-    let (mut numbers, mut counters) = (HashSet::new(), 0);
     let mut was_there = false;
-    for _ in 0..ROUNDS {
+    let (mut numbers, mut counters) = (0, 0);
+    for round in 0..ROUNDS {
+        pause(round).await;
         let Some(record) = connection.item(key.clone()).await? else {
-            return Ok(was_there.then_some(Erased { numbers: numbers.len(), counters }));
+            return Ok(was_there.then_some(Erased { numbers, counters }));
         };
         was_there = true;
-        let mut left = HashSet::new();
-        for e164 in channels(&record) {
-            // What is no number has no counter, and stays on the record to its end.
-            let Some(phone) = counter::phone(e164) else {
-                left.insert(e164.to_owned());
-                continue;
-            };
-            let counter = items::phone_key(client_id, &phone);
-            if !take_out(connection, client_id, ccid, phone).await? {
-                counter::take_out(connection, &counter, ccid).await?;
-                left.insert(e164.to_owned());
-            }
-            // The number in its key is personal data: with the last customer that had it, it goes.
-            counters += u64::from(counter::delete_idle(connection, counter).await?);
-            numbers.insert(e164.to_owned());
+        let of_numbers = numbers_of(connection, &record, client_id, ccid).await?;
+        numbers = channels(&record).count().max(of_numbers.len());
+        let mut changes = deletion(record, &of_numbers, ccid);
+        save(saving, &changes)?;
+        let mut are_done = true;
+        // More than one transaction takes is possible for a corrupt record alone. The record is in the last one.
+        while are_done && !changes.is_empty() {
+            let together = changes.split_off(changes.len().saturating_sub(change::MOST));
+            are_done = change::apply(connection, &together, &[]).await?;
+            counters +=
+                if are_done { together.iter().filter(|change| is_number_deleted(change)).count() as u64 } else { 0 };
         }
-        let Some(record) = connection.item(key.clone()).await? else {
-            return Ok(Some(Erased { numbers: numbers.len(), counters }));
-        };
-        // A number that was added meanwhile is taken out in the next round.
-        if channels(&record).all(|e164| left.contains(e164)) {
-            let as_read = Condition::unchanged(&record, &[items::PHONE_COUNT, items::NOTIFICATION_CHANNELS]);
-            if connection.delete(key.clone(), as_read).await? {
-                return Ok(Some(Erased { numbers: numbers.len(), counters }));
-            }
+        if are_done {
+            return Ok(Some(Erased { numbers, counters }));
         }
     }
-    Err(Failure("the record is being changed all the time: stop what changes it and run the command again".to_owned()))
+    Err(busy())
+}
+
+fn is_number_deleted(change: &Change) -> bool {
+    change.after.is_none() && matches!(subject(&change.key()), Subject::Phone { .. })
+}
+
+/// The items of the record's numbers, as far as they name the customer.
+async fn numbers_of(
+    connection: &Connection,
+    record: &Item,
+    client_id: &ClientId,
+    ccid: &Ccid,
+) -> Result<Vec<Item>, Failure> {
+    let is_readable = record.get(items::NOTIFICATION_CHANNELS).is_some_and(AttributeValue::is_m)
+        && channels(record).all(|e164| counter::phone(e164).is_some());
+    let found = if is_readable {
+        let phones: Vec<_> = channels(record).filter_map(counter::phone).collect();
+        let (connection, client_id) = (connection.clone(), client_id.clone());
+        let read = move |phone: Phone| {
+            let (connection, key) = (connection.clone(), items::phone_key(&client_id, &phone));
+            async move { connection.item(key).await }
+        };
+        concurrently(8, phones, read).await?.into_iter().flatten().collect()
+    } else {
+        search(connection, client_id, ccid).await?
+    };
+    Ok(found.into_iter().filter(|number| counter::ccids(number).contains(ccid.as_str())).collect())
+}
+
+/// Every number's item of the client that names the customer: the whole table is read for them.
+async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> Result<Vec<Item>, Failure> {
+    let only = Only {
+        filter: "begins_with(pk, :prefix) AND contains(ccids, :ccid)",
+        values: [
+            (":prefix".to_owned(), AttributeValue::S(format!("CLIENT#{}#PHONE#", client_id.as_str()))),
+            (":ccid".to_owned(), AttributeValue::S(ccid.as_str().to_owned())),
+        ]
+        .into(),
+    };
+    let keys = Arc::new(Mutex::new(BTreeMap::new()));
+    let found = Arc::clone(&keys);
+    let each = move |item: Item| {
+        let key = change::key_of(&item);
+        found.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{:?}", key.get(items::PK)), key);
+        async { Ok(()) }
+    };
+    Scan::default().each(connection, Some(only), each).await?;
+    // Read again: a scan may show what was there before.
+    let keys: Vec<_> =
+        std::mem::take(&mut *keys.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect();
+    let mut numbers = Vec::new();
+    for key in keys {
+        numbers.extend(connection.item(key).await?);
+    }
+    Ok(numbers)
+}
+
+/// Deletes an item, whatever it is, if it still is there. The old item is saved first. `false` where it keeps changing.
+pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) -> Result<bool, Failure> {
+    for round in 0..ROUNDS {
+        pause(round).await;
+        let Some(change) = Change::new(connection.item(key.clone()).await?, None) else {
+            return Ok(true);
+        };
+        save(saving, std::slice::from_ref(&change))?;
+        if change::apply(connection, &[change], &[]).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The E.164 forms that the record names.
@@ -78,12 +249,14 @@ pub(crate) fn channels(record: &Item) -> impl Iterator<Item = &str> {
     channels.into_iter().flatten()
 }
 
-/// Removes the number as the function does. `false` where it cannot because of damage.
-async fn take_out(connection: &Connection, client_id: &ClientId, ccid: &Ccid, phone: Phone) -> Result<bool, Failure> {
-    let remove = RemovePhone { client_id: client_id.clone(), ccid: ccid.clone(), phone };
-    match connection.store.remove_phone(&remove, Budget::of(PATIENCE), &mut Tally::default()).await {
-        Ok(()) | Err(Error::PhoneNotFound | Error::CustomerNotFound) => Ok(true),
-        Err(Error::Internal(trouble)) if trouble.cause.is_corruption() => Ok(false),
-        Err(error) => Err(explain::refusal(error, &connection.table)),
+/// Between two rounds, so that those who change the same item do not meet again and again.
+pub(crate) async fn pause(round: usize) {
+    if round > 0 {
+        let most = Duration::from_millis(20).saturating_mul(1 << round.min(8));
+        tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
     }
+}
+
+fn busy() -> Failure {
+    Failure("the items are being changed all the time: stop what changes them and run the command again".to_owned())
 }

@@ -46,7 +46,8 @@ pub(crate) fn unreachable(failure: &NetworkFailure) -> String {
     format!("DynamoDB cannot be reached: {failure}")
 }
 
-fn is_of_credentials(error: &(dyn StdError + 'static)) -> bool {
+/// Whether it is the credentials that failed.
+pub(crate) fn is_of_credentials(error: &(dyn StdError + 'static)) -> bool {
     find::<CredentialsError>(error).is_some()
 }
 

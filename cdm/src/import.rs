@@ -1,48 +1,64 @@
 //! `cdm customer import`: customers and their numbers from a file of any size.
 //!
+//! | file | what it does |
+//! |---|---|
+//! | `prepare` | opens the input and the files beside it, and asks what is to be asked |
+//! | `preview` | looks at the input before anything is written |
+//! | `journal` | which lines are finished |
+//! | `writer` | writes one line, patiently |
+//!
 //! One thread reads and parses; a bounded number of workers write. All lines of a customer go to one worker, so they do
 //! not conflict with each other and keep their order. What is under way at any moment is bounded, and so is the memory.
 //! Every write is one that may be repeated: a record is made only if it is not there, a number is added by the
-//! function's own write. So an import that was stopped, or killed, is simply run again.
+//! function's own write. Lines that are finished stand in a journal, so that an import that was stopped, or killed, is
+//! simply run again, and brings back nothing that was removed since.
+
+mod journal;
+mod prepare;
+mod preview;
+mod writer;
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufReader, Read};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use cdm_lambda::domain::{Ccid, ClientId};
-use cdm_lambda::error::Error;
-use cdm_lambda::store::{AddPhone, Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
 use clap::Args;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use self::journal::{Journal, Mark, State, States};
+use self::prepare::Kept;
+use self::preview::unreadable;
+use self::writer::{Patience, Unfinished, Writer, Written};
+use crate::Failure;
 use crate::connection::{Connection, client_id};
 use crate::entry::{Entry, Format};
 use crate::interrupts::Interrupts;
 use crate::lines::{LONGEST, Line, Lines};
 use crate::output::{Output, count, note};
 use crate::progress::Progress;
-use crate::rejects::{Reject, Rejects};
-use crate::{Failure, erase, explain};
+use crate::rejects::Reject;
 
 /// Import customers, and their numbers, from CSV or JSON lines.
 ///
 /// A record that is there is not overwritten; numbers that it lacks are added. After a stop, run the same command
-/// again: it finishes, and nothing is there twice.
+/// again: a journal beside the file says which lines are finished, so that nothing is there twice, and nothing that was
+/// removed since comes back.
 #[derive(Debug, Args)]
 #[command(
     after_help = "CSV has a header with ccid, and optionally phone_number, country_code, phone_type, consent_type,
 client_source; a line has one number. A JSON line has all of a customer's:
-  {\"ccid\": \"A-1\", \"phone_numbers\": [\"6105551212\", {\"phone_number\": \"6105551213\", \"consent_type\": \"written\"}]}
+  {\"ccid\": \"A-1\", \"phone_numbers\": [\"6105551212\", {\"phone_number\": \"+33612345678\", \"consent_type\": \"written\"}]}
+or is what `cdm customer show --output json` has printed.
 
 Examples:
   cdm customer import --client demo-clinic customers.csv
-  zcat customers.jsonl.gz | cdm customer import --client demo-clinic --rejects rejected.jsonl -
-  cdm customer import --client demo-clinic customers.csv --from-line 700001"
+  zcat customers.jsonl.gz | cdm customer import --client demo-clinic --journal customers.journal -
+  cdm customer show --client demo-clinic --ccid A-1 --output json > a-1.jsonl
+  cdm customer import --client demo-clinic a-1.jsonl"
 )]
 pub struct Import {
     /// The client whose customers they are.
@@ -53,161 +69,109 @@ pub struct Import {
     /// Where rejected lines go, each with its number and the reason. [default: FILE.rejects.jsonl]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Pass over the lines before this one, which an earlier run has done.
+    /// Where it is kept which lines are finished. [default: FILE.journal]
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Keep no journal, and do not look at one.
+    #[arg(long, conflicts_with = "journal")]
+    no_journal: bool,
+    /// Pass over the lines before this one.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
     /// How many lines are written at once.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
 }
-
-/// How long one number may take, contention and all.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A line on its way.
 struct Job {
     number: u64,
+    text: Vec<u8>,
+    /// For the journal, if there is one.
+    mark: Option<Mark>,
+}
+
+/// A line as it was read.
+struct Reading {
+    number: u64,
     /// How many bytes of the file end with it.
     end: u64,
-    text: Vec<u8>,
-    entry: Result<Entry, String>,
+    of: Of,
+}
+
+enum Of {
+    /// An earlier run has finished it.
+    Finished { rejected: bool },
+    /// It is to be written, if it is an entry.
+    Line(Job, Result<Entry, String>),
 }
 
 /// Lines as they are read, until one that says why there are no more.
-type Jobs = mpsc::Receiver<Result<Job, Failure>>;
+type Readings = mpsc::Receiver<Result<Reading, Failure>>;
 
 /// What became of a line.
 struct Outcome {
-    number: u64,
-    text: Vec<u8>,
-    created: bool,
-    added: u64,
-    present: u64,
-    rejected: Option<String>,
-    /// What is wrong is not the line: the import ends here.
-    broken: Option<Failure>,
+    job: Job,
+    written: Result<Written, Unfinished>,
 }
 
 #[derive(Debug, Default)]
 struct Summary {
     lines: u64,
+    lines_finished_before: u64,
     customers_created: u64,
     customers_present: u64,
     numbers_added: u64,
     numbers_present: u64,
+    /// By this run or an earlier one.
     lines_rejected: u64,
 }
 
 impl Import {
     pub(crate) async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let mut rejects = Rejects::at(self.rejects_path(), self.from_line > 1)?;
-        let (total, jobs) = self.read()?;
-        let mut progress = Progress::of(total);
+        // Nothing is touched before the input is known to be one, and the operator has answered.
+        let (input, mut kept) = self.prepare(connection).await?;
+        let mut progress = Progress::of(input.total);
+        let readings = self.read(input.from, kept.journal.as_ref().map(Journal::states).transpose()?);
         let mut summary = Summary::default();
-        let ended = self.work(connection, jobs, &mut rejects, &mut progress, &mut summary).await;
+        let ended = self.work(connection, readings, &mut kept, &mut progress, &mut summary).await;
         progress.end();
-        let next_line = ended?;
-        let Summary { lines, customers_created, customers_present, numbers_added, numbers_present, lines_rejected } =
-            summary;
-        let rejects_file = (lines_rejected > 0).then(|| rejects.path().display().to_string());
-        output.done(
-            &format!(
-                "{}: {} created, {customers_present} there already; {} added, {numbers_present} there already; {} \
-                 rejected.",
-                count(lines, "line"),
-                count(customers_created, "customer"),
-                count(numbers_added, "number"),
-                count(lines_rejected, "line"),
-            ),
-            &json!({
-                "lines": lines,
-                "customers_created": customers_created,
-                "customers_present": customers_present,
-                "numbers_added": numbers_added,
-                "numbers_present": numbers_present,
-                "lines_rejected": lines_rejected,
-                "rejects_file": rejects_file,
-                "finished": next_line.is_none(),
-                "next_line": next_line.as_ref().map(|stopped| stopped.line),
-            }),
-        )?;
-        match (next_line, rejects_file) {
-            (Some(Stopped { line, why }), _) => Err(Failure(format!(
-                "{why}: run the same command again to finish, or add --from-line {line} to pass over what is done"
-            ))),
-            (None, Some(file)) => Err(Failure(format!("{} rejected: {file} says why", count(lines_rejected, "line")))),
-            (None, None) => Ok(()),
-        }
+        kept.sync()?;
+        let stopped = ended?;
+        summary.report(stopped, &kept, output)
     }
 
-    fn is_stdin(&self) -> bool {
-        self.file.as_os_str() == "-"
-    }
-
-    fn rejects_path(&self) -> PathBuf {
-        self.rejects.clone().unwrap_or_else(|| {
-            let mut name = if self.is_stdin() { "import".into() } else { self.file.clone().into_os_string() };
-            name.push(".rejects.jsonl");
-            name.into()
-        })
-    }
-
-    /// Starts the thread that reads, and gives the input's size where it is known. It is a thread of its own, which
-    /// ends with the process: a read from a terminal or pipe cannot be called off.
-    fn read(&self) -> Result<(Option<u64>, Jobs), Failure> {
-        let shown = self.file.display();
-        let (total, source): (_, Box<dyn Read + Send>) = if self.is_stdin() {
-            (None, Box::new(std::io::stdin()))
-        } else {
-            let file = File::open(&self.file)
-                .and_then(|file| file.metadata().map(|metadata| (metadata, file)))
-                .map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?;
-            let (metadata, file) = file;
-            if metadata.is_dir() {
-                return Err(Failure(format!("{shown} is a directory: name a file of CSV or JSON lines")));
-            }
-            (metadata.is_file().then_some(metadata.len()), Box::new(file))
-        };
-        let (to, jobs) = mpsc::channel(64);
-        let from_line = self.from_line;
+    /// Starts the thread that reads. It is a thread of its own, which ends with the process: a read from a terminal or
+    /// pipe cannot be called off.
+    fn read(&self, from: Box<dyn Read + Send>, states: Option<States>) -> Readings {
+        let (to, readings) = mpsc::channel(64);
+        let (client, from_line) = (self.client.clone(), self.from_line);
         std::thread::spawn(move || {
-            let mut lines = Lines::of(BufReader::with_capacity(LONGEST, source));
-            if let Err(failure) = parse(&mut lines, from_line, &to) {
+            let mut lines = Lines::of(BufReader::with_capacity(LONGEST, from));
+            if let Err(failure) = parse(&mut lines, &client, from_line, states, &to) {
                 // If nobody listens any more, the import is over.
                 let _ = to.blocking_send(Err(failure));
             }
         });
-        Ok((total, jobs))
+        readings
     }
 
     /// Hands out the lines and gathers what became of them. Gives where it stopped before the end.
     async fn work(
         &self,
         connection: &Connection,
-        mut jobs: Jobs,
-        rejects: &mut Rejects,
+        mut readings: Readings,
+        kept: &mut Kept,
         progress: &mut Progress,
         summary: &mut Summary,
     ) -> Result<Option<Stopped>, Failure> {
         // Enough that no worker waits for its next line.
         let most = usize::from(self.parallel) * 4;
-        let (report, mut outcomes) = mpsc::channel(most);
-        let workers: Vec<_> = (0..self.parallel)
-            .map(|_| {
-                let (to, mut lines) = mpsc::channel::<(Job, Entry)>(most);
-                let (connection, client, report) = (connection.clone(), self.client.clone(), report.clone());
-                tokio::spawn(async move {
-                    while let Some((job, entry)) = lines.recv().await {
-                        let outcome = Box::pin(import(&connection, &client, job, entry)).await;
-                        if report.send(outcome).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-                to
-            })
-            .collect();
-        drop(report);
+        let (stop, stopping) = watch::channel(false);
+        let (workers, mut outcomes) = self.workers(connection, most, &stopping);
         let mut interrupts = Interrupts::listen()?;
         let mut under_way = BTreeSet::new();
         let (mut next, mut bytes) = (self.from_line, 0);
@@ -224,35 +188,37 @@ impl Import {
                     }
                     note("stopping: the lines under way are finished first");
                     stopped = Some(Failure("stopped".to_owned()));
+                    let _ = stop.send(true);
                 }
-                Some(outcome) = outcomes.recv(), if !under_way.is_empty() => {
-                    let number = outcome.number;
-                    match outcome.broken {
-                        // It stays under way, so that the next run begins with it.
-                        Some(failure) if stopped.is_none() => {
-                            stopped = Some(failure);
+                Some(Outcome { job, written }) = outcomes.recv(), if !under_way.is_empty() => {
+                    let number = job.number;
+                    match written {
+                        Ok(written) => summary.take(&job, written, kept)?,
+                        Err(unfinished) => {
                             summary.lines -= 1;
                             next = next.min(number);
+                            if let (Unfinished::Failed(failure), None) = (unfinished, &stopped) {
+                                stopped = Some(failure);
+                                let _ = stop.send(true);
+                            }
                         }
-                        Some(_) => {
-                            summary.lines -= 1;
-                            next = next.min(number);
-                        }
-                        None => summary.take(outcome, rejects)?,
                     }
                     under_way.remove(&number);
                     progress.tell(summary.lines - under_way.len() as u64, bytes);
                 }
-                job = jobs.recv(), if may_read => match job {
+                reading = readings.recv(), if may_read => match reading.transpose()? {
                     None => is_at_end = true,
-                    Some(job) => {
-                        let mut job = job?;
-                        (next, bytes) = (job.number + 1, job.end);
+                    Some(Reading { number, end, of }) => {
+                        (next, bytes) = (number + 1, end);
                         summary.lines += 1;
-                        match std::mem::replace(&mut job.entry, Err(String::new())) {
-                            Err(reason) => summary.reject(job.number, &job.text, reason, rejects)?,
-                            Ok(entry) => {
-                                under_way.insert(job.number);
+                        match of {
+                            Of::Finished { rejected } => {
+                                summary.lines_finished_before += 1;
+                                summary.lines_rejected += u64::from(rejected);
+                            }
+                            Of::Line(job, Err(reason)) => summary.reject(&job, reason, kept)?,
+                            Of::Line(job, Ok(entry)) => {
+                                under_way.insert(number);
                                 let worker = workers.get(shard(&entry.ccid, workers.len()));
                                 // There is room: no channel holds less than all that may be under way.
                                 if worker.is_none_or(|worker| worker.try_send((job, entry)).is_err()) {
@@ -266,6 +232,37 @@ impl Import {
         }
         Ok(stopped.map(|Failure(why)| Stopped { line: next, why }))
     }
+
+    /// Starts those who write.
+    fn workers(
+        &self,
+        connection: &Connection,
+        most: usize,
+        stopping: &watch::Receiver<bool>,
+    ) -> (Vec<mpsc::Sender<(Job, Entry)>>, mpsc::Receiver<Outcome>) {
+        let (report, outcomes) = mpsc::channel(most);
+        let writer = Writer {
+            connection: connection.clone(),
+            client_id: self.client.clone(),
+            patience: Patience::new(stopping.clone()),
+        };
+        let workers = (0..self.parallel)
+            .map(|_| {
+                let (to, mut lines) = mpsc::channel::<(Job, Entry)>(most);
+                let (mut writer, report) = (writer.clone(), report.clone());
+                tokio::spawn(async move {
+                    while let Some((job, entry)) = lines.recv().await {
+                        let written = Box::pin(writer.write(entry)).await;
+                        if report.send(Outcome { job, written }).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+                to
+            })
+            .collect();
+        (workers, outcomes)
+    }
 }
 
 /// Where and why an import ended before its input.
@@ -275,23 +272,75 @@ struct Stopped {
 }
 
 impl Summary {
-    fn take(&mut self, outcome: Outcome, rejects: &mut Rejects) -> Result<(), Failure> {
-        if outcome.created {
+    fn report(&self, stopped: Option<Stopped>, kept: &Kept, output: Output) -> Result<(), Failure> {
+        let Summary {
+            lines,
+            lines_finished_before,
+            customers_created,
+            customers_present,
+            numbers_added,
+            numbers_present,
+            lines_rejected,
+        } = self;
+        let rejects_file = (*lines_rejected > 0).then(|| kept.rejects.path().display().to_string());
+        let before = match lines_finished_before {
+            0 => String::new(),
+            finished => format!(" ({finished} finished by an earlier run)"),
+        };
+        output.done(
+            &format!(
+                "{}{before}: {} created, {customers_present} there already; {} added, {numbers_present} there already; {} \
+                 rejected.",
+                count(*lines, "line"),
+                count(*customers_created, "customer"),
+                count(*numbers_added, "number"),
+                count(*lines_rejected, "line"),
+            ),
+            &json!({
+                "lines": lines,
+                "lines_finished_before": lines_finished_before,
+                "customers_created": customers_created,
+                "customers_present": customers_present,
+                "numbers_added": numbers_added,
+                "numbers_present": numbers_present,
+                "lines_rejected": lines_rejected,
+                "rejects_file": rejects_file,
+                "journal": kept.journal.as_ref().map(|journal| journal.path().display().to_string()),
+                "finished": stopped.is_none(),
+                "next_line": stopped.as_ref().map(|stopped| stopped.line),
+            }),
+        )?;
+        match (stopped, rejects_file) {
+            (Some(Stopped { why, .. }), _) if kept.journal.is_some() => {
+                Err(Failure(format!("{why}: run the same command again to finish")))
+            }
+            (Some(Stopped { line, why }), _) => {
+                Err(Failure(format!("{why}: run the same command again with --from-line {line} to finish")))
+            }
+            (None, Some(file)) => Err(Failure(format!("{} rejected: {file} says why", count(*lines_rejected, "line")))),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn take(&mut self, job: &Job, written: Written, kept: &mut Kept) -> Result<(), Failure> {
+        if written.created {
             self.customers_created += 1;
         } else {
             self.customers_present += 1;
         }
-        self.numbers_added += outcome.added;
-        self.numbers_present += outcome.present;
-        match outcome.rejected {
-            Some(reason) => self.reject(outcome.number, &outcome.text, reason, rejects),
-            None => Ok(()),
+        self.numbers_added += written.added;
+        self.numbers_present += written.present;
+        match written.rejected {
+            Some(reason) => self.reject(job, reason, kept),
+            None => kept.finish(job, false),
         }
     }
 
-    fn reject(&mut self, line: u64, text: &[u8], reason: String, rejects: &mut Rejects) -> Result<(), Failure> {
+    fn reject(&mut self, job: &Job, reason: String, kept: &mut Kept) -> Result<(), Failure> {
         self.lines_rejected += 1;
-        rejects.add(&Reject { line, reason, text: String::from_utf8_lossy(text).into_owned() })
+        let text = String::from_utf8_lossy(&job.text).into_owned();
+        kept.rejects.add(&Reject { line: job.number, reason, text })?;
+        kept.finish(job, true)
     }
 }
 
@@ -305,11 +354,14 @@ fn shard(ccid: &Ccid, workers: usize) -> usize {
 /// Reads every line and sends it on, until the end or until nobody listens.
 fn parse(
     lines: &mut Lines<impl std::io::BufRead>,
+    client: &ClientId,
     from_line: u64,
-    to: &mpsc::Sender<Result<Job, Failure>>,
+    mut states: Option<States>,
+    to: &mpsc::Sender<Result<Reading, Failure>>,
 ) -> Result<(), Failure> {
     let mut format = None;
-    while let Some(line) = lines.next().map_err(|error| Failure(format!("the input cannot be read ({error})")))? {
+    while let Some(line) = lines.next().map_err(|error| unreadable(&error))? {
+        let state = states.as_mut().map(|states| states.next(&line)).transpose()?;
         let Line { number, end, bytes } = line;
         let format = if let Some(format) = &mut format {
             format
@@ -323,65 +375,26 @@ fn parse(
         if number < from_line || bytes.as_ref().is_some_and(|bytes| bytes.trim_ascii().is_empty()) {
             continue;
         }
-        let entry = match &bytes {
-            Some(bytes) => format.entry(bytes, UnixMillis::now()),
-            None => Err(format!("the line is longer than {LONGEST} bytes")),
+        let of = match state {
+            Some((State::Finished { rejected }, _)) => Of::Finished { rejected },
+            Some((State::Changed, _)) => {
+                return Err(Failure(format!(
+                    "line {number} is not the line that the journal has in this place: run the command again if the input \
+                     has just been changed, or name another --journal if it is another input"
+                )));
+            }
+            Some((State::Unfinished, _)) | None => {
+                let entry = match &bytes {
+                    Some(bytes) => format.entry(bytes, client, UnixMillis::now()),
+                    None => Err(format!("the line is longer than {LONGEST} bytes")),
+                };
+                let mark = state.map(|(_, mark)| mark);
+                Of::Line(Job { number, text: bytes.unwrap_or_default(), mark }, entry)
+            }
         };
-        let job = Job { number, end, text: bytes.unwrap_or_default(), entry };
-        if to.blocking_send(Ok(job)).is_err() {
+        if to.blocking_send(Ok(Reading { number, end, of })).is_err() {
             break;
         }
     }
     Ok(())
-}
-
-/// Makes the record if it is not there, then adds each number that it lacks.
-async fn import(connection: &Connection, client_id: &ClientId, job: Job, entry: Entry) -> Outcome {
-    let Job { number, text, .. } = job;
-    let mut outcome = Outcome { number, text, created: false, added: 0, present: 0, rejected: None, broken: None };
-    let record = items::empty_record(client_id, &entry.ccid, UnixMillis::now());
-    let there = match connection.create(record).await {
-        Ok(there) => there,
-        Err(failure) => {
-            outcome.broken = Some(failure);
-            return outcome;
-        }
-    };
-    outcome.created = there.is_none();
-    let there: BTreeSet<_> = there.iter().flat_map(erase::channels).collect();
-    let (mut reasons, count) = (Vec::new(), entry.channels.len());
-    for (place, channel) in entry.channels.into_iter().enumerate() {
-        if there.contains(channel.phone.e164()) {
-            outcome.present += 1;
-            continue;
-        }
-        let add = AddPhone { client_id: client_id.clone(), ccid: entry.ccid.clone(), channel };
-        match connection.store.add_phone(&add, Budget::of(PATIENCE), &mut Tally::default()).await {
-            Ok(_) => outcome.added += 1,
-            Err(Error::PhoneAlreadyAdded) => outcome.present += 1,
-            Err(error) => {
-                let is_broken = is_broken(&error);
-                let failure = explain::refusal(error, &connection.table);
-                if is_broken {
-                    outcome.broken = Some(failure);
-                    return outcome;
-                }
-                let of = if count == 1 { String::new() } else { format!("phone_numbers[{place}]: ") };
-                reasons.push(format!("{of}{failure}"));
-            }
-        }
-    }
-    outcome.rejected = (!reasons.is_empty()).then(|| reasons.join("; "));
-    outcome
-}
-
-/// Whether it is the database that failed, so that the next line would fail the same way. Damage, and a transaction that
-/// was cancelled, are of their own two items.
-fn is_broken(error: &Error) -> bool {
-    match error {
-        Error::TryAgain(trouble) | Error::Internal(trouble) => {
-            !trouble.cause.is_corruption() && trouble.aws_code.as_deref() != Some("TransactionCanceledException")
-        }
-        _ => false,
-    }
 }

@@ -1,7 +1,8 @@
-//! `cdm key`: issue, list and revoke the API keys of a client.
+//! `cdm key`: issue, list, identify and revoke API keys.
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::auth::ApiKey;
@@ -13,14 +14,15 @@ use serde_json::{Value, json};
 
 use crate::connection::{Condition, Connection, client_id};
 use crate::output::{self, Output};
-use crate::{Failure, table};
+use crate::{Failure, stdin, table};
 
-/// Issue, list and revoke API keys.
+/// Issue, list, identify and revoke API keys.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "said once, on the arguments of each, from where the help has it, too")]
 pub enum Key {
     Issue(Issue),
     List(List),
+    Identify(Identify),
     Revoke(Revoke),
 }
 
@@ -28,6 +30,7 @@ pub enum Key {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm key issue --client demo-clinic --label 'nightly sync'
+  cdm key issue --client new-clinic --yes
   cdm key issue --client demo-clinic --expires 90d
   cdm key issue --client demo-clinic --expires 2030-01-01 --output json | jq -r .key")]
 pub struct Issue {
@@ -41,6 +44,9 @@ pub struct Issue {
     /// 30s, 45m, 12h, 90d. Without it the key is good until it is revoked.
     #[arg(long, value_name = "DATE|DURATION", value_parser = expiry)]
     expires: Option<UnixMillis>,
+    /// Do not ask, where the client has no key so far.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 /// List a client's keys by their fingerprints; never a key.
@@ -54,17 +60,28 @@ pub struct List {
     client: ClientId,
 }
 
+/// Say whose a key is, such as one that has leaked. It reads the key from standard input.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm key identify < leaked-key.txt
+  cdm key identify --output json < leaked-key.txt | jq -r .client_id")]
+pub struct Identify {}
+
 /// Refuse a key from now on, or at most a minute from now where a function still remembers it.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  cdm key revoke --client demo-clinic 9b8ff2baeb4c")]
+#[command(after_help = "Examples:
+  cdm key revoke --client demo-clinic 9b8ff2baeb4c
+  cdm key revoke --key-stdin --yes < leaked-key.txt")]
 pub struct Revoke {
     /// The client whose key it is.
-    #[arg(long, value_name = "ID", value_parser = client_id)]
-    client: ClientId,
+    #[arg(long, value_name = "ID", value_parser = client_id, required_unless_present = "key_stdin")]
+    client: Option<ClientId>,
     /// The key's fingerprint, as `cdm key list` shows it.
-    #[arg(value_parser = fingerprint)]
-    fingerprint: String,
+    #[arg(value_parser = fingerprint, required_unless_present = "key_stdin")]
+    fingerprint: Option<String>,
+    /// Read the key itself from standard input, and find its client by it.
+    #[arg(long, conflicts_with_all = ["client", "fingerprint"])]
+    key_stdin: bool,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -90,12 +107,21 @@ pub async fn run(command: Key, connection: &Connection, output: Output) -> Resul
     match command {
         Key::Issue(issue) => issue.run(connection, output).await,
         Key::List(list) => list.run(connection, output).await,
+        Key::Identify(_) => identify(connection, output).await,
         Key::Revoke(revoke) => revoke.run(connection, output).await,
     }
 }
 
 impl Issue {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        if !has_keys(connection, &self.client).await? {
+            let client = self.client.as_str();
+            output::confirm(
+                &format!("{client} has no API key so far. Issue the first key of {client}?"),
+                "y",
+                self.yes,
+            )?;
+        }
         let mut secret = [0; 32];
         getrandom::getrandom(&mut secret)
             .map_err(|_| Failure("no key was made: the system has no random numbers".to_owned()))?;
@@ -140,34 +166,94 @@ impl List {
     }
 }
 
+async fn identify(connection: &Connection, output: Output) -> Result<(), Failure> {
+    let row = row(&of_stdin(connection).await?, UnixMillis::now());
+    output.details(
+        &[
+            ("Client", "client_id"),
+            ("Label", "label"),
+            ("Fingerprint", "fingerprint"),
+            ("State", "state"),
+            ("Created", "created_at"),
+            ("Expires", "expires_at"),
+            ("Revoked", "revoked_at"),
+        ],
+        &row,
+    )
+}
+
 impl Revoke {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let named = |item: &Item| hash(item).is_some_and(|hash| hash.starts_with(&self.fingerprint));
-        let mut found: Vec<_> = of_client(connection, &self.client).await?.into_iter().filter(named).collect();
-        let (Some(item), None) = (found.pop(), found.pop()) else {
-            return Err(Failure(format!(
-                "{} has no one key of this fingerprint: `cdm key list --client {0}` lists those it has",
-                self.client.as_str()
-            )));
+        let item = match (&self.client, &self.fingerprint) {
+            (Some(client), Some(fingerprint)) => of_fingerprint(connection, client, fingerprint).await?,
+            _ => of_stdin(connection).await?,
         };
-        let client = self.client.as_str();
+        let named = row(&item, UnixMillis::now());
+        let text = |name| named.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (client, fingerprint) = (text("client_id"), text("fingerprint"));
+        let hash = hash(&item).unwrap_or_default();
         if !item.contains_key(items::REVOKED_AT) {
             output::confirm(
-                &format!("Revoke the key {} of {client}? Whoever uses it is refused from then on.", self.fingerprint),
+                &format!("Revoke the key {fingerprint} of {client}? Whoever uses it is refused from then on."),
                 "y",
                 self.yes,
             )?;
-            let key = items::api_key_key(hash(&item).unwrap_or_default());
             let now = items::from_moment(UnixMillis::now());
-            // Revoked by somebody else meanwhile is revoked, too: the earlier moment stays.
+            // If someone else has revoked it meanwhile, the earlier moment stays.
             let unrevoked = Condition::unchanged(&Item::new(), &[items::REVOKED_AT]);
-            connection.set(key, vec![(items::REVOKED_AT, Some(now))], unrevoked).await?;
+            connection.set(items::api_key_key(hash), vec![(items::REVOKED_AT, Some(now))], unrevoked).await?;
         }
-        let item = connection.item(items::api_key_key(hash(&item).unwrap_or_default())).await?.unwrap_or(item);
-        let row = row(&item, UnixMillis::now());
-        let when = row.get("revoked_at").and_then(Value::as_str).unwrap_or_default().to_owned();
-        output.done(&format!("The key {} of {client} is revoked since {when}.", self.fingerprint), &row)
+        let revoked = connection.item(items::api_key_key(hash)).await?;
+        let row = row(revoked.as_ref().unwrap_or(&item), UnixMillis::now());
+        let when = row.get("revoked_at").and_then(Value::as_str).unwrap_or_default();
+        output.done(&format!("The key {fingerprint} of {client} was revoked at {when}."), &row)
     }
+}
+
+async fn of_fingerprint(connection: &Connection, client: &ClientId, fingerprint: &str) -> Result<Item, Failure> {
+    let named = |item: &Item| hash(item).is_some_and(|hash| hash.starts_with(fingerprint));
+    let mut found: Vec<_> = of_client(connection, client).await?.into_iter().filter(named).collect();
+    match (found.pop(), found.pop()) {
+        (Some(item), None) => Ok(item),
+        _ => Err(Failure(format!(
+            "no key of {0} has this fingerprint: `cdm key list --client {0}` lists its keys",
+            client.as_str()
+        ))),
+    }
+}
+
+/// The item of the key on standard input. A key is never an argument: it would be in the shell's history, and in the list
+/// of processes for every user of the machine.
+async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
+    let line = stdin::line("API key").map_err(|rule| Failure(format!("the API key {rule}")))?;
+    let Some(key) = ApiKey::parse(line.trim()) else {
+        return Err(Failure(
+            "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was \
+             copied"
+                .to_owned(),
+        ));
+    };
+    let item = connection.item(items::api_key_key(&key.sha256_hex())).await?;
+    item.ok_or_else(|| {
+        Failure(format!("the table {} has no such API key, so it opens nothing here: check --table", connection.table))
+    })
+}
+
+/// Whether the client has ever had a key, revoked and expired ones included.
+async fn has_keys(connection: &Connection, client: &ClientId) -> Result<bool, Failure> {
+    let first = keys_of(connection, client).limit(1).send().await;
+    let first = first.map_err(|error| connection.failed("the keys cannot be listed", &error))?;
+    Ok(first.count() > 0)
+}
+
+fn keys_of(connection: &Connection, client: &ClientId) -> QueryFluentBuilder {
+    connection
+        .client
+        .query()
+        .table_name(&connection.table)
+        .index_name(table::KEYS_BY_CLIENT)
+        .key_condition_expression("client_id = :client")
+        .expression_attribute_values(":client", AttributeValue::S(client.as_str().to_owned()))
 }
 
 /// Every key of a client, oldest first. The index follows the table within moments.
@@ -175,14 +261,7 @@ impl Revoke {
 /// # Errors
 /// What DynamoDB said, in one line.
 pub(crate) async fn of_client(connection: &Connection, client: &ClientId) -> Result<Vec<Item>, Failure> {
-    let query = connection
-        .client
-        .query()
-        .table_name(&connection.table)
-        .index_name(table::KEYS_BY_CLIENT)
-        .key_condition_expression("client_id = :client")
-        .expression_attribute_values(":client", AttributeValue::S(client.as_str().to_owned()));
-    let mut pages = query.into_paginator().items().send();
+    let mut pages = keys_of(connection, client).into_paginator().items().send();
     let mut items = Vec::new();
     while let Some(item) = pages.next().await {
         items.push(item.map_err(|error| connection.failed("the keys cannot be listed", &error))?);

@@ -9,10 +9,12 @@ use cdm::client::{self, Client};
 use cdm::connection::{Connection, table_name};
 use cdm::customer::{self, Customer};
 use cdm::dev::{self, Dev};
+use cdm::item::{self, Item};
 use cdm::key::{self, Key};
 use cdm::output::{Output, complain};
 use cdm::phone::{self, Phone};
 use cdm::table::{self, Table};
+use cdm::undo::Undo;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -56,6 +58,9 @@ enum Command {
     #[command(subcommand)]
     Client(Client),
     Check(Check),
+    Undo(Undo),
+    #[command(subcommand)]
+    Item(Item),
     #[command(subcommand)]
     Table(Table),
     Completions(Completions),
@@ -107,6 +112,8 @@ async fn run(cdm: Cdm) -> Result<(), Failure> {
         Command::Phone(command) => phone::run(command, &open().await?, output).await,
         Command::Client(command) => client::run(command, &open().await?, output).await,
         Command::Check(command) => command.run(&open().await?, output).await,
+        Command::Undo(command) => command.run(&open().await?, output).await,
+        Command::Item(command) => item::run(command, &open().await?, output).await,
     }
 }
 

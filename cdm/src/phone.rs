@@ -1,18 +1,17 @@
 //! `cdm phone`: add a number to a customer, remove one, and see who has it.
 
 use cdm_lambda::answer::Answer;
-use cdm_lambda::domain::{
-    Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Phone as Number, PhoneType,
-};
+use cdm_lambda::domain::{Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType};
 use cdm_lambda::error::Rule;
-use cdm_lambda::store::{AddPhone, Budget, RemovePhone, Tally, items};
+use cdm_lambda::store::{AddPhone, Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::connection::{Connection, Customer, PATIENCE, client_id};
 use crate::output::{self, Output};
-use crate::{Failure, counter, explain};
+use crate::saved::Save;
+use crate::{Failure, counter, erase, explain, stdin};
 
 /// Add a phone number to a customer, remove one, see who has it.
 #[derive(Debug, Subcommand)]
@@ -27,7 +26,8 @@ pub enum Phone {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone add --client demo-clinic --ccid BAK-11984-007 6105551212
-  cdm phone add --client demo-clinic --ccid BAK-11984-007 0612345678 --country-code 33 --consent-type written")]
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 0612345678 --country-code 33 --consent-type written
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 +33612345678")]
 pub struct Add {
     #[command(flatten)]
     customer: Customer,
@@ -44,15 +44,20 @@ pub struct Add {
     client_source: ClientSource,
 }
 
-/// Remove a phone number from a customer's record.
+/// Remove a phone number from a customer: from the record, and the customer from the number's count.
+///
+/// A number that only one of the two shows can be removed, too.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  cdm phone remove --client demo-clinic --ccid BAK-11984-007 6105551212")]
+#[command(after_help = "Examples:
+  cdm phone remove --client demo-clinic --ccid BAK-11984-007 +16105551212
+  printf '%s\\n' \"$CCID\" \"$NUMBER\" | cdm phone remove --client demo-clinic --ccid - - --yes")]
 pub struct Remove {
     #[command(flatten)]
     customer: Customer,
     #[command(flatten)]
     number: Dialled,
+    #[command(flatten)]
+    save: Save,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
@@ -71,25 +76,40 @@ pub struct Who {
     number: Dialled,
 }
 
-/// A number, as people write it.
+/// A number, as people and records write it.
 #[derive(Debug, Args)]
 struct Dialled {
-    /// The number, 10 to 11 digits.
-    #[arg(value_parser = digits)]
+    /// The number: 10 to 11 digits, or E.164 such as +33612345678, or - to read it from standard input.
+    #[arg(value_parser = number)]
     number: String,
-    /// Its country's calling code.
-    #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse), default_value = "1")]
-    country_code: CountryCode,
+    /// The calling code of the number's country, 1 where it is left out. A number in E.164 form has its own.
+    #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse))]
+    country_code: Option<CountryCode>,
 }
 
 impl Dialled {
-    fn phone(&self) -> Result<Number, Failure> {
-        let Rule(rule) = match Digits::parse(&self.number).and_then(|digits| Number::new(digits, self.country_code)) {
-            Ok(phone) => return Ok(phone),
-            Err(rule) => rule,
-        };
-        Err(Failure(format!("the phone number {rule}")))
+    /// The number to find.
+    fn phone(&self) -> Result<E164, Failure> {
+        let (number, country_code) = self.read()?;
+        number.phone(country_code).map_err(bad("phone number"))
     }
+
+    fn phone_to_add(&self) -> Result<E164, Failure> {
+        let (number, country_code) = self.read()?;
+        number.phone_to_add(country_code).map_err(bad("phone number"))
+    }
+
+    fn read(&self) -> Result<(Number<'_>, CountryCode), Failure> {
+        let number = Number::parse(&self.number).map_err(bad("phone number"))?;
+        if let Some(stated) = self.country_code {
+            number.agrees_with(stated).map_err(bad("country code"))?;
+        }
+        Ok((number, self.country_code.unwrap_or_default()))
+    }
+}
+
+fn bad(name: &'static str) -> impl Fn(Rule) -> Failure {
+    move |Rule(rule)| Failure(format!("the {name} {rule}"))
 }
 
 /// A parser of the contract's as clap wants it.
@@ -99,8 +119,10 @@ fn word<T>(
     move |text| parse(text).map_err(|Rule(rule)| rule.to_owned())
 }
 
-fn digits(text: &str) -> Result<String, String> {
-    Digits::parse(text).map(|_| text.to_owned()).map_err(|Rule(rule)| rule.to_owned())
+fn number(text: &str) -> Result<String, String> {
+    let text = stdin::value(text, "phone number")?;
+    Number::parse(text.trim()).map_err(|Rule(rule)| rule)?;
+    Ok(text.trim().to_owned())
 }
 
 /// Runs the command.
@@ -121,7 +143,7 @@ impl Add {
             client_id: self.customer.client,
             ccid: self.customer.ccid,
             channel: Channel {
-                phone: self.number.phone()?,
+                phone: self.number.phone_to_add()?,
                 phone_type: self.phone_type,
                 consent_type: self.consent_type,
                 client_source: self.client_source,
@@ -137,13 +159,19 @@ impl Add {
 
 impl Remove {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let remove =
-            RemovePhone { client_id: self.customer.client, ccid: self.customer.ccid, phone: self.number.phone()? };
-        let (client, ccid) = (remove.client_id.as_str(), remove.ccid.as_str());
-        output::confirm(&format!("Remove {} from {ccid} of {client}?", remove.phone.e164()), "y", self.yes)?;
-        let removed = connection.store.remove_phone(&remove, Budget::of(PATIENCE), &mut Tally::default()).await;
-        removed.map_err(|error| explain::refusal(error, &connection.table))?;
-        say(output, &Answer::removed(&self.number.number, ccid, client))
+        let phone = self.number.phone()?;
+        let Customer { client, ccid } = self.customer;
+        output::confirm(
+            &format!("Remove {} from {} of {}?", phone.e164(), ccid.as_str(), client.as_str()),
+            "y",
+            self.yes,
+        )?;
+        let mut saving = self.save.open(&connection.table, "phone remove");
+        let removed = erase::number(connection, &client, &ccid, &phone, &mut saving).await;
+        saving.told_of(removed)?;
+        say(output, &Answer::removed(&self.number.number, ccid.as_str(), client.as_str()))?;
+        saving.tell(true);
+        Ok(())
     }
 }
 

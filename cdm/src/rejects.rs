@@ -1,7 +1,7 @@
 //! The file of lines that an import did not take: each with its number and the reason, as JSON.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,49 @@ impl Rejects {
             }
         }
         Ok(Self { path, continued, file: None })
+    }
+
+    /// Keeps only the lines of which `is_kept` holds: a row that a kill has cut off, or whose line is to be tried again,
+    /// would stand beside the next one of that line.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub(crate) fn keep(&mut self, mut is_kept: impl FnMut(u64) -> Result<bool, Failure>) -> Result<(), Failure> {
+        let shown = self.path.display().to_string();
+        let failed = |error: std::io::Error| Failure(format!("{shown} cannot be written ({error})"));
+        let before = match File::open(&self.path) {
+            Ok(before) => BufReader::new(before),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut name = self.path.clone().into_os_string();
+        name.push(".new");
+        let new = PathBuf::from(name);
+        // What an earlier run left there when it was killed.
+        let _ = std::fs::remove_file(&new);
+        let mut to = BufWriter::new(open(&new, false).map_err(failed)?);
+        for row in before.split(b'\n') {
+            let mut row = row.map_err(failed)?;
+            let Ok(reject) = serde_json::from_slice::<Reject>(&row) else { continue };
+            if is_kept(reject.line)? {
+                row.push(b'\n');
+                to.write_all(&row).map_err(failed)?;
+            }
+        }
+        to.into_inner()
+            .map_err(std::io::IntoInnerError::into_error)
+            .and_then(|file| file.sync_data())
+            .map_err(failed)?;
+        std::fs::rename(&new, &self.path).map_err(failed)
+    }
+
+    /// Brings what is written to the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn sync(&self) -> Result<(), Failure> {
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        synced.map_err(|error| Failure(format!("{} cannot be written ({error})", self.path.display())))
     }
 
     pub(crate) fn path(&self) -> &Path {

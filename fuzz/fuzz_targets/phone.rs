@@ -1,4 +1,5 @@
-//! Any digits under any country code: an E.164 form that reads back, and that is its own form.
+//! Any digits under any country code: an E.164 form that reads back, that is its own form, and that is shown as digits
+//! that lead back to it.
 
 #![no_main]
 
@@ -12,4 +13,8 @@ fuzz_target!(|input: (&str, &str)| {
     assert!((4..=16).contains(&phone.e164().len()));
     assert_eq!(phone.e164(), format!("+{}{}", code.number(), phone.national()));
     assert_eq!(Phone::from_stored(phone.e164(), code).as_ref(), Some(&phone));
+    assert_eq!(Phone::from_e164(phone.e164()).as_ref(), Some(&phone));
+    if let Ok(shown) = Digits::parse(&phone.dialled()) {
+        assert_eq!(Phone::new(shown, code), Ok(phone.clone()));
+    }
 });

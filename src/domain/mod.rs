@@ -6,7 +6,7 @@ mod phone;
 
 pub use channel::{Channel, ClientSource, ConsentType, IdempotencyKey, IdempotencyMark, PhoneType};
 pub use customer::{Ccid, ClientId};
-pub use phone::{CountryCode, Digits, Phone};
+pub use phone::{CountryCode, Digits, Number, Phone};
 
 /// How many phone numbers one customer record may have. Source: the published page.
 pub const PHONES_PER_CUSTOMER: u32 = 50;

@@ -1,6 +1,8 @@
 //! Phone numbers and their one identity, the E.164 form.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, get_national_significant_number_owned};
+use std::borrow::Cow;
+
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, get_national_significant_number_owned};
 
 use crate::error::Rule;
 
@@ -67,6 +69,66 @@ impl<'a> Digits<'a> {
     }
 }
 
+/// A phone number in either of the forms that people and programs give: digits, or the E.164 form that a record shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Number<'a> {
+    /// As dialled; the country code is stated beside it, or is the default.
+    Digits(Digits<'a>),
+    /// `+16105551212`: it holds its own country code.
+    E164(Phone),
+}
+
+impl<'a> Number<'a> {
+    /// Reads 10 to 11 digits, or a plus sign and an E.164 number.
+    ///
+    /// # Errors
+    /// The rule, where `text` is neither.
+    pub fn parse(text: &'a str) -> Result<Self, Rule> {
+        const RULE: Rule = Rule("must be 10 to 11 digits, or a number in E.164 form such as +16105551212");
+        if text.starts_with('+') {
+            Phone::from_e164(text).map(Self::E164).ok_or(RULE)
+        } else {
+            Digits::parse(text).map(Self::Digits).map_err(|_| RULE)
+        }
+    }
+
+    /// Checks the country code that was stated beside the number.
+    ///
+    /// # Errors
+    /// The rule for the country code, where the E.164 form begins with another.
+    pub fn agrees_with(&self, stated: CountryCode) -> Result<(), Rule> {
+        match self {
+            Self::E164(phone) if phone.country_code != stated => {
+                Err(Rule("must be the country code of the phone number, which is in E.164 form"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The phone that a record is searched for. An E.164 form is taken as it is: it must find exactly what a record holds.
+    ///
+    /// # Errors
+    /// The rule for the number, where its digits make no E.164 number under the country code.
+    pub fn phone(self, country_code: CountryCode) -> Result<Phone, Rule> {
+        match self {
+            Self::Digits(digits) => Phone::new(digits, country_code),
+            Self::E164(phone) => Ok(phone),
+        }
+    }
+
+    /// The phone that a record gets. One number must not have two E.164 forms.
+    ///
+    /// # Errors
+    /// The rule for the number, where it makes no E.164 number, or has another E.164 form.
+    pub fn phone_to_add(self, country_code: CountryCode) -> Result<Phone, Rule> {
+        match self {
+            Self::Digits(digits) => Phone::new(digits, country_code),
+            Self::E164(phone) if phone.is_canonical() => Ok(phone),
+            Self::E164(_) => Err(Rule("must be the number's E.164 form, without a trunk prefix")),
+        }
+    }
+}
+
 /// A phone number: its E.164 form, which is its identity, and where the calling code ends in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
@@ -97,6 +159,12 @@ impl Phone {
         whole.then(|| Self { country_code, e164: e164.to_owned() })
     }
 
+    /// An E.164 form as a record shows it. Calling codes are no prefixes of one another, so there is one reading at most.
+    /// Country code 1 is known without libphonenumber's metadata.
+    pub fn from_e164(e164: &str) -> Option<Self> {
+        (2..=4).find_map(|end| Self::from_stored(e164, CountryCode::parse(e164.get(1..end)?).ok()?))
+    }
+
     /// `+16105551212`.
     pub fn e164(&self) -> &str {
         &self.e164
@@ -116,6 +184,71 @@ impl Phone {
         };
         self.e164.get(1 + code_digits..).unwrap_or_default()
     }
+}
+
+impl Phone {
+    /// The number as it is dialled in its country, with its trunk prefix: `0612345678`, `6105551212`. Together with the
+    /// country code it can be added again, wherever 10 to 11 digits can express the number.
+    ///
+    /// libphonenumber knows how a number is dialled, but not how long a caller's number may be: where its form is too long
+    /// or too short, or would be read as another number, the next one that leads back to this number is taken.
+    pub fn dialled(&self) -> Cow<'_, str> {
+        let national = self.national();
+        if self.country_code.is_default() {
+            return Cow::Borrowed(national);
+        }
+        let formatted = || {
+            let mut formatted = PHONE_NUMBER_UTIL.format(&self.parts(), PhoneNumberFormat::National).into_owned();
+            // Without a format for it, libphonenumber gives the number without its trunk prefix.
+            (formatted != national).then(|| {
+                formatted.retain(|character| character.is_ascii_digit());
+                formatted
+            })
+        };
+        let with = |prefix: &str| format!("{prefix}{national}");
+        let country_code = self.country_code.0.to_string();
+        // Trunk prefixes first; the Marshall Islands' is 1, which elsewhere is none.
+        let prefixes = ["0", "8", "06", "", country_code.as_str(), "1"];
+        std::iter::once_with(formatted)
+            .flatten()
+            .chain(prefixes.into_iter().map(with))
+            .find(|digits| self.is_made_by(digits))
+            // Nothing of 10 or 11 digits leads back to it. What is shown must not lead to another number either.
+            .unwrap_or_else(|| with(if Digits::parse(national).is_ok() { &country_code } else { "" }))
+            .into()
+    }
+
+    /// Whether this is the one E.164 form of its number: what the API's digits lead to, or what libphonenumber reads the
+    /// form as. `+330612345678` is neither, because of its trunk prefix.
+    fn is_canonical(&self) -> bool {
+        if self.country_code.is_default() {
+            return self.national().len() == 10;
+        }
+        PHONE_NUMBER_UTIL.parse(&self.e164, None).is_ok_and(|number| e164(&number) == self.e164)
+            || self.is_made_by(&self.dialled())
+    }
+
+    /// Whether an add of these digits adds this number.
+    fn is_made_by(&self, digits: &str) -> bool {
+        Digits::parse(digits).and_then(|digits| Self::new(digits, self.country_code)).as_ref() == Ok(self)
+    }
+
+    /// As libphonenumber has it: a leading zero is counted, since its national number is an integer.
+    fn parts(&self) -> PhoneNumber {
+        let national = self.national();
+        let zeros = national.bytes().take_while(|digit| *digit == b'0').count();
+        PhoneNumber {
+            country_code: self.country_code.0.into(),
+            national_number: national.parse().unwrap_or_default(),
+            italian_leading_zero: Some(zeros > 0),
+            number_of_leading_zeros: i32::try_from(zeros).ok(),
+            ..PhoneNumber::default()
+        }
+    }
+}
+
+fn e164(number: &PhoneNumber) -> String {
+    format!("+{}{}", number.country_code, get_national_significant_number_owned(number))
 }
 
 /// Country code 1 needs no metadata: ten digits are the number, eleven have the code in front.
@@ -139,7 +272,7 @@ fn elsewhere(digits: &str, country_code: CountryCode) -> Result<String, Rule> {
     if number.country_code != code {
         return Err(UNUSABLE);
     }
-    Ok(format!("+{code}{}", get_national_significant_number_owned(&number)))
+    Ok(e164(&number))
 }
 
 #[cfg(test)]
@@ -148,15 +281,15 @@ mod tests {
 
     use super::*;
 
-    fn e164(digits: &str, code: &str) -> Result<String, Rule> {
+    fn form(digits: &str, code: &str) -> Result<String, Rule> {
         Ok(Phone::new(Digits::parse(digits)?, CountryCode::parse(code)?)?.e164().to_owned())
     }
 
     #[test]
     fn both_spellings_are_one_number() {
-        assert_eq!(e164("6105551212", "1").as_deref(), Ok("+16105551212"));
-        assert_eq!(e164("16105551212", "1").as_deref(), Ok("+16105551212"));
-        assert!(e164("26105551212", "1").is_err());
+        assert_eq!(form("6105551212", "1").as_deref(), Ok("+16105551212"));
+        assert_eq!(form("16105551212", "1").as_deref(), Ok("+16105551212"));
+        assert!(form("26105551212", "1").is_err());
     }
 
     /// The file was made with another port of libphonenumber. An upgrade of the crate that changes a line would hide the
@@ -169,8 +302,56 @@ mod tests {
             let (Some(code), Some(digits), Some(expected)) = (code, digits, expected) else {
                 panic!("phone.golden: {line:?} is no line of code, digits, form");
             };
-            let got = e164(digits, code).unwrap_or_else(|_| "-".to_owned());
+            let got = form(digits, code).unwrap_or_else(|_| "-".to_owned());
             assert_eq!(got, expected, "{code} {digits}");
+        }
+    }
+
+    /// The file was made with another port of libphonenumber.
+    #[test]
+    fn a_number_is_shown_as_it_is_dialled() {
+        let rows = include_str!("dialled.golden").lines().filter(|line| !line.starts_with('#'));
+        let mut count = 0;
+        for line in rows {
+            let (e164, expected) = line.split_once(' ').unwrap();
+            let phone = Phone::from_e164(e164).unwrap();
+            assert_eq!(phone.dialled(), expected, "{e164}");
+            count += 1;
+        }
+        assert!(count > 900, "{count}");
+    }
+
+    #[test]
+    fn a_number_is_given_as_digits_or_in_e164_form() {
+        let read = |text, code| Number::parse(text)?.phone(CountryCode::parse(code)?);
+        for (text, code, e164) in [
+            ("0612345678", "33", "+33612345678"),
+            ("+33612345678", "33", "+33612345678"),
+            ("+33612345678", "1", "+33612345678"),
+            ("16105551212", "1", "+16105551212"),
+            ("+390612345678", "1", "+390612345678"),
+        ] {
+            assert_eq!(read(text, code).unwrap().e164(), e164, "{text}");
+        }
+        for bad in
+            ["", "+", "++33612345678", "+33 612345678", "33612345678 ", "+999612345678", "+1", "+3361234567890123"]
+        {
+            assert!(Number::parse(bad).is_err(), "{bad}");
+        }
+        let number = Number::parse("+33612345678").unwrap();
+        assert_eq!(number.agrees_with(CountryCode(33)), Ok(()));
+        assert!(number.agrees_with(CountryCode(1)).is_err());
+        assert_eq!(Number::parse("0612345678").unwrap().agrees_with(CountryCode(1)), Ok(()));
+    }
+
+    #[test]
+    fn a_number_has_one_e164_form() {
+        let is_canonical = |e164| Number::parse(e164).unwrap().phone_to_add(CountryCode(1)).is_ok();
+        for good in ["+16105551212", "+33612345678", "+390612345678", "+4512345678", "+78001234567", "+80012345678"] {
+            assert!(is_canonical(good), "{good}");
+        }
+        for bad in ["+330612345678", "+1610555121", "+161055512123", "+3606201234567"] {
+            assert!(!is_canonical(bad), "{bad}");
         }
     }
 
@@ -220,7 +401,7 @@ mod tests {
         /// The arithmetic of the hot path is libphonenumber's answer, wherever libphonenumber finds a number possible.
         #[test]
         fn by_hand_equals_libphonenumber(digits in "1?[2-9][0-9]{9}") {
-            prop_assert_eq!(e164(&digits, "1"), elsewhere(&digits, CountryCode::default()));
+            prop_assert_eq!(form(&digits, "1"), elsewhere(&digits, CountryCode::default()));
         }
 
         #[test]
@@ -232,9 +413,23 @@ mod tests {
             prop_assert_eq!(Phone::from_stored(phone.e164(), code), Some(phone));
         }
 
+        /// What is shown can be given back: an add of it adds the same number.
+        #[test]
+        fn what_is_shown_is_the_same_number(digits in "[0-9]{10,11}", place in 0_usize..1000) {
+            let codes: Vec<_> = PHONE_NUMBER_UTIL.get_supported_calling_codes().filter_map(|code| u16::try_from(code).ok()).collect();
+            let code = CountryCode(codes[place % codes.len()]);
+            let Ok(phone) = Phone::new(Digits(&digits), code) else { return Ok(()) };
+            prop_assert_eq!(Phone::from_e164(phone.e164()), Some(phone.clone()));
+            let shown = phone.dialled();
+            if let Ok(digits) = Digits::parse(&shown) {
+                prop_assert_eq!(Phone::new(digits, code), Ok(phone.clone()));
+                prop_assert_eq!(Number::E164(phone.clone()).phone_to_add(CountryCode(1)), Ok(phone));
+            }
+        }
+
         #[test]
         fn any_text_is_read_without_a_panic(digits in ".{0,20}", code in ".{0,5}") {
-            let _ = e164(&digits, &code);
+            let _ = form(&digits, &code);
         }
     }
 }

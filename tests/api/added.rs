@@ -70,7 +70,7 @@ async fn absent_values_get_their_defaults_and_no_consent_is_made_up() {
 async fn another_country_has_its_own_form() {
     let channel = channel_after(Some(json!({ "country_code": "33" })), "0612345678").await;
     assert_eq!(channel["channel_addr"], "+33612345678");
-    assert_eq!((&channel["phone_number"], &channel["country_code"]), (&json!("612345678"), &json!("33")));
+    assert_eq!((&channel["phone_number"], &channel["country_code"]), (&json!("0612345678"), &json!("33")));
     let channel = channel_after(Some(json!({ "country_code": "39" })), "0612345678").await;
     assert_eq!(channel["channel_addr"], "+390612345678", "Italy keeps its zero");
 }

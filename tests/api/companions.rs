@@ -76,6 +76,59 @@ async fn either_spelling_removes_it() {
     assert_eq!(world.send(&remove(demo::CUSTOMER, "0612345678").body(&french)).await.status, 200);
 }
 
+/// What a record shows of each number removes it: its E.164 form in every event, and its digits with its country code.
+#[tokio::test]
+async fn what_is_shown_can_be_given_back() {
+    let world = World::new().await;
+    let numbers = [
+        ("6105551212", "1", "6105551212"),
+        ("0612345678", "33", "0612345678"),
+        ("0612345678", "39", "0612345678"),
+        ("06201234567", "36", "06201234567"),
+        ("9161234567", "7", "89161234567"),
+        ("91123456789", "54", "91123456789"),
+        ("4512345678", "45", "4512345678"),
+        ("15123456789", "49", "15123456789"),
+        ("2125551234", "52", "2125551234"),
+    ];
+    for form in ["channel_addr", "encoded", "phone_number"] {
+        for (digits, code, shown) in numbers {
+            let body = json!({ "country_code": code });
+            assert_eq!(world.send(&add(demo::CUSTOMER, digits).body(&body)).await.status, 200, "{digits} {code}");
+            let customer = world.send(&customer(demo::CUSTOMER)).await;
+            let channel = customer.body["notification_channels"][0].clone();
+            assert_eq!((&channel["phone_number"], &channel["country_code"]), (&json!(shown), &json!(code)));
+            let text = |name: &str| channel[name].as_str().unwrap().to_owned();
+            // What is shown can be added, and is the same number.
+            let again = add(demo::CUSTOMER, shown).body(&body);
+            assert_eq!(world.send(&again).await.row(), (409, Some("phone_already_added")), "{shown} {code}");
+            let reply = match form {
+                "channel_addr" => world.send(&remove(demo::CUSTOMER, &text("channel_addr"))).await,
+                "encoded" => world.send_rest(&remove(demo::CUSTOMER, &text("channel_addr")).body(&body)).await,
+                _ => world.send(&remove(demo::CUSTOMER, &text("phone_number")).body(&body)).await,
+            };
+            assert_eq!(reply.status, 200, "{form} {digits} {code}: {}", reply.body);
+        }
+    }
+    world.assert_consistent().await;
+}
+
+#[tokio::test]
+async fn an_e164_number_has_its_own_country_code() {
+    let world = World::new().await;
+    let shown = format!("+1{}", demo::PHONE);
+    let with = |code: &str| remove(demo::CUSTOMER_WITH_PHONE, &shown).body(json!({ "country_code": code }));
+    assert_eq!(world.send(&with("33")).await.fields(), ["body.country_code"]);
+    assert_eq!(world.send(&with("999")).await.fields(), ["body.country_code"]);
+    assert_eq!(world.send(&with("+1")).await.status, 200);
+    for bad in ["+", "+1", "+9996105551208", "+1610555120812345", "+1 6105551208", " 16105551208", "++16105551208"] {
+        assert_eq!(world.send(&remove(demo::CUSTOMER, bad)).await.fields(), ["path.phone_number"], "{bad}");
+    }
+    assert_eq!(world.send(&remove(demo::CUSTOMER, "+33612345678")).await.row(), (404, Some("phone_not_found")));
+    // The add keeps the published page's form.
+    assert_eq!(world.send(&add(demo::CUSTOMER, "+16105551212")).await.fields(), ["path.phone_number"]);
+}
+
 #[tokio::test]
 async fn what_is_not_there_cannot_be_removed() {
     let world = World::new().await;

@@ -57,6 +57,21 @@ async fn the_clients_name_must_be_typed() {
     assert_eq!(table.items().await.len(), 2);
 }
 
+/// A misspelt client is no success, unless the operator says that the name is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_has_nothing_is_asked_about() {
+    let table = Table::demo().await;
+    let before = table.sorted().await;
+    let delete = ["client", "delete", "--client", "demo-clinc"];
+    let question = "The table cdm-phones has nothing of demo-clinc. Is this the right name? [y/N]";
+    for (input, code) in [("", 1), ("n\n", 1), ("demo-clinc\n", 1), ("y\n", 0)] {
+        let ran = table.typed(&delete, input).await;
+        assert!(ran.code == code && ran.err.starts_with(question), "{ran:?}");
+    }
+    table.done(&[&delete[..], &["--yes"]].concat()).await;
+    assert_eq!(table.sorted().await, before);
+}
+
 /// Killed while it works, again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_repeated_after_a_stop() {

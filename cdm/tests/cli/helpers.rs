@@ -22,6 +22,8 @@ pub(crate) const CLIENT: &str = "demo-clinic";
 pub(crate) struct Table {
     database: Database,
     pub(crate) connection: Connection,
+    /// Where its commands run, and leave the files that they write.
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// What a command did.
@@ -39,7 +41,7 @@ impl Table {
         let connection =
             Connection::to(&database.endpoint(), database.credentials(), "cdm-phones".to_owned()).await.unwrap();
         assert!(table::create(&connection.client, "cdm-phones").await.unwrap());
-        Self { database, connection }
+        Self { database, connection, folder: tempfile::tempdir().unwrap() }
     }
 
     /// With the demo data, of which one record is damaged.
@@ -63,6 +65,7 @@ impl Table {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cdm"));
         command.args(arguments).env_clear().envs(self.environment()).stdin(Stdio::null()).kill_on_drop(true);
+        command.current_dir(self.folder.path());
         command
     }
 
@@ -99,13 +102,7 @@ impl Table {
 
     /// Runs it with this on its standard input.
     pub(crate) async fn typed(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).await.unwrap();
-        drop(stdin);
-        ran(child.wait_with_output().await.unwrap())
+        typed(self.command(arguments), input).await
     }
 
     pub(crate) async fn put(&self, item: Item) {
@@ -126,6 +123,18 @@ impl Table {
         items
     }
 
+    /// Every item of the table, in the order of their keys, each set in order.
+    pub(crate) async fn sorted(&self) -> Vec<Item> {
+        let mut items = self.items().await;
+        for item in &mut items {
+            if let Some(AttributeValue::Ss(ccids)) = item.get_mut(items::CCIDS) {
+                ccids.sort();
+            }
+        }
+        items.sort_by_key(|item| (item["pk"].as_s().unwrap().clone(), item["sk"].as_s().unwrap().clone()));
+        items
+    }
+
     /// A record and the counters of its numbers, as adds would have made them.
     pub(crate) async fn customer(&self, ccid: &str, numbers: &[&str]) {
         self.done(&["customer", "create", "--client", CLIENT, "--ccid", ccid]).await;
@@ -133,6 +142,17 @@ impl Table {
             self.done(&["phone", "add", "--client", CLIENT, "--ccid", ccid, number]).await;
         }
     }
+}
+
+/// Runs a command with this on its standard input.
+pub(crate) async fn typed(mut command: Command, input: &str) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that is wrong usage may have ended before it reads.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    ran(child.wait_with_output().await.unwrap())
 }
 
 pub(crate) fn ran(output: std::process::Output) -> Ran {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::helpers::{CLIENT, Table, ccid, client, number, objects, path, ran, record};
+use crate::proxy::{Mode, Proxy};
 
 /// A folder with one file in it.
 struct Input {
@@ -44,16 +45,31 @@ impl Input {
         name.into()
     }
 
+    fn journal(&self) -> PathBuf {
+        let mut name = self.file.clone().into_os_string();
+        name.push(".journal");
+        name.into()
+    }
+
     fn rejected(&self) -> Vec<Value> {
         objects(&std::fs::read_to_string(self.rejects()).unwrap())
     }
 }
 
+/// Of an import that was finished, with nothing rejected; without the journal's name.
 fn summary(lines: u64, customers: (u64, u64), numbers: (u64, u64)) -> Value {
     json!({
-        "lines": lines, "customers_created": customers.0, "customers_present": customers.1, "numbers_added": numbers.0,
-        "numbers_present": numbers.1, "lines_rejected": 0, "rejects_file": null, "finished": true, "next_line": null,
+        "lines": lines, "lines_finished_before": 0, "customers_created": customers.0, "customers_present": customers.1,
+        "numbers_added": numbers.0, "numbers_present": numbers.1, "lines_rejected": 0, "rejects_file": null,
+        "finished": true, "next_line": null,
     })
+}
+
+/// Runs an import, which must succeed, and gives its summary without the journal's name.
+async fn imported(table: &Table, arguments: &[&str]) -> Value {
+    let mut told = table.json(arguments).await.remove(0);
+    told.as_object_mut().unwrap().remove("journal").unwrap();
+    told
 }
 
 async fn shown(table: &Table, ccid: &str) -> Value {
@@ -79,22 +95,148 @@ async fn csv_twice() {
          B,,,\r\n\
          \"Zoë, 7?\",6105551212,stop,\"a \"\"b\"\"\"\r\n",
     );
-    assert_eq!(table.json(&input.arguments()).await, [summary(4, (3, 1), (3, 0))]);
+    assert_eq!(imported(&table, &input.arguments()).await, summary(4, (3, 1), (3, 0)));
     let a = shown(&table, "A").await;
     assert_eq!(numbers(&a), ["+16105551212", "+16105551213"]);
     let zoe = shown(&table, "Zoë, 7?").await;
     assert_eq!(zoe["notification_channels"][0]["client_source"], "a \"b\"");
     assert_eq!(zoe["notification_channels"][0]["consent_type"], "stop");
     let before = table.items().await;
-    assert_eq!(table.json(&input.arguments()).await, [summary(4, (0, 4), (0, 3))], "the second run changes nothing");
-    assert_eq!(table.items().await, before);
-    assert!(!input.rejects().exists());
-    table.done(&["check"]).await;
     let told = table.done(&input.arguments()).await;
     assert_eq!(
         told,
-        "4 lines: 0 customers created, 4 there already; 0 numbers added, 3 there already; 0 lines rejected.\n"
+        "4 lines (4 finished by an earlier run): 0 customers created, 0 there already; 0 numbers added, 0 there already; 0 \
+         lines rejected.\n"
     );
+    // Without the journal every write finds what is there.
+    let again = [&input.arguments()[..], &["--no-journal", "--yes"]].concat();
+    assert_eq!(imported(&table, &again).await, summary(4, (0, 4), (0, 3)));
+    assert_eq!(table.items().await, before);
+    assert!(!input.rejects().exists());
+    table.done(&["check"]).await;
+}
+
+/// What an operator has removed or erased stays so, however often the import is run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_brings_nothing_back() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\n");
+    assert_eq!(table.cdm(&input.arguments()).await.code, 1, "a line is rejected");
+    table.done(&["phone", "remove", "--client", CLIENT, "--ccid", "A", "6105551212", "--yes"]).await;
+    table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "B", "--yes"]).await;
+    let before = table.items().await;
+    let ran = table.cdm(&input.json()).await;
+    let told = &objects(&ran.out)[0];
+    assert_eq!((&told["lines"], &told["lines_finished_before"]), (&json!(4), &json!(4)));
+    assert_eq!((ran.code, &told["lines_rejected"]), (1, &json!(1)), "it is still rejected, and still in the file");
+    assert_eq!(input.rejected().len(), 1);
+    assert_eq!(table.items().await, before);
+
+    // Lines that are new are imported, and those only.
+    std::fs::write(&input.file, "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\nE,6105551212\n").unwrap();
+    let told = objects(&table.cdm(&input.json()).await.out).remove(0);
+    assert_eq!((&told["lines_finished_before"], &told["customers_created"]), (&json!(4), &json!(1)));
+    assert_eq!(table.items().await.len(), before.len() + 1, "the record; the number's counter was there");
+    let mode = std::fs::metadata(input.journal()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// Without a journal it cannot know what was finished: it says so and asks.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_journal_it_asks() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\n");
+    imported(&table, &input.arguments()).await;
+    table.done(&["phone", "remove", "--client", CLIENT, "--ccid", "A", "6105551212", "--yes"]).await;
+    let before = table.items().await;
+    let no_journal = [&input.arguments()[..], &["--no-journal"]].concat();
+    for answer in ["", "n\n"] {
+        let ran = table.typed(&no_journal, answer).await;
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.starts_with("Without a journal every line is imported"), "{ran:?}");
+    }
+    std::fs::remove_file(input.journal()).unwrap();
+    for answer in ["", "n\n"] {
+        let ran = table.typed(&input.arguments(), answer).await;
+        assert_eq!(ran.code, 1);
+        let question = format!(
+            "There is no journal {}, and customers of this input exist already. If an earlier run has imported it, what was \
+             removed or erased since comes back. Import it? [y/N]",
+            path(&input.journal())
+        );
+        assert!(ran.err.starts_with(&question), "{ran:?}");
+        assert!(!input.journal().exists(), "or the next run would not ask");
+    }
+    assert_eq!(table.items().await, before);
+    // From standard input the answer would be taken for a line.
+    let journal = path(&input.journal()).to_owned();
+    let stdin = ["customer", "import", "--client", CLIENT, "-", "--journal", &journal];
+    let ran = table.typed(&stdin, "ccid\nA\ny\n").await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("There is no journal") && ran.err.contains("Add --yes to do so"), "{ran:?}");
+    assert_eq!(table.items().await, before);
+
+    assert_eq!(table.typed(&input.arguments(), "y\n").await.code, 0);
+    assert_eq!(numbers(&shown(&table, "A").await), ["+16105551212"]);
+    // An input of customers that are all new is not asked about.
+    let other = Input::of("b.csv", "ccid\nX\n");
+    imported(&table, &other.arguments()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_input_is_noticed() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid,phone_number\nA,6105551212\nb/,6105551213\nC,6105551214\n");
+    assert_eq!(table.cdm(&input.arguments()).await.code, 1);
+    assert_eq!(input.rejected().len(), 1);
+    table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes"]).await;
+    let before = table.items().await;
+    // The rejected line is corrected where it stands.
+    std::fs::write(&input.file, "ccid,phone_number\nA,6105551212\nB,6105551213\nC,6105551214\n").unwrap();
+    let ran = table.typed(&input.arguments(), "").await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.starts_with(&format!("1 line of {} changed since an earlier run", path(&input.file))), "{ran:?}");
+    assert_eq!((table.items().await, input.rejected().len()), (before, 1));
+
+    let ran = table.typed(&input.json(), "y\n").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = objects(&ran.out).remove(0);
+    assert_eq!((&told["lines_finished_before"], &told["customers_created"]), (&json!(2), &json!(1)));
+    assert_eq!(input.rejected().len(), 0);
+    assert_eq!(numbers(&shown(&table, "B").await), ["+16105551213"]);
+    table.refused(&["customer", "show", "--client", CLIENT, "--ccid", "A"]).await;
+
+    // Another input with this journal: a stream cannot be read twice, so there is nothing to ask.
+    let journal = path(&input.journal()).to_owned();
+    let stdin = ["customer", "import", "--client", CLIENT, "-", "--journal", &journal];
+    let ran = table.typed(&stdin, "ccid\nX\nY\n").await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("is the journal of another input, or the input has changed"), "{ran:?}");
+    // Nor is it the journal of another client's import.
+    let other = ["customer", "import", "--client", "other-clinic", path(&input.file)];
+    assert!(
+        table.refused(&other).await.contains("is the journal of an import for demo-clinic into the table cdm-phones")
+    );
+}
+
+/// What `cdm customer show` prints is taken as it is, with its moments.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_can_be_imported() {
+    let table = Table::new().await;
+    table.customer("A", &["6105551212", "+33612345678", "+4532123456", "+390612345678"]).await;
+    let stop = ["--consent-type", "stop", "--phone-type", "mobile", "--client-source", "a desk"];
+    table.done(&[&["phone", "add", "--client", CLIENT, "--ccid", "A", "+4915123456789"][..], &stop].concat()).await;
+    table.customer("B", &[]).await;
+    let show =
+        async |ccid| table.done(&["customer", "show", "--client", CLIENT, "--ccid", ccid, "--output", "json"]).await;
+    let (a, b) = (show("A").await, show("B").await);
+    let input = Input::of("shown.jsonl", format!("{a}{b}"));
+    for ccid in ["A", "B"] {
+        table.done(&["customer", "delete", "--client", CLIENT, "--ccid", ccid, "--yes"]).await;
+    }
+    assert_eq!(imported(&table, &input.arguments()).await, summary(2, (2, 0), (5, 0)));
+    assert_eq!((show("A").await, show("B").await), (a, b));
+    table.done(&["check"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,12 +247,28 @@ async fn json_lines_from_standard_input() {
         "\n",
         r#"{"ccid":"B"}"#,
     );
-    let arguments = ["customer", "import", "--client", CLIENT, "-", "--output", "json"];
-    let ran = table.typed(&arguments, lines).await;
-    assert_eq!((ran.code, objects(&ran.out)), (0, vec![summary(2, (2, 0), (2, 0))]), "{ran:?}");
+    let folder = Input::of("unused", "");
+    let journal = path(&folder.journal()).to_owned();
+    let arguments = ["customer", "import", "--client", CLIENT, "-", "--output", "json", "--journal", &journal];
+    let typed = async |input: &str| {
+        let ran = table.typed(&arguments, input).await;
+        let mut told = objects(&ran.out).remove(0);
+        assert_eq!((ran.code, &told["journal"]), (0, &json!(journal)), "{ran:?}");
+        told.as_object_mut().unwrap().remove("journal");
+        told
+    };
+    assert_eq!(typed(lines).await, summary(2, (2, 0), (2, 0)));
     assert_eq!(numbers(&shown(&table, "A").await), ["+16105551212", "+33612345678"]);
     assert_eq!(numbers(&shown(&table, "B").await).len(), 0);
-    assert_eq!(objects(&table.typed(&arguments, "").await.out), [summary(0, (0, 0), (0, 0))]);
+    let again = typed(lines).await;
+    assert_eq!((&again["lines_finished_before"], &again["customers_present"]), (&json!(2), &json!(0)));
+    assert_eq!(typed("").await, summary(0, (0, 0), (0, 0)));
+    // Without a name of its own the journal is in the current folder, as the rejects are.
+    let here = tempfile::tempdir().unwrap();
+    let mut command = table.command(&["customer", "import", "--client", CLIENT, "-"]);
+    command.current_dir(here.path());
+    assert_eq!(crate::helpers::typed(command, "ccid\n..\n").await.code, 1);
+    assert!(here.path().join("import.journal").exists() && here.path().join("import.rejects.jsonl").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +280,7 @@ async fn what_is_there_is_not_overwritten() {
         "a.jsonl",
         r#"{"ccid":"A","phone_numbers":[{"phone_number":"6105551212","consent_type":"stop"},"6105551213"]}"#,
     );
-    assert_eq!(table.json(&input.arguments()).await, [summary(1, (0, 1), (1, 1))]);
+    assert_eq!(imported(&table, &[&input.arguments()[..], &["--yes"]].concat()).await, summary(1, (0, 1), (1, 1)));
     let a = table.item(items::customer_key(&client(), &ccid("A"))).await.unwrap();
     let before = record("A", &["6105551212"]);
     assert_eq!(a[items::CREATED_AT], before[items::CREATED_AT]);
@@ -145,7 +303,8 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     .into_bytes();
     bytes.extend(b"{\"ccid\":\"\xff\"}\n");
     let input = Input::of("a.jsonl", bytes);
-    let ran = table.cdm(&input.json()).await;
+    let import = [&input.json()[..], &["--yes"]].concat();
+    let ran = table.cdm(&import).await;
     assert_eq!(ran.code, 1);
     assert_eq!(ran.err, format!("cdm: 7 lines rejected: {} says why\n", path(&input.rejects())));
     let told = &objects(&ran.out)[0];
@@ -180,12 +339,67 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(numbers(&shown(&table, "B").await), ["+16105551212"], "what can go in goes in");
 
-    // Its own rejects are replaced by the next run, and continued by one that goes on.
-    table.cdm(&input.json()).await;
+    // The next run keeps them. Without a journal they are replaced, and continued by one that begins later.
+    table.cdm(&import).await;
     assert_eq!(input.rejected().len(), 7);
-    let ran = table.cdm(&[&input.json()[..], &["--from-line", "8"]].concat()).await;
+    let no_journal = [&import[..], &["--no-journal"]].concat();
+    table.cdm(&no_journal).await;
+    assert_eq!(input.rejected().len(), 7);
+    let ran = table.cdm(&[&no_journal[..], &["--from-line", "8"]].concat()).await;
     assert_eq!((ran.code, objects(&ran.out)[0]["lines"].as_u64()), (1, Some(1)));
     assert_eq!(input.rejected().len(), 8);
+}
+
+/// A run that begins later, without a journal of the one before it, keeps that one's rejects.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rejects_of_a_run_without_a_journal_are_continued() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\n..\n");
+    table.cdm(&[&input.arguments()[..], &["--no-journal", "--yes"]].concat()).await;
+    std::fs::write(&input.file, "ccid\n..\n.\n").unwrap();
+    table.cdm(&[&input.arguments()[..], &["--from-line", "3", "--yes"]].concat()).await;
+    let lines: Vec<_> = input.rejected().iter().map(|row| row["line"].clone()).collect();
+    assert_eq!(lines, [json!(2), json!(3)]);
+}
+
+/// A kill can come between the two files, or in the middle of a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_line_stands_once_in_the_file() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\n..\n.\n");
+    table.cdm(&input.arguments()).await;
+    // As if it had come before line 3 was in the journal, and line 4 whole in the rejects.
+    let journal = std::fs::read(input.journal()).unwrap();
+    std::fs::write(input.journal(), &journal[..journal.len() - 8]).unwrap();
+    let rejects = std::fs::read_to_string(input.rejects()).unwrap();
+    std::fs::write(input.rejects(), format!("{rejects}{{\"line\":4,\"rea")).unwrap();
+    let ran = table.cdm(&input.json()).await;
+    assert_eq!(objects(&ran.out)[0]["lines_rejected"], json!(2), "{ran:?}");
+    let lines: Vec<_> = input.rejected().iter().map(|row| row["line"].clone()).collect();
+    assert_eq!(lines, [json!(2), json!(3)]);
+}
+
+/// An input that is none leaves what an earlier run has written beside it alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_cannot_be_read_changes_no_file() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\n..\n");
+    table.cdm(&input.arguments()).await;
+    let kept = || [input.rejects(), input.journal()].map(|file| std::fs::read(file).unwrap());
+    let before = kept();
+    std::fs::rename(&input.file, input.file.with_extension("moved")).unwrap();
+    for arguments in [input.arguments(), [&input.arguments()[..], &["--no-journal", "--yes"]].concat()] {
+        assert!(table.refused(&arguments).await.contains("a.csv cannot be read (No such file"));
+        assert_eq!(kept(), before);
+        std::fs::write(&input.file, "no header, no entry\n").unwrap();
+        assert!(table.refused(&arguments).await.starts_with("the first line is neither"));
+        assert_eq!(kept(), before);
+        std::fs::remove_file(&input.file).unwrap();
+        std::fs::create_dir(&input.file).unwrap();
+        assert!(table.refused(&arguments).await.contains("is a directory"));
+        assert_eq!(kept(), before);
+        std::fs::remove_dir(&input.file).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,8 +414,13 @@ async fn a_file_that_is_not_its_own_is_not_touched() {
             format!("{file} is there and holds no rejects of an import: name another file with --rejects")
         );
     }
+    for file in [path(&mine.file), path(&input.file)] {
+        let line = table.refused(&[&input.arguments()[..], &["--journal", file]].concat()).await;
+        assert_eq!(line, format!("{file} is there and is no journal of an import: name another file with --journal"));
+    }
     assert_eq!(std::fs::read_to_string(&mine.file).unwrap(), "a letter\n");
     assert_eq!(std::fs::read_to_string(&input.file).unwrap(), "ccid\n..\n");
+    assert!(!input.journal().exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -361,20 +580,35 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
     let input = Input::of("large.csv", lines(count));
     let (done, _, _) = measure(&input, "large", Some(&format!("CUST-{:08}", count / 5))).await;
     assert!(!done, "it was killed in the middle");
+    // What is erased and removed now must not come back.
+    let erase = ["customer", "delete", "--client", "large", "--ccid", "CUST-00000000", "--yes", "--no-save"];
+    let remove =
+        ["phone", "remove", "--client", "large", "--ccid", "CUST-00000020", "6100000020", "--yes", "--no-save"];
+    for command in [&erase[..], &remove] {
+        let ran = ran(database.cdm(command).output().await.unwrap());
+        assert_eq!(ran.code, 0, "{ran:?}");
+    }
+    let (done, _, _) = measure(&input, "large", Some("CUST-00000001")).await;
+    assert!(!done, "it was killed again");
     let (done, large, ran) = measure(&input, "large", None).await;
     assert!(done, "{ran:?}");
     let told = &objects(&ran.out)[0];
-    let (created, present) = (told["customers_created"].as_u64().unwrap(), told["customers_present"].as_u64().unwrap());
-    assert_eq!(created + present, count);
-    assert!(present > count / 10 && created > 0, "{told}");
-    let (added, there) = (told["numbers_added"].as_u64().unwrap(), told["numbers_present"].as_u64().unwrap());
-    assert_eq!(added + there, count / 20);
+    let figure = |name: &str| told[name].as_u64().unwrap();
+    let (before, created, present) =
+        (figure("lines_finished_before"), figure("customers_created"), figure("customers_present"));
+    assert_eq!((figure("lines"), before + created + present), (count, count), "each line is finished once");
+    assert!(before > count / 10 && created > 0, "{told}");
+    // A line that was written when the kill came, and not yet in the journal, is done again, and finds itself.
+    assert!(present <= 2 * 128, "no more lines are under way at a time: {told}");
     let figures = format!("peak memory: {small} kB for 100 lines, {large} kB for {count}");
     println!("{figures}\n{told}");
     assert!(large < small + 8 * 1024, "{figures}");
+    assert!(!database.has("large", "CUST-00000000").await, "what was erased is back");
+    let who = ["phone", "who", "--client", "large", "6100000020", "--output", "json"];
+    assert_eq!(self::ran(database.cdm(&who).output().await.unwrap()).out, "", "what was removed is back");
 
     let checked = self::ran(database.cdm(&["check"]).output().await.unwrap()).out;
-    let expected = format!("{} customers, {} phone numbers and 4 keys checked", count + 157, count / 20 + 58);
+    let expected = format!("{} customers, {} phone numbers and 4 keys checked", count + 156, count / 20 + 57);
     assert!(checked.contains(&expected), "{checked}");
     assert!(checked.contains("1 finding."), "only the demo data's own: {checked}");
     drop(database.server);
@@ -388,10 +622,12 @@ async fn a_stop_is_orderly_and_the_next_run_finishes() {
         let input = Input::of("a.csv", lines(2_000));
         let mut command = table.command(&input.json());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().unwrap();
+        let mut child = command.spawn().unwrap();
         let process = child.id().unwrap().to_string();
         let first = items::customer_key(&client(), &ccid("CUST-00000300"));
-        while table.item(first.clone()).await.is_none() {}
+        while table.item(first.clone()).await.is_none() {
+            assert_eq!(child.try_wait().unwrap(), None, "it ended too soon");
+        }
         assert!(Command::new("kill").args([&format!("-{signal}"), &process]).status().await.unwrap().success());
         let stopped = ran(child.wait_with_output().await.unwrap());
         assert_eq!(stopped.code, 1, "{stopped:?}");
@@ -399,37 +635,120 @@ async fn a_stop_is_orderly_and_the_next_run_finishes() {
         assert_eq!(told["finished"], json!(false));
         let next = told["next_line"].as_u64().unwrap();
         assert_eq!(told["lines"].as_u64().unwrap(), next - 2, "the header and what comes next are not among them");
-        assert_eq!(
-            stopped.err.lines().last().unwrap(),
-            format!(
-                "cdm: stopped: run the same command again to finish, or add --from-line {next} to pass over what is done"
-            )
-        );
+        assert_eq!(stopped.err.lines().last().unwrap(), "cdm: stopped: run the same command again to finish");
         assert_eq!(
             table.items().await.iter().filter(|item| item["sk"].as_s().unwrap() == "CUSTOMER").count() as u64,
             next - 2
         );
 
-        let rest = table.json(&[&input.arguments()[..], &["--from-line", &next.to_string()]].concat()).await.remove(0);
-        assert_eq!((&rest["customers_created"], &rest["customers_present"]), (&json!(2_002 - next), &json!(0)));
-        let again = table.json(&input.arguments()).await.remove(0);
-        assert_eq!((&again["customers_present"], &again["numbers_present"]), (&json!(2_000), &json!(100)));
+        let rest = table.json(&input.arguments()).await.remove(0);
+        assert_eq!((&rest["lines_finished_before"], &rest["customers_present"]), (&json!(next - 2), &json!(0)));
+        assert_eq!(rest["customers_created"], json!(2_002 - next));
+        let from_line = ["--no-journal", "--yes", "--from-line", &next.to_string()];
+        let again = imported(&table, &[&input.arguments()[..], &from_line].concat()).await;
+        assert_eq!((&again["lines"], &again["customers_present"]), (&json!(2_002 - next), &json!(2_002 - next)));
         table.done(&["check"]).await;
     }
 }
 
-/// The database goes away: that is no fault of the lines.
+/// A table that throttles, responses and connections that are lost: no fault of the lines, which wait until it is over.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_fails_stops_the_import() {
-    let mut database = Elsewhere::start().await;
-    let input = Input::of("a.csv", lines(20_000));
-    let child = database.import(&input.file, "large").spawn().unwrap();
-    while !database.has("large", "CUST-00000100").await {}
-    database.server.kill().await.unwrap();
+async fn a_database_in_trouble_is_waited_for() {
+    for mode in [Mode::Throttle, Mode::LoseResponses, Mode::Unreachable] {
+        let table = Table::new().await;
+        let proxy = Proxy::before(table.environment()[0].1).await;
+        let input = Input::of("a.csv", lines(400));
+        let mut command = table.command(&input.json());
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
+        proxy.set(mode, 50);
+        let child = command.spawn().unwrap();
+        proxy.disturbed(100).await;
+        proxy.set(Mode::Forward, 0);
+        let ran = ran(child.wait_with_output().await.unwrap());
+        assert_eq!(ran.code, 0, "{mode:?}: {ran:?}");
+        assert!(
+            ran.err.starts_with("DynamoDB throttles the writes or does not respond: retrying"),
+            "{mode:?}: {ran:?}"
+        );
+        let told = objects(&ran.out).remove(0);
+        assert_eq!((&told["lines"], &told["lines_rejected"]), (&json!(400), &json!(0)), "{mode:?}");
+        assert_eq!(told["customers_created"], json!(400), "one whose response was lost is known again");
+        assert!(!input.rejects().exists());
+        table.done(&["check"]).await;
+        let records = table.items().await.iter().filter(|item| item["sk"].as_s().unwrap() == "CUSTOMER").count();
+        assert_eq!((records, table.items().await.len()), (400, 420), "{mode:?}");
+    }
+}
+
+/// The function's own write gives up after a while and says that it wrote nothing. That is no reason to reject a line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_gives_up_is_begun_again() {
+    let table = Table::new().await;
+    let proxy = Proxy::before(table.environment()[0].1).await;
+    let mut text = "ccid,phone_number\n".to_owned();
+    for n in 0..40 {
+        writeln!(text, "C{n},61055500{n:02}").unwrap();
+    }
+    let input = Input::of("a.csv", text);
+    let mut command = table.command(&input.json());
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
+    proxy.set(Mode::ThrottleItems, 0);
+    let child = command.spawn().unwrap();
+    // 32 lines at once, and about eight attempts before each of them gives up.
+    proxy.disturbed(500).await;
+    proxy.set(Mode::Forward, 0);
+    let ran = ran(child.wait_with_output().await.unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.err.starts_with("DynamoDB throttles the writes or does not respond: retrying"), "{ran:?}");
+    let told = objects(&ran.out).remove(0);
+    assert_eq!((&told["numbers_added"], &told["lines_rejected"]), (&json!(40), &json!(0)));
+    assert!(!input.rejects().exists());
+    table.done(&["check"]).await;
+}
+
+/// The operator stops an import that waits: its lines are unfinished, and the next run does them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_waits_can_be_stopped() {
+    let table = Table::new().await;
+    let proxy = Proxy::before(table.environment()[0].1).await;
+    let input = Input::of("a.csv", lines(400));
+    let import = || {
+        let mut command = table.command(&input.json());
+        command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    proxy.set(Mode::Throttle, 100);
+    let child = import().spawn().unwrap();
+    let process = child.id().unwrap().to_string();
+    proxy.disturbed(50).await;
+    assert!(Command::new("kill").args(["-INT", &process]).status().await.unwrap().success());
     let stopped = ran(child.wait_with_output().await.unwrap());
     assert_eq!(stopped.code, 1, "{stopped:?}");
     let told = objects(&stopped.out).remove(0);
     assert_eq!((&told["finished"], &told["lines_rejected"]), (&json!(false), &json!(0)));
-    assert!(stopped.err.contains("DynamoDB cannot be reached"), "{stopped:?}");
+    assert!(stopped.err.ends_with("cdm: stopped: run the same command again to finish\n"), "{stopped:?}");
+    assert!(!input.rejects().exists());
+
+    proxy.set(Mode::Forward, 0);
+    let rest = ran(import().output().await.unwrap());
+    assert_eq!(rest.code, 0, "{rest:?}");
+    let rest = objects(&rest.out).remove(0);
+    assert_eq!(rest["lines_finished_before"], told["lines"]);
+    // A record may have been made when its number had to wait.
+    let figure = |summary: &Value, name: &str| summary[name].as_u64().unwrap();
+    let done = figure(&rest, "customers_created") + figure(&rest, "customers_present");
+    assert_eq!(done, 400 - figure(&told, "lines"));
+    table.done(&["check"]).await;
+}
+
+/// What no waiting helps ends the import at once, and blames no line.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_not_there_stops_the_import() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\nA\n");
+    let arguments = [&["--table", "no-such-table"][..], &input.arguments(), &["--yes"]].concat();
+    let ran = table.cdm(&arguments).await;
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("there is no table no-such-table here"), "{ran:?}");
     assert!(!input.rejects().exists());
 }

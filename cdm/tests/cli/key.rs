@@ -28,7 +28,7 @@ fn text<'a>(row: &'a Value, member: &str) -> &'a str {
 #[tokio::test(flavor = "multi_thread")]
 async fn rotation_issue_deploy_revoke() {
     let table = Table::new().await;
-    let issue = ["key", "issue", "--client", CLIENT, "--label", "nightly sync"];
+    let issue = ["key", "issue", "--client", CLIENT, "--label", "nightly sync", "--yes"];
     let old = table.json(&issue).await.remove(0);
     let (old_key, old_print) = (text(&old, "key"), text(&old, "fingerprint"));
     assert!(ApiKey::parse(old_key).unwrap().sha256_hex().starts_with(old_print) && old_print.len() == 12);
@@ -48,7 +48,7 @@ async fn rotation_issue_deploy_revoke() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_shown_once_and_stored_never() {
     let table = Table::new().await;
-    let shown = table.cdm(&["key", "issue", "--client", CLIENT]).await;
+    let shown = table.cdm(&["key", "issue", "--client", CLIENT, "--yes"]).await;
     assert_eq!(shown.code, 0);
     assert_eq!(shown.err, "Keep the key now: it is stored nowhere and cannot be shown again.\n");
     let key = shown.out.split_whitespace().find(|word| word.starts_with("relay_")).unwrap();
@@ -61,7 +61,7 @@ async fn a_key_is_shown_once_and_stored_never() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_expires() {
     let table = Table::new().await;
-    let issue = |expires| ["key", "issue", "--client", CLIENT, "--expires", expires];
+    let issue = |expires| ["key", "issue", "--client", CLIENT, "--yes", "--expires", expires];
     let later = table.json(&issue("90d")).await.remove(0);
     assert!(is_good(&table, text(&later, "key"), CLIENT).await);
     let then = UnixMillis::now().millis() + 90 * 86_400_000;
@@ -122,6 +122,84 @@ async fn revoking_asks_first() {
     }
 }
 
+/// A misspelt client is asked about before it gets a key.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_key_of_a_client_is_asked_about() {
+    let table = Table::demo().await;
+    let before = table.items().await.len();
+    let misspelt = ["key", "issue", "--client", "demo-clinc"];
+    for (input, code) in [("", 1), ("n\n", 1), ("y\n", 0)] {
+        let ran = table.typed(&misspelt, input).await;
+        assert_eq!(ran.code, code, "{input:?}: {ran:?}");
+        assert!(ran.err.starts_with("demo-clinc has no API key so far. Issue the first key of demo-clinc? [y/N]"));
+        assert_eq!(table.items().await.len(), before + usize::from(code == 0));
+    }
+    // A client with keys, even if none is good any more, is not asked about.
+    table.done(&misspelt).await;
+    table.done(&["key", "issue", "--client", CLIENT]).await;
+    table.done(&["key", "issue", "--client", "third-clinic", "--yes"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaked_key_is_identified_and_revoked_by_itself() {
+    let table = Table::demo().await;
+    let identify = ["key", "identify", "--output", "json"];
+    for (key, client, state) in [
+        (cdm::demo::KEY, CLIENT, "active"),
+        (cdm::demo::EXPIRED_KEY, CLIENT, "expired"),
+        (cdm::demo::REVOKED_KEY, CLIENT, "revoked"),
+        (cdm::demo::OTHER_KEY, "other-clinic", "active"),
+    ] {
+        let ran = table.typed(&identify, &format!(" {key}\r\n")).await;
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+        let row = &crate::helpers::objects(&ran.out)[0];
+        assert_eq!((text(row, "client_id"), text(row, "state")), (client, state));
+        assert!(ApiKey::parse(key).unwrap().sha256_hex().starts_with(text(row, "fingerprint")));
+        assert!(!ran.out.contains(key));
+    }
+    let drawn = table.typed(&["key", "identify"], cdm::demo::OTHER_KEY).await.out;
+    assert!(drawn.starts_with("Client       other-clinic\n") && drawn.contains("\nState        active\n"), "{drawn}");
+
+    let revoke = ["key", "revoke", "--key-stdin"];
+    let key = format!("{}\n", cdm::demo::OTHER_KEY);
+    for input in [key.clone(), format!("{key}n\n")] {
+        assert_eq!(table.typed(&revoke, &input).await.code, 1);
+        assert!(is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
+    }
+    let ran = table.typed(&[&revoke[..], &["--yes", "--output", "json"]].concat(), &key).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(text(&crate::helpers::objects(&ran.out)[0], "state"), "revoked");
+    assert!(!is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
+    assert!(is_good(&table, cdm::demo::KEY, CLIENT).await);
+}
+
+/// What is no key is not sent anywhere: a look-up would find that there is no such table.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_key_is_not_looked_up() {
+    let table = Table::new().await;
+    let mut misspelt = cdm::demo::KEY.to_owned();
+    misspelt.replace_range(20..21, if &misspelt[20..21] == "A" { "B" } else { "A" });
+    let no_key = "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was copied";
+    for (input, line) in [
+        (misspelt.as_str(), no_key),
+        ("hunter2\n", no_key),
+        ("\n", no_key),
+        ("", "the API key must be a line of standard input, which has none: write the API key to it"),
+    ] {
+        for command in [&["key", "identify"][..], &["key", "revoke", "--key-stdin", "--yes"]] {
+            let ran = table.typed(&[command, &["--table", "no-such-table"]].concat(), input).await;
+            assert_eq!((ran.code, crate::helpers::one_line(&ran.err).as_str()), (1, line));
+        }
+    }
+    let ran = table.typed(&["key", "identify", "--table", "no-such-table"], cdm::demo::KEY).await;
+    assert!(crate::helpers::one_line(&ran.err).contains("there is no table no-such-table here"), "{ran:?}");
+    let ran = table.typed(&["key", "identify"], cdm::demo::KEY).await;
+    assert_eq!(
+        crate::helpers::one_line(&ran.err),
+        "the table cdm-phones has no such API key, so it opens nothing here: check --table"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_clients_key_is_not_revoked() {
     let table = Table::demo().await;
@@ -130,7 +208,7 @@ async fn what_is_not_a_clients_key_is_not_revoked() {
         let line = table.refused(&["key", "revoke", "--client", CLIENT, print, "--yes"]).await;
         assert_eq!(
             line,
-            "demo-clinic has no one key of this fingerprint: `cdm key list --client demo-clinic` lists those it has"
+            "no key of demo-clinic has this fingerprint: `cdm key list --client demo-clinic` lists its keys"
         );
     }
     assert!(is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
@@ -151,6 +229,10 @@ async fn bad_input() {
         (&["key", "revoke", "--client", "a", "zz"], "12 hexadecimal digits"),
         (&["key", "revoke", "--client", "a"], "<FINGERPRINT>"),
         (&["key", "list", "--client", ""], "--client"),
+        (&["key", "revoke", "--client", "a", "--key-stdin"], "cannot be used with"),
+        (&["key", "revoke", "000000000000", "--key-stdin"], "cannot be used with"),
+        // A key has no place among the arguments.
+        (&["key", "identify", cdm::demo::KEY], "unexpected argument"),
     ] {
         let line = table.misused(arguments).await;
         assert!(line.contains(word), "{arguments:?}: {line}");

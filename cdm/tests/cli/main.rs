@@ -6,14 +6,19 @@ mod check;
 mod client;
 mod credentials;
 mod customer;
+mod evidence;
 mod helpers;
 mod import;
 mod key;
 mod network;
 mod phone;
+mod proxy;
 mod table;
 mod transcripts;
+mod undo;
 mod usage;
 
 #[path = "../../../tests/support/database.rs"]
 mod database;
+#[path = "../../../tests/support/http1.rs"]
+mod http1;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::helpers::{CLIENT, Table};
+use crate::helpers::{CLIENT, Table, one_line};
 
 fn on<'a>(verb: &'a str, ccid: &'a str, number: &'a str) -> [&'a str; 7] {
     ["phone", verb, "--client", CLIENT, "--ccid", ccid, number]
@@ -36,6 +36,80 @@ async fn a_number_is_added_found_and_removed() {
     assert_eq!(table.json(&who("6105551212")).await, [json!({ "ccid": "B" })]);
     assert_eq!(table.done(&who("6105551213")).await, "No customer of demo-clinic has +16105551213.\n");
     assert_eq!(table.done(&["phone", "who", "--client", "other-clinic", "6105551212", "--output", "json"]).await, "");
+}
+
+/// Every command takes what a record shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_taken_in_e164_form() {
+    let table = Table::new().await;
+    table.customer("A", &[]).await;
+    for number in ["+16105551212", "+33612345678", "+4532123456", "+390612345678"] {
+        table.done(&on("add", "A", number)).await;
+        assert_eq!(
+            table.refused(&on("add", "A", number)).await,
+            "the phone number is already on this customer's record"
+        );
+        assert_eq!(table.json(&who(number)).await, [json!({ "ccid": "A" })]);
+    }
+    let shown = table.json(&["customer", "show", "--client", CLIENT, "--ccid", "A"]).await.remove(0);
+    for channel in shown["notification_channels"].as_array().unwrap() {
+        let text = |name: &str| channel[name].as_str().unwrap();
+        let digits = [&who(text("phone_number"))[..], &["--country-code", text("country_code")]].concat();
+        assert_eq!(table.json(&digits).await, [json!({ "ccid": "A" })], "{channel}");
+        table.done(&[&on("remove", "A", text("channel_addr"))[..], &["--yes"]].concat()).await;
+    }
+    let with = |number, code| [&on("add", "A", number)[..], &["--country-code", code]].concat();
+    assert_eq!(
+        table.refused(&with("+33612345678", "1")).await,
+        "the country code must be the country code of the phone number, which is in E.164 form"
+    );
+    table.done(&with("+33612345678", "33")).await;
+    for other in ["+330612345678", "+1610555121"] {
+        assert_eq!(
+            table.refused(&on("add", "A", other)).await,
+            "the phone number must be the number's E.164 form, without a trunk prefix"
+        );
+        // Nothing like it is on the record, so there is nothing to find.
+        assert_eq!(table.json(&who(other)).await.len(), 0);
+    }
+}
+
+/// `-` stands for a line of standard input, in the order of the arguments.
+#[tokio::test(flavor = "multi_thread")]
+async fn ccids_and_numbers_come_from_standard_input() {
+    let table = Table::new().await;
+    let run = async |arguments: &[&str], input: &str, code: i32| {
+        let ran = table.typed(arguments, input).await;
+        assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
+        ran
+    };
+    let customer = |verb| ["customer", verb, "--client", CLIENT, "--ccid", "-"];
+    run(&customer("create"), "Zoë 7\r\n", 0).await;
+    run(&on("add", "-", "-"), "Zoë 7\n +16105551212 \n", 0).await;
+    run(&["phone", "add", "-", "--ccid", "-", "--client", CLIENT], "6105551213\nZoë 7", 0).await;
+    assert!(run(&who("-"), "6105551212\n", 0).await.out.contains("Zoë 7"));
+    assert!(run(&customer("show"), "Zoë 7\n", 0).await.out.contains("+16105551213"));
+    run(&on("remove", "-", "-"), "Zoë 7\n6105551213\n", 1).await;
+    run(&on("remove", "-", "-"), "Zoë 7\n6105551213\ny\n", 0).await;
+    run(&[&customer("delete")[..], &["--yes"]].concat(), "Zoë 7\n", 0).await;
+    assert!(run(&customer("show"), "Zoë 7\n", 1).await.err.contains("the client has no customer with this ccid"));
+
+    // An item's key can hold a ccid.
+    run(&customer("create"), "B\n", 0).await;
+    let item = run(&["item", "show", "--pk", "-", "--sk", "CUSTOMER"], "CLIENT#demo-clinic#CUSTOMER#B\n", 0).await;
+    assert!(item.out.contains("phone_count"));
+    // A ccid may begin and end with spaces.
+    run(&customer("create"), " a \n", 0).await;
+    table.done(&["customer", "show", "--client", CLIENT, "--ccid", " a "]).await;
+
+    let none = run(&on("add", "A", "-"), "", 2).await;
+    assert_eq!(
+        one_line(&none.err),
+        "invalid value '-' for '<NUMBER>': must be a line of standard input, which has none: write the phone number to \
+         it: see --help"
+    );
+    let bad = run(&customer("create"), "a/b\n", 2).await;
+    assert!(one_line(&bad.err).contains("must not contain control characters or /") && !bad.err.contains("a/b"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,8 +171,8 @@ async fn bad_input() {
     let table = Table::new().await;
     table.customer("A", &[]).await;
     for (number, extra, word) in [
-        ("610-555-1212", &[][..], "must be 10 to 11 digits"),
-        ("+16105551212", &[], "must be 10 to 11 digits"),
+        ("610-555-1212", &[][..], "must be 10 to 11 digits, or a number in E.164 form"),
+        ("+1 6105551212", &[], "must be 10 to 11 digits, or a number in E.164 form"),
         ("", &[], "<NUMBER>"),
         ("6105551212", &["--country-code", "999"], "must be an assigned calling code"),
         ("6105551212", &["--phone-type", "fax"], "must be one of mobile, landline, unknown"),

@@ -22,6 +22,7 @@ async fn the_page_shows_what_is_printed() {
     let table = Table::demo().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("customers.csv"), CUSTOMERS).unwrap();
+    std::fs::write(folder.path().join("leaked-key.txt"), cdm::demo::OTHER_KEY).unwrap();
 
     let (mut real, mut is_transcript, mut commands) = (String::new(), false, 0);
     for line in page.lines() {
@@ -62,7 +63,7 @@ fn the_page_has_every_finding() {
 
 impl Table {
     /// What a shell prints.
-    async fn shell(&self, command: &str, folder: &Path) -> String {
+    pub(crate) async fn shell(&self, command: &str, folder: &Path) -> String {
         let program = Path::new(env!("CARGO_BIN_EXE_cdm")).parent().unwrap();
         let mut shell = tokio::process::Command::new("sh");
         shell
@@ -90,6 +91,7 @@ fn steady(text: &str) -> String {
             _ if is_moment => "MOMENT",
             _ if is_fingerprint => "FINGERPRINT",
             _ if word.starts_with("relay_") && word.len() > 20 => "KEY",
+            _ if word.starts_with("cdm-") && word.ends_with("Z.jsonl") => "FILE",
             _ => word,
         });
         steady.push_str(stop);

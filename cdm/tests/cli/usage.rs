@@ -12,10 +12,11 @@ async fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
 }
 
 /// Every command that there is, by what its help says.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 20] = [
     &["dev"],
     &["key", "issue"],
     &["key", "list"],
+    &["key", "identify"],
     &["key", "revoke"],
     &["customer", "create"],
     &["customer", "show"],
@@ -26,6 +27,10 @@ const COMMANDS: [&[&str]; 15] = [
     &["phone", "who"],
     &["client", "delete"],
     &["check"],
+    &["undo"],
+    &["item", "show"],
+    &["item", "put"],
+    &["item", "delete"],
     &["table", "create"],
     &["completions"],
 ];

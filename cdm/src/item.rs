@@ -1,0 +1,165 @@
+//! `cdm item`: one item of the table as it stands, for what only a person can correct.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::store::items::{self, Item as Stored};
+use cdm_lambda::time::UnixMillis;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::change::{self, Change};
+use crate::connection::Connection;
+use crate::findings::Finding;
+use crate::output::{self, Output};
+use crate::saved::{Save, SaveTo};
+use crate::{Failure, dynamo_json, erase, repair, stdin};
+
+/// Show, correct or delete one item of the table, as `cdm check` names it.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "said once, on the arguments of each, from where the help has it, too")]
+pub enum Item {
+    Show(Show),
+    Put(Put),
+    Delete(Delete),
+}
+
+/// Show an item as it stands, in DynamoDB's JSON.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm item show --pk 'CLIENT#demo-clinic#CUSTOMER#DAMAGED-1' --sk CUSTOMER > item.json")]
+pub struct Show {
+    #[command(flatten)]
+    key: Key,
+}
+
+/// Put a corrected item in the place of the one that is there. It must have no finding of its own.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm item put item.json")]
+pub struct Put {
+    /// The item, in the form in which `cdm item show` prints it; - reads it from standard input.
+    file: PathBuf,
+    #[command(flatten)]
+    save: SaveTo,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Delete an item, and nothing else. For a customer there is `cdm customer delete`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm item delete --pk 'CLIENT#demo-clinic#CUSTOMER#a/b' --sk CUSTOMER")]
+pub struct Delete {
+    #[command(flatten)]
+    key: Key,
+    #[command(flatten)]
+    save: Save,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// An item's key.
+#[derive(Debug, Args)]
+struct Key {
+    /// The partition key, which can hold a ccid or a phone number; - reads it from standard input.
+    #[arg(long, value_parser = partition_key)]
+    pk: String,
+    /// The sort key.
+    #[arg(long)]
+    sk: String,
+}
+
+fn partition_key(text: &str) -> Result<String, String> {
+    stdin::value(text, "partition key").map(std::borrow::Cow::into_owned)
+}
+
+impl Key {
+    fn item(&self) -> Stored {
+        let part = |name: &str, text: &str| (name.to_owned(), AttributeValue::S(text.to_owned()));
+        Stored::from([part(items::PK, &self.pk), part(items::SK, &self.sk)])
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What was refused or failed, in one line.
+pub async fn run(command: Item, connection: &Connection, output: Output) -> Result<(), Failure> {
+    match command {
+        Item::Show(show) => show.run(connection, output).await,
+        Item::Put(put) => put.run(connection, output).await,
+        Item::Delete(delete) => delete.run(connection, output).await,
+    }
+}
+
+fn not_there() -> Failure {
+    Failure("there is no such item: `cdm check` names the items that are corrupt".to_owned())
+}
+
+impl Show {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let item = connection.item(self.key.item()).await?.ok_or_else(not_there)?;
+        let json = dynamo_json::from_item(&item);
+        match output {
+            Output::Json => output.object(&json),
+            // For an editor.
+            Output::Table => output.text(&serde_json::to_string_pretty(&json).unwrap_or_default()),
+        }
+    }
+}
+
+impl Put {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let shown = self.file.display();
+        let mut text = String::new();
+        let read = if self.file.as_os_str() == "-" {
+            std::io::stdin().lock().read_to_string(&mut text).map(|_| ())
+        } else {
+            std::fs::read_to_string(&self.file).map(|read| text = read)
+        };
+        read.map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?;
+        let item = serde_json::from_str(&text).ok().and_then(|json| dynamo_json::to_item(&json)).ok_or_else(|| {
+            Failure(format!("{shown} is not an item in DynamoDB's JSON: begin with what `cdm item show` prints"))
+        })?;
+        let findings = repair::item(&item, UnixMillis::now()).findings;
+        if let Some(Finding { kind, .. }) = findings.first() {
+            return Err(Failure(format!("{shown} is not correct yet: {}: {}", kind.code(), kind.what())));
+        }
+        let before = connection.item(change::key_of(&item)).await?.ok_or_else(not_there)?;
+        let Some(change) = Change::new(Some(before), Some(item)) else {
+            return output.done("The item was so already.", &json!({ "changed": false }));
+        };
+        output::confirm(&format!("Put {shown} in the place of the item that is there?"), "y", self.yes)?;
+        let mut saving = self.save.open(&connection.table, "item put");
+        saving.save(std::slice::from_ref(&change))?;
+        if !change::apply(connection, &[change], &[]).await? {
+            saving.discard();
+            return Err(Failure("the item has changed since: show it again and begin with that".to_owned()));
+        }
+        output.done("The item is corrected.", &json!({ "changed": true }))?;
+        saving.tell(false);
+        Ok(())
+    }
+}
+
+impl Delete {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let key = self.key.item();
+        if connection.item(key.clone()).await?.is_none() {
+            return Err(not_there());
+        }
+        output::confirm("Delete this item?", "y", self.yes)?;
+        let saving = Arc::new(Mutex::new(self.save.open(&connection.table, "item delete")));
+        if !erase::item(connection, key, &saving).await? {
+            return Err(Failure("the item is being changed all the time: stop what changes it".to_owned()));
+        }
+        output.done("The item is deleted.", &json!({ "deleted": true }))?;
+        saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
+        Ok(())
+    }
+}

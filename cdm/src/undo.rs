@@ -1,0 +1,241 @@
+//! `cdm undo`: puts back what a command changed, each item only if it still is exactly as the command left it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use cdm_lambda::domain::Ccid;
+use cdm_lambda::store::items::{self, Item};
+use clap::Args;
+use serde_json::json;
+
+use crate::change::{self, Change, ROUNDS};
+use crate::connection::Connection;
+use crate::damage::{Subject, subject};
+use crate::dynamo_json::same;
+use crate::output::{self, Output, count, shown};
+use crate::{Failure, counter, saved};
+
+/// Put back the items that a command saved before it changed them.
+///
+/// An item that has changed since the command is left as it is and named. A command that was stopped half-way can be
+/// undone, and doing it twice does no harm.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cdm undo cdm-check-20261125T093000123Z.jsonl")]
+pub struct Undo {
+    /// The file that the command named.
+    file: PathBuf,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// What is to be done about one item.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// It is as the command left it.
+    PutBack(Change),
+    /// It is as it was before the command: the command did not get to it, or it was put back already.
+    Nothing,
+    /// It is neither.
+    ChangedSince,
+    /// It is a number's item, as the command left it, from which a customer was taken whose record is neither. Put back
+    /// alone, it would name a customer whose record does not have the number.
+    RecordChangedSince,
+}
+
+/// The keys of the records whose customers the command took out of a number's item.
+fn removed_from(key: &Item, changes: &[&Change]) -> Vec<Item> {
+    let Subject::Phone { client_id, .. } = subject(key) else {
+        return Vec::new();
+    };
+    let ccids = |item: &Option<Item>| item.as_ref().map(counter::ccids).unwrap_or_default();
+    let removed = changes.iter().flat_map(|change| &ccids(&change.before) - &ccids(&change.after));
+    removed.filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(&ccid).ok()?))).collect()
+}
+
+/// What is to be done about an item that stands as `current`, by the changes that the command saved of it, in order.
+///
+/// It goes back as far as the changes lead from one state to the next. A change that leads nowhere was planned and not
+/// written: something else had changed the item before, and the command planned again.
+fn step(changes: &[&Change], current: Option<&Item>) -> Step {
+    let mut goal = current;
+    for change in changes.iter().rev() {
+        if same(change.after.as_ref(), goal) {
+            goal = change.before.as_ref();
+        }
+    }
+    if let Some(change) = Change::new(current.cloned(), goal.cloned()) {
+        return Step::PutBack(change);
+    }
+    let is_before = changes.iter().any(|change| same(change.before.as_ref(), current));
+    if is_before { Step::Nothing } else { Step::ChangedSince }
+}
+
+impl Undo {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// What was refused or failed, or that not everything could be put back, in one line.
+    pub async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let saved = saved::read(&self.file)?;
+        let saved::Header { table, command, time, .. } = &saved.header;
+        if *table != connection.table {
+            return Err(Failure(format!("the items are of the table {table}: name it with --table")));
+        }
+        let items = SavedItems::new(&saved.changes);
+        let question = format!(
+            "Put back {} of the table {table}, as {} before `cdm {command}` of {time}?",
+            count(items.keys.len() as u64, "item"),
+            if items.keys.len() == 1 { "it was" } else { "they were" },
+        );
+        output::confirm(&question, "y", self.yes)?;
+
+        let (mut put_back, mut as_before, mut left_alone) = (0, 0, 0);
+        // Backwards, so that a number's item names its customers before their records have the number again.
+        for key in items.keys.iter().rev() {
+            let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+            let (pk, sk) = (text(items::PK), text(items::SK));
+            let (counter, result, why) = match items.put_back(connection, key).await? {
+                Step::PutBack(_) => (&mut put_back, "put_back", None),
+                Step::Nothing => (&mut as_before, "as_before", None),
+                Step::ChangedSince => (&mut left_alone, "changed_since", Some("it has changed since")),
+                Step::RecordChangedSince => {
+                    (&mut left_alone, "record_changed_since", Some("a record that it belongs to has changed since"))
+                }
+            };
+            *counter += 1;
+            match (output, why) {
+                (Output::Json, _) => output.object(&json!({ "pk": pk, "sk": sk, "result": result }))?,
+                (Output::Table, Some(why)) => {
+                    let (pk, sk) = (shown(pk), shown(sk));
+                    output.text(&format!("not put back: partition key {pk}, sort key {sk}: {why}"))?;
+                }
+                (Output::Table, None) => {}
+            }
+        }
+        if saved.is_cut_off {
+            output::note("The last line of the file is cut off: the command had not changed that item.");
+        }
+        let summary = format!(
+            "{} put back; {as_before} as before already; {left_alone} changed since and left alone.",
+            count(put_back, "item")
+        );
+        match output {
+            Output::Table => output.text(&summary)?,
+            Output::Json => output::note(&summary),
+        }
+        match left_alone {
+            0 => Ok(()),
+            _ => Err(Failure(format!(
+                "{} not put back: `cdm check` says whether records and numbers agree",
+                count(left_alone, "item")
+            ))),
+        }
+    }
+}
+
+/// The changes of a file, by item.
+struct SavedItems<'a> {
+    /// In the order in which the command first came to them.
+    keys: Vec<Item>,
+    changes: HashMap<String, Vec<&'a Change>>,
+}
+
+impl<'a> SavedItems<'a> {
+    fn new(changes: &'a [Change]) -> Self {
+        let mut items = Self { keys: Vec::new(), changes: HashMap::new() };
+        for change in changes {
+            let key = change.key();
+            let of_key = items.changes.entry(identity(&key)).or_insert_with(|| {
+                items.keys.push(key);
+                Vec::new()
+            });
+            of_key.push(change);
+        }
+        items
+    }
+
+    fn of(&self, key: &Item) -> &[&'a Change] {
+        self.changes.get(&identity(key)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Puts the item back if that can be done, and says what was done.
+    async fn put_back(&self, connection: &Connection, key: &Item) -> Result<Step, Failure> {
+        let changes = self.of(key);
+        for _ in 0..ROUNDS {
+            let planned = step(changes, connection.item(key.clone()).await?.as_ref());
+            let Step::PutBack(change) = &planned else {
+                return Ok(planned);
+            };
+            for record in removed_from(key, changes) {
+                let changes = self.of(&record);
+                if !changes.is_empty() && step(changes, connection.item(record).await?.as_ref()) == Step::ChangedSince {
+                    return Ok(Step::RecordChangedSince);
+                }
+            }
+            if change::apply(connection, std::slice::from_ref(change), &[]).await? {
+                return Ok(planned);
+            }
+        }
+        Ok(Step::ChangedSince)
+    }
+}
+
+fn identity(key: &Item) -> String {
+    crate::dynamo_json::from_item(key).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+
+    fn item(state: u32) -> Option<Item> {
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        (state > 0).then(|| {
+            Item::from([
+                ("pk".to_owned(), text("P")),
+                ("sk".to_owned(), text("S")),
+                ("a".to_owned(), text(&state.to_string())),
+            ])
+        })
+    }
+
+    fn change(before: u32, after: u32) -> Change {
+        Change::new(item(before), item(after)).unwrap()
+    }
+
+    fn stepped(changes: &[Change], current: u32) -> Step {
+        step(&changes.iter().collect::<Vec<_>>(), item(current).as_ref())
+    }
+
+    #[test]
+    fn any_state_that_the_command_left_goes_back_to_the_first() {
+        let changes = [change(1, 2), change(2, 0)];
+        assert_eq!(stepped(&changes, 1), Step::Nothing);
+        assert_eq!(stepped(&changes, 2), Step::PutBack(change(2, 1)));
+        assert_eq!(stepped(&changes, 0), Step::PutBack(change(0, 1)));
+        assert_eq!(stepped(&changes, 3), Step::ChangedSince);
+    }
+
+    #[test]
+    fn a_change_that_was_planned_again_counts_from_there() {
+        // The first was never written: something else made a 5 of the 1.
+        let changes = [change(1, 2), change(5, 6)];
+        assert_eq!(stepped(&changes, 6), Step::PutBack(change(6, 5)));
+        assert_eq!(stepped(&changes, 5), Step::Nothing);
+        assert_eq!(stepped(&changes, 7), Step::ChangedSince);
+        // Two parts of one command had planned at once, and the second planned again after the first had written.
+        let changes = [change(1, 2), change(1, 3), change(2, 4)];
+        assert_eq!(stepped(&changes, 4), Step::PutBack(change(4, 1)));
+        assert_eq!(stepped(&changes, 2), Step::PutBack(change(2, 1)));
+    }
+
+    #[test]
+    fn what_the_command_made_is_deleted() {
+        assert_eq!(stepped(&[change(0, 4)], 4), Step::PutBack(change(4, 0)));
+        assert_eq!(stepped(&[change(0, 4)], 0), Step::Nothing);
+    }
+}

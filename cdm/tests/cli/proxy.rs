@@ -1,0 +1,108 @@
+//! A proxy before the database, which throttles, or loses connections, while it is told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::http1::Message;
+
+/// What it does with a write. Reads always get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Forward,
+    /// Refuses it with DynamoDB's words for a table that is throttled.
+    Throttle,
+    /// Cancels transactions with throttled items as the reason, and lets every other write through.
+    ThrottleItems,
+    /// Lets it through, and then closes the connection instead of responding.
+    LoseResponses,
+    /// Closes the connection before it gets through.
+    Unreachable,
+}
+
+const MODES: [Mode; 5] = [Mode::Forward, Mode::Throttle, Mode::ThrottleItems, Mode::LoseResponses, Mode::Unreachable];
+
+const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow down"}"#;
+
+const ITEMS_THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"cancelled","CancellationReasons":[{"Code":"ThrottlingError","Message":"slow down"},{"Code":"None"}]}"#;
+
+#[derive(Debug, Default)]
+struct State {
+    mode: AtomicU8,
+    /// How many writes more get through before the mode counts.
+    forward: AtomicUsize,
+    /// Writes that were not answered as the database answers them.
+    disturbed: AtomicUsize,
+    /// One more was.
+    more: Notify,
+}
+
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    state: Arc<State>,
+}
+
+impl Proxy {
+    pub(crate) async fn before(database: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let to = database.trim_start_matches("http://").trim_end_matches('/').to_owned();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((caller, _)) = listener.accept().await {
+                let (to, state) = (to.clone(), Arc::clone(&shared));
+                tokio::spawn(async move { serve(caller, &to, &state).await });
+            }
+        });
+        Self { url, state }
+    }
+
+    /// In this mode from now on, after as many writes as `forward`.
+    pub(crate) fn set(&self, mode: Mode, forward: usize) {
+        self.state.forward.store(forward, SeqCst);
+        let place = MODES.iter().position(|one| *one == mode).unwrap();
+        self.state.mode.store(u8::try_from(place).unwrap(), SeqCst);
+    }
+
+    /// Waits until this many writes were disturbed in all.
+    pub(crate) async fn disturbed(&self, writes: usize) {
+        while self.state.disturbed.load(SeqCst) < writes {
+            self.state.more.notified().await;
+        }
+    }
+}
+
+/// One connection of the caller's, until either side ends it.
+async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
+    let mut database = TcpStream::connect(to).await.ok()?;
+    loop {
+        let request = Message::read(&mut caller).await.ok()??;
+        let mode = MODES[usize::from(state.mode.load(SeqCst))];
+        let is_call = |operation| request.header("x-amz-target").is_some_and(|target| target.ends_with(operation));
+        let is_spared = is_call("GetItem") || (mode == Mode::ThrottleItems && !is_call("TransactWriteItems"));
+        let one_less = |left: usize| left.checked_sub(1);
+        if is_spared || mode == Mode::Forward || state.forward.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
+            request.write(&mut database).await.ok()?;
+            Message::read(&mut database).await.ok()??.write(&mut caller).await.ok()?;
+            continue;
+        }
+        state.disturbed.fetch_add(1, SeqCst);
+        state.more.notify_one();
+        match mode {
+            Mode::Throttle | Mode::ThrottleItems => {
+                let body = if mode == Mode::Throttle { THROTTLED } else { ITEMS_THROTTLED };
+                let headers = [("content-type", "application/x-amz-json-1.0")];
+                Message::answer(400, &headers, body.into()).write(&mut caller).await.ok()?;
+            }
+            Mode::LoseResponses => {
+                request.write(&mut database).await.ok()?;
+                Message::read(&mut database).await.ok()??;
+                return None;
+            }
+            _ => return None,
+        }
+    }
+}

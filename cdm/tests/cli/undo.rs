@@ -1,0 +1,184 @@
+use std::path::PathBuf;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::store::items;
+use serde_json::json;
+
+use crate::helpers::{CLIENT, Table, ccid, client, counter, one_line, phone, record};
+
+const ONE: &str = "6105551212";
+
+/// The files of saved items in the folder where the commands ran.
+fn files(table: &Table) -> Vec<PathBuf> {
+    std::fs::read_dir(table.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Each command that removes something: without further ado its items are in a file that you alone can read, and can be
+/// put back from there.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_command_removes_can_be_put_back() {
+    let number_pk = "CLIENT#demo-clinic#PHONE#+16105551208";
+    let commands: [&[&str]; 5] = [
+        &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+        &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
+        &["client", "delete", "--client", CLIENT],
+        &["item", "delete", "--pk", number_pk, "--sk", "PHONE"],
+        &["check", "--fix"],
+    ];
+    for command in commands {
+        let table = Table::demo().await;
+        let before = table.sorted().await;
+        let ran = table.cdm(&[command, &["--yes"]].concat()).await;
+        assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
+        assert_ne!(table.sorted().await, before, "{command:?}");
+        let [file] = files(&table).try_into().unwrap();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with(&format!("cdm-{}-", command[0])), "{name}");
+        assert!(ran.err.contains(&format!("`cdm undo {name}` puts them back")), "{ran:?}");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+
+        for (input, code) in [("", 1), ("n\n", 1), ("y\n", 0), ("y\n", 0)] {
+            let ran = table.typed(&["undo", name], input).await;
+            assert_eq!(ran.code, code, "{command:?}: {ran:?}");
+            assert_eq!(table.sorted().await == before, code == 0, "{command:?}: {ran:?}");
+        }
+        assert_eq!(files(&table).len(), 1, "an undo saves nothing");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_keeps_no_copy() {
+    let commands: [&[&str]; 3] = [
+        &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+        &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
+        &["client", "delete", "--client", CLIENT],
+    ];
+    for command in commands {
+        let table = Table::demo().await;
+        let ran = table.cdm(&[command, &["--yes", "--no-save"]].concat()).await;
+        assert!(ran.code == 0 && ran.err.contains("No copy was kept"), "{ran:?}");
+        assert!(files(&table).is_empty());
+        let line = table.misused(&[command, &["--no-save", "--save", "x"]].concat()).await;
+        assert!(line.contains("cannot be used with"), "{line}");
+    }
+}
+
+/// Nothing is changed before its old state is in the file: where there can be no file, nothing is changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_file_a_command_changes_nothing() {
+    let table = Table::demo().await;
+    let before = table.sorted().await;
+    std::fs::write(table.folder.path().join("earlier.jsonl"), "precious").unwrap();
+    for (file, word) in [("earlier.jsonl", "is there already"), ("no/such/folder/x", "cannot be kept")] {
+        let commands: [&[&str]; 4] = [
+            &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+            &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
+            &["client", "delete", "--client", CLIENT],
+            &["check", "--fix"],
+        ];
+        for command in commands {
+            let ran = table.cdm(&[command, &["--yes", "--save", file]].concat()).await;
+            assert!(ran.code == 1 && ran.err.contains(word), "{command:?}: {ran:?}");
+            assert_eq!(table.sorted().await, before, "{command:?}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(table.folder.path().join("earlier.jsonl")).unwrap(), "precious");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_changed_since_is_left_alone() {
+    let table = Table::new().await;
+    table.customer("A", &[ONE, "6105551213"]).await;
+    table.customer("B", &[]).await;
+    let delete = ["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes", "--save", "a.jsonl"];
+    table.done(&delete).await;
+    // The one number is with another customer now, and the other with none.
+    table.done(&["phone", "add", "--client", CLIENT, "--ccid", "B", ONE]).await;
+    let ran = table.cdm(&["undo", "a.jsonl", "--yes", "--output", "json"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    let results: Vec<_> =
+        crate::helpers::objects(&ran.out).into_iter().map(|row| (row["pk"].clone(), row["result"].clone())).collect();
+    assert_eq!(results.len(), 3);
+    for (pk, result) in results {
+        let is_changed = pk == "CLIENT#demo-clinic#PHONE#+16105551212";
+        assert_eq!(result, if is_changed { "changed_since" } else { "put_back" }, "{pk}");
+    }
+    // What is not counted now follows from the record with certainty.
+    let ran = table.cdm(&["check", "--fix", "--yes"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let number = table.item(items::phone_key(&client(), &phone(ONE))).await.unwrap();
+    let AttributeValue::Ss(mut ccids) = number[items::CCIDS].clone() else { panic!() };
+    ccids.sort();
+    assert_eq!(ccids, ["A", "B"]);
+}
+
+/// A record that was made again since is not overwritten, and its number's item does not name it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_is_not_put_back_without_its_record() {
+    let table = Table::new().await;
+    table.customer("A", &[ONE]).await;
+    table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes", "--save", "a.jsonl"]).await;
+    table.customer("A", &[]).await;
+    let before = table.sorted().await;
+    let ran = table.cdm(&["undo", "a.jsonl", "--yes"]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("a record that it belongs to has changed since"), "{ran:?}");
+    assert_eq!(table.sorted().await, before);
+    table.done(&["check"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_another_kind_or_table_is_refused() {
+    let table = Table::demo().await;
+    let before = table.sorted().await;
+    assert!(table.refused(&["undo", "nothing.jsonl", "--yes"]).await.contains("cannot be read"));
+    std::fs::write(table.folder.path().join("other.jsonl"), "{\"line\":1}\n").unwrap();
+    assert!(table.refused(&["undo", "other.jsonl", "--yes"]).await.contains("is not a file of saved items"));
+    table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001", "--yes", "--save", "a.jsonl"]).await;
+    table.done(&["table", "create", "--table", "another"]).await;
+    let ran = table.cdm(&["undo", "a.jsonl", "--yes", "--table", "another"]).await;
+    assert_eq!(
+        (ran.code, one_line(&ran.err).as_str()),
+        (1, "the items are of the table cdm-phones: name it with --table")
+    );
+    table.done(&["undo", "a.jsonl", "--yes"]).await;
+    assert_eq!(table.sorted().await, before);
+}
+
+/// What a person corrects is checked first, and is no way past the rules.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_is_only_put_back_corrected() {
+    let table = Table::new().await;
+    table.put(record("A", &[ONE])).await;
+    table.put(counter(ONE, &["A"])).await;
+    let pk = "CLIENT#demo-clinic#CUSTOMER#A";
+    let show = ["item", "show", "--pk", pk, "--sk", "CUSTOMER"];
+    let shown = table.json(&show).await.remove(0);
+    assert_eq!(shown["phone_count"], json!({ "N": "1" }));
+    let file = table.folder.path().join("item.json");
+    let put = ["item", "put", "item.json", "--yes", "--save", "put.jsonl"];
+    for (text, word) in [
+        (
+            shown.to_string().replace("\"1\"", "\"2\""),
+            "customer_phone_count: phone_count is not the number of channels",
+        ),
+        (shown.to_string().replace("CUSTOMER#A", "CUSTOMER#B"), "there is no such item"),
+        ("{}".to_owned(), "is not correct yet: unknown_item"),
+        ("[]".to_owned(), "is not an item in DynamoDB's JSON"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        assert!(table.refused(&put).await.contains(word), "{word}");
+    }
+    std::fs::write(&file, shown.to_string()).unwrap();
+    assert_eq!(table.done(&put).await, "The item was so already.\n");
+    assert_eq!(files(&table).len(), 1, "nothing was saved");
+    assert!(table.item(items::customer_key(&client(), &ccid("A"))).await.is_some());
+    assert!(table.refused(&["item", "show", "--pk", "x", "--sk", "y"]).await.contains("there is no such item"));
+    assert!(
+        table.refused(&["item", "delete", "--pk", "x", "--sk", "y", "--yes"]).await.contains("there is no such item")
+    );
+}
