@@ -50,6 +50,29 @@ async fn whatever_a_command_removes_can_be_put_back() {
     }
 }
 
+/// Killed while several of its parts take customers out of the same numbers' items.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_command_can_be_undone() {
+    let table = Table::demo().await;
+    let before = table.sorted().await;
+    for run in 0..4 {
+        let file = format!("saved-{run}.jsonl");
+        let delete = ["client", "delete", "--client", CLIENT, "--yes", "--save", &file];
+        let mut child = table.command(&delete).spawn().unwrap();
+        // Later from run to run.
+        while child.try_wait().unwrap().is_none() {
+            if table.items().await.len() + 20 * run < before.len() {
+                child.kill().await.unwrap();
+                break;
+            }
+        }
+        assert_ne!(table.sorted().await, before);
+        let ran = table.cdm(&["undo", &file, "--yes"]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert_eq!(table.sorted().await, before, "{ran:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_keeps_no_copy() {
     let commands: [&[&str]; 3] = [
