@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cdm::demo;
 use cdm_lambda::auth::ApiKey;
+use cdm_lambda::error::Cause;
 use serde_json::{Value, json};
 
 use crate::log;
@@ -205,6 +206,18 @@ async fn a_failure_names_its_cause() {
         // A throttle is no conflict: no other caller is the reason.
         let counted = ["Conflicts", "Throttles"].map(|name| line[name].as_u64() > Some(0));
         assert_eq!(counted, [cause == "conflict", cause == "throttled"], "{line}");
+    }
+}
+
+/// An operator looks the cause up there.
+#[test]
+fn every_cause_is_explained_in_the_operators_guide() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operate.md");
+    let guide = std::fs::read_to_string(path).unwrap();
+    let (_, section) = guide.split_once("### ServerErrors").unwrap();
+    let (section, _) = section.split_once("\n### ").unwrap();
+    for cause in Cause::ALL {
+        assert!(section.contains(&format!("`{}`", cause.as_str())), "{} is not explained", cause.as_str());
     }
 }
 
