@@ -95,7 +95,14 @@ impl Endpoint {
                 Some(_) => Err(ConfigError { variable, rule: "must be true or false" }),
             }
         });
-        Ok(Self { region, url, ca_bundle: set("AWS_CA_BUNDLE"), use_fips: use_fips?, use_dual_stack: use_dual_stack? })
+        let (use_fips, use_dual_stack) = (use_fips?, use_dual_stack?);
+        if url.is_some() && (use_fips || use_dual_stack) {
+            return Err(ConfigError {
+                variable: "AWS_ENDPOINT_URL_DYNAMODB",
+                rule: "must be empty where AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT is true",
+            });
+        }
+        Ok(Self { region, url, ca_bundle: set("AWS_CA_BUNDLE"), use_fips, use_dual_stack })
     }
 }
 
@@ -171,6 +178,10 @@ mod tests {
             assert_eq!(read(&[("AWS_USE_DUALSTACK_ENDPOINT", text)])?.dynamodb.use_dual_stack, value);
         }
         let url = "http://127.0.0.1:8000";
+        for flag in ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"] {
+            let both = read(&[("AWS_ENDPOINT_URL_DYNAMODB", url), (flag, "true")]);
+            assert_eq!(both.map_err(|error| error.variable), Err("AWS_ENDPOINT_URL_DYNAMODB"), "{flag}");
+        }
         assert_eq!(read(&[("AWS_ENDPOINT_URL_DYNAMODB", url)])?.dynamodb.url.as_deref(), Some(url));
         Ok(())
     }

@@ -42,7 +42,7 @@ use crate::config::{ConfigError, Endpoint};
 /// Within a region a connection takes milliseconds.
 pub(crate) const CONNECT: Duration = Duration::from_millis(1000);
 
-/// Less than [`CONNECT`], so that a name server that does not respond is told from an endpoint that does not.
+/// Less than [`CONNECT`], so that the cause shows whether the name server or the endpoint did not respond.
 const RESOLVE: Duration = Duration::from_millis(800);
 
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");

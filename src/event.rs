@@ -97,7 +97,7 @@ fn is_catch_all(template: &str) -> bool {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawEvent<'a> {
+struct RawEvent {
     version: Option<IgnoredAny>,
     http_method: Option<String>,
     path: Option<String>,
@@ -109,17 +109,15 @@ struct RawEvent<'a> {
     multi_value_headers: Option<Headers>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
-    #[serde(borrow)]
-    request_context: Option<Context<'a>>,
+    request_context: Option<Context>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Context<'a> {
+struct Context {
     request_id: Option<String>,
     http: Option<Http>,
-    #[serde(borrow)]
-    domain_name: Option<Cow<'a, str>>,
+    domain_name: Option<String>,
 }
 
 #[derive(Deserialize)]

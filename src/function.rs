@@ -164,7 +164,7 @@ impl Function {
                     lambda_request_id, trace_id, duration_ms,
                     FunctionName = function_name, Requests = 1_u32, RoundTrips = round_trips, Retries = retries,
                     Conflicts = conflicts, Throttles = throttles, Errors5xx = u32::from(status >= 500),
-                    SlowRequests = u32::from(took > SLOW), ColdStarts = cold_start, KeyCacheHits = key_cache_hit,
+                    SlowRequests = u32::from(is_slow(took)), ColdStarts = cold_start, KeyCacheHits = key_cache_hit,
                     $($more)*
                 )
             };
@@ -179,6 +179,10 @@ impl Function {
             }
         }
     }
+}
+
+fn is_slow(took: Duration) -> bool {
+    took > SLOW
 }
 
 /// The trace's id in X-Ray's header, `Root=1-…;Parent=…;Sampled=1`.
@@ -215,6 +219,11 @@ mod tests {
             Err(Error::RouteNotFound)
         };
         assert_eq!(guarded(panicking).await, Err(Error::Internal(Trouble::new(Cause::Panicked))));
+    }
+
+    #[test]
+    fn a_request_of_more_than_a_second_is_slow() {
+        assert_eq!([1000, 1001].map(|millis| is_slow(Duration::from_millis(millis))), [false, true]);
     }
 
     #[test]

@@ -207,7 +207,7 @@ impl Phone {
         };
         let with = |prefix: &str| format!("{prefix}{national}");
         let country_code = self.country_code.0.to_string();
-        // Trunk prefixes first; the Marshall Islands' is 1, which elsewhere is none.
+        // Usual trunk prefixes come first. `1` comes last: it is a trunk prefix in the Marshall Islands only.
         let prefixes = ["0", "8", "06", "", country_code.as_str(), "1"];
         std::iter::once_with(formatted)
             .flatten()

@@ -146,6 +146,8 @@ impl Budget {
                         if trouble.cause == Cause::Throttled { &mut tally.throttles } else { &mut tally.conflicts };
                     *counted += 1;
                     refused = trouble;
+                    // It had a connection, which the next attempt finds open.
+                    shortest = SHORTEST_ATTEMPT;
                     if unknown.is_none() && call != Call::Settlement {
                         until = self.contention;
                     }
@@ -219,6 +221,23 @@ mod tests {
                 let expected = if cause == Cause::Conflict { [tally.round_trips, 0] } else { [0, tally.round_trips] };
                 assert_eq!(counted, expected);
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_could_not_be_made_takes_no_time_from_contention_after_it() {
+        for seed in 0..20 {
+            fastrand::seed(seed);
+            let began = Instant::now();
+            let mut first = true;
+            let refused = |_| {
+                let (conflict, unsent) = (Trouble::new(Cause::Conflict), Trouble::new(Cause::Dns));
+                let is_first = std::mem::take(&mut first);
+                after_a_moment(if is_first { Attempt::Unsent(unsent) } else { Attempt::Contended(conflict) })
+            };
+            Budget::of(Duration::from_secs(14)).settle(Call::Write, &mut Tally::default(), refused).await;
+            let took = began.elapsed();
+            assert!(took <= CONTENTION && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > CONTENTION, "{took:?}");
         }
     }
 

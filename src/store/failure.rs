@@ -40,9 +40,13 @@ impl Throttling for TransactWriteItemsError {
     }
 }
 
-/// Reads the failure of one call. Cancelled transactions are the caller's to read, before it comes here.
-pub(super) fn failed<T, E: ProvideErrorMetadata + Throttling>(error: &SdkError<E, HttpResponse>) -> Attempt<T> {
-    let trouble = |cause| Trouble {
+/// What DynamoDB said of a failed call, of which this is the cause.
+pub(super) fn trouble<E: ProvideErrorMetadata + Throttling>(
+    cause: Cause,
+    error: &SdkError<E, HttpResponse>,
+) -> Trouble {
+    Trouble {
+        cause,
         aws_code: error.code().and_then(plain),
         aws_request_id: error.request_id().and_then(plain),
         // The reason, and not the resource: that is an ARN.
@@ -50,8 +54,12 @@ pub(super) fn failed<T, E: ProvideErrorMetadata + Throttling>(error: &SdkError<E
             .as_service_error()
             .and_then(|error| error.throttling_reasons().first()?.reason())
             .and_then(plain),
-        ..Trouble::new(cause)
-    };
+    }
+}
+
+/// Reads the failure of one call. Cancelled transactions are the caller's to read, before it comes here.
+pub(super) fn failed<T, E: ProvideErrorMetadata + Throttling>(error: &SdkError<E, HttpResponse>) -> Attempt<T> {
+    let trouble = |cause| trouble(cause, error);
     match error {
         SdkError::ServiceError(context) => match (error.code(), context.raw().status().as_u16()) {
             (

@@ -23,7 +23,7 @@ pub struct RemovePhone {
 }
 
 impl Store {
-    /// Removes the number; it is at once free for others. Every attempt is under one client token, as for the add.
+    /// Removes the number; it is at once free for others. Client tokens are as for the add: see [`super::transaction`].
     ///
     /// # Errors
     /// [`Error::CustomerNotFound`], [`Error::PhoneNotFound`], each with nothing written; [`Error::TryAgain`] with nothing

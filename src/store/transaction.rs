@@ -11,7 +11,6 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
-use aws_sdk_dynamodb::operation::RequestId as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
@@ -21,7 +20,7 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::attempts::{Attempt, Call};
-use super::failure::failed;
+use super::failure::{failed, trouble};
 use super::items::{self, Item};
 use super::reasons::{Reason, Verdict};
 use super::{Budget, Store, Tally};
@@ -206,14 +205,6 @@ pub(super) fn judge<T>(verdict: Verdict, error: &Failure) -> Attempt<T> {
         Verdict::CounterUnclear => Attempt::Unclear(trouble(Cause::CorruptCounter, error)),
         Verdict::DamagedRecord => settled(Cause::CorruptRecord),
         _ => settled(Cause::UnknownCancellation),
-    }
-}
-
-fn trouble(cause: Cause, error: &Failure) -> Trouble {
-    Trouble {
-        aws_code: error.code().map(str::to_owned),
-        aws_request_id: error.request_id().map(str::to_owned),
-        ..Trouble::new(cause)
     }
 }
 

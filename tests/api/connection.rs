@@ -92,7 +92,7 @@ async fn an_open_connection_needs_no_name() {
 }
 
 #[tokio::test]
-async fn missing_credentials_are_told_from_a_lost_connection() {
+async fn missing_credentials_are_not_taken_for_a_lost_connection() {
     #[derive(Debug)]
     struct NoCredentials;
 

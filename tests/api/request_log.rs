@@ -39,7 +39,6 @@ async fn one_line_a_request_tells_what_an_operator_needs() {
         ("KeyCacheHits", [json!(0), json!(1)]),
         ("Retries", [json!(0), json!(0)]),
         ("Throttles", [json!(0), json!(0)]),
-        ("SlowRequests", [json!(0), json!(0)]),
         ("key_fingerprint", [json!(fingerprint), json!(fingerprint)]),
         ("trace_id", [json!(TRACE_ID), json!(TRACE_ID)]),
         ("Conflicts", [json!(0), json!(0)]),
@@ -158,9 +157,9 @@ async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so(
 async fn what_came_before_the_key_check_names_no_client() {
     let world = World::new().await;
     let mut event = add(demo::CUSTOMER, "6105551212").no_key().http_event();
-    event["requestContext"]["requestId"] = "nobody-yet".into();
+    event["requestContext"]["requestId"] = "no-client-yet".into();
     send(&world.function, event, TIMEOUT).await;
-    assert_eq!(log::lines_with("nobody-yet")[0].get("client_id"), None);
+    assert_eq!(log::lines_with("no-client-yet")[0].get("client_id"), None);
 }
 
 /// The line of an add whose every write ends in this fate, from the key lookup on where `reads` says so.

@@ -61,6 +61,13 @@ class KnownBadTest(unittest.TestCase):
                 found = sbom.vendored([crate], {crate: features}, {crate: Path(folder)})
                 self.assertEqual(found, {crate: ("mimalloc", version, f"pkg:github/microsoft/mimalloc@v{version}")})
 
+    def test_a_header_of_the_old_form_is_an_error(self):
+        with tempfile.TemporaryDirectory() as folder:
+            header = Path(folder, "mimalloc.h")
+            header.write_text("#define MI_MALLOC_VERSION 217   // major + 2 digits minor\n")
+            with self.assertRaises(SystemExit):
+                sbom.mimalloc(header)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -540,7 +540,7 @@ def check_nothing_else_is_made(t):
         "AWS::Lambda::Function": 3, "AWS::Lambda::Version": 1, "AWS::Lambda::Alias": 1, "AWS::Lambda::Permission": 3,
         "AWS::DynamoDB::Table": 1, "AWS::IAM::Role": 5,
         "AWS::CodeDeploy::Application": 1, "AWS::CodeDeploy::DeploymentGroup": 1,
-        "AWS::Scheduler::Schedule": 1,
+        "AWS::Scheduler::Schedule": 1, "AWS::Lambda::EventInvokeConfig": 1,
         "AWS::Logs::LogGroup": 3, "AWS::Logs::MetricFilter": 2, "AWS::Logs::QueryDefinition": 7,
         "AWS::CloudWatch::Alarm": len(alarms_meant(t)), "AWS::CloudWatch::Dashboard": 1,
     }

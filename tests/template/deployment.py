@@ -1,5 +1,6 @@
 """Checks of what a deployment does: what it publishes, how it shifts, what it may touch, who is let in."""
 
+import re
 import tomllib
 
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
@@ -245,9 +246,37 @@ def check_dev_shows_the_canary_of_prod(t):
     config = tomllib.loads(read("samconfig.toml"))
     for environment in ("dev", "prod"):
         overrides = dict(o.split("=", 1) for o in config[environment]["deploy"]["parameters"]["parameter_overrides"])
-        assert overrides["DeploymentType"].startswith("Canary10Percent"), f"{environment}: {overrides['DeploymentType']}"
         # Longer than the alarms need to see a fault in it, shorter than the job and its credentials last.
-        assert overrides["DeploymentType"] in ("Canary10Percent5Minutes", "Canary10Percent10Minutes"), environment
+        equal(overrides["DeploymentType"], "Canary10Percent10Minutes", environment)
+
+
+def check_a_rollback_finds_its_code(t):
+    """CloudFormation reads the code of the deployment before, however long ago that was."""
+    for rule in pipeline()["Artifacts"]["Properties"]["LifecycleConfiguration"]["Rules"]:
+        assert "ExpirationInDays" not in rule, "a current object would expire"
+
+
+def check_what_ships_is_built_tested_and_tried_on_arm64(t):
+    build = yaml_parse(read(".github/workflows/build.yml"))["jobs"]["build"]
+    runners = {one["arch"]: one["runner"] for one in build["strategy"]["matrix"]["include"]}
+    equal(runners.get("arm64"), "ubuntu-24.04-arm", "the arm64 runner")
+    commands = "\n".join(step.get("run", "") for step in build["steps"])
+    for command in ("cargo test", ".ci/sam-build", ".ci/events-rie"):
+        assert command in commands, f"build.yml does not run {command}"
+
+
+def check_the_hook_can_report_before_its_time_is_over(t):
+    probe = read("deploy/probe/probe.py")
+    numbers = {name: int(re.search(rf"{name}\s*=\s*(\d+)", probe)[1]) for name in ("CALLS", "connect_timeout", "read_timeout")}
+    attempts = int(re.search(r'"total_max_attempts": (\d+)', probe)[1])
+    longest = numbers["CALLS"] * attempts * (numbers["connect_timeout"] + numbers["read_timeout"])
+    assert longest < t.properties("PreTrafficHook")["Timeout"], f"its calls may take {longest} s"
+
+
+def check_lambda_runs_a_failed_probe_once(t):
+    [config] = [r["Properties"] for r in t.of_type("AWS::Lambda::EventInvokeConfig").values()]
+    equal(config["FunctionName"], {"Ref": "Probe"}, "whose starts")
+    equal(config["MaximumRetryAttempts"], 0, "retries of a failed start")
 
 
 def check_no_pipeline_rewrites_what_operators_may_do(t):
@@ -298,7 +327,7 @@ def check_the_pipeline_may_make_what_is_new_here(t):
 
 def check_the_smoke_test_may_ask_what_it_asks(t):
     asks = {"cloudformation:DescribeStacks", "dynamodb:DeleteItem", "dynamodb:DescribeTable", "dynamodb:GetItem", "dynamodb:PutItem",
-            "iam:SimulatePrincipalPolicy", "lambda:GetAlias", "lambda:GetFunctionConfiguration"}
+            "dynamodb:Query", "iam:SimulatePrincipalPolicy", "lambda:GetAlias", "lambda:GetFunctionConfiguration"}
     missing = asks - granted("DeployRole").keys()
     assert not missing, f"the deploy role may not {sorted(missing)}"
 

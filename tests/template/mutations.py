@@ -163,14 +163,23 @@ MUTATIONS = [
     # Around it
     ("a parameter renamed under samconfig", "  LogRetentionDays:\n    Type", "  LogDays:\n    Type",
      "check_samconfig_sets_only_what_the_template_has"),
+    ("a hook that is cut off", "      Timeout: 300\n", "      Timeout: 120\n", "check_the_hook_can_report_before_its_time_is_over"),
+    ("a probe that Lambda runs again", "        MaximumRetryAttempts: 0\n        MaximumEventAgeInSeconds", "        MaximumRetryAttempts: 2\n        MaximumEventAgeInSeconds",
+     "check_lambda_runs_a_failed_probe_once"),
     ("a bucket nobody asked for", "\nOutputs:\n", "\n  Bucket:\n    Type: AWS::S3::Bucket\n\nOutputs:\n", "check_nothing_else_is_made"),
     ("a table of many names", "  TableName:\n    Description", "  Tables:\n    Description", "check_outputs"),
 ]
 
 # The same for the files around the template.
 MUTATIONS_AROUND = [
-    ("dev without a canary", "samconfig.toml", "DeploymentType=Canary10Percent5Minutes", "DeploymentType=AllAtOnce",
+    ("dev without a canary", "samconfig.toml", "DeploymentType=Canary10Percent10Minutes", "DeploymentType=AllAtOnce",
      "check_dev_shows_the_canary_of_prod"),
+    ("a dev with a shorter canary", "samconfig.toml", "DeploymentType=Canary10Percent10Minutes", "DeploymentType=Canary10Percent5Minutes",
+     "check_dev_shows_the_canary_of_prod"),
+    ("artifacts that expire", "deploy/pipeline.yaml", "            NoncurrentVersionExpiration:", "            ExpirationInDays: 90\n            NoncurrentVersionExpiration:",
+     "check_a_rollback_finds_its_code"),
+    ("no job on arm64", ".github/workflows/build.yml", "runner: ubuntu-24.04-arm", "runner: ubuntu-24.04",
+     "check_what_ships_is_built_tested_and_tried_on_arm64"),
     ("a prod that needs no topic", "samconfig.toml", "RequireAlarmTopic=yes", "RequireAlarmTopic=no",
      "check_prod_is_not_deployed_without_an_alarm_topic"),
     ("a role for every branch", "deploy/pipeline.yaml",
