@@ -40,12 +40,28 @@ pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + 
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let ours = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        .with_target("cdm", level)
-        .with_target(REQUEST, LevelFilter::INFO);
+    lines(of_at_least(level).with_target(REQUEST, LevelFilter::INFO), writer)
+}
+
+/// The subscriber for errors alone, a failed request's line among them: for the dev server, which shows each request in
+/// its own way.
+pub fn errors<W>(writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    lines(of_at_least(LevelFilter::ERROR), writer)
+}
+
+fn of_at_least(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("cdm", level)
+}
+
+fn lines<W>(targets: Targets, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let lines = tracing_subscriber::fmt::layer().event_format(JsonLine).with_writer(writer);
-    tracing_subscriber::registry().with(ours).with(lines)
+    tracing_subscriber::registry().with(targets).with(lines)
 }
 
 struct JsonLine;
@@ -178,6 +194,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn errors_alone_are_errors_alone() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        tracing::subscriber::with_default(errors(Arc::new(writer)), || {
+            tracing::info!(target: REQUEST, "an answered request");
+            tracing::error!(target: REQUEST, "a failed request");
+            tracing::warn!(target: "cdm", "a warning");
+        });
+        let mut lines = String::new();
+        reader.read_to_string(&mut lines).unwrap();
+        assert!(lines.contains("a failed request") && lines.lines().count() == 1, "{lines}");
+    }
 
     #[test]
     fn a_panic_says_where_it_was_and_nothing_else() {

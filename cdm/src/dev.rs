@@ -14,7 +14,6 @@ use cdm_lambda::function::Function;
 use cdm_lambda::log;
 use cdm_lambda::route::Operation;
 use clap::Args;
-use tracing::level_filters::LevelFilter;
 
 use crate::connection::set;
 use crate::dev_database::Database;
@@ -53,7 +52,7 @@ struct Server {
 /// A port or file that cannot be had, or a database that cannot be reached.
 pub async fn run(arguments: Dev) -> Result<(), Failure> {
     // Only what is wrong with this machine or its data: each request has a line of its own below.
-    let _ = tracing::subscriber::set_global_default(log::subscriber(LevelFilter::ERROR, io::stderr));
+    let _ = tracing::subscriber::set_global_default(log::errors(io::stderr));
     log::quiet_panics();
 
     let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;

@@ -237,7 +237,18 @@ fn measure(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<BTreeMap<&'
 
     for (name, options) in [("direct_crates", &["--depth", "1"][..]), ("all_crates", &[])] {
         let mut tree = Command::new("cargo");
-        tree.args(["tree", "--locked", "-p", "cdm-lambda", "--all-features", "-e", "normal", "--prefix", "none", "--no-dedupe"]);
+        tree.args([
+            "tree",
+            "--locked",
+            "-p",
+            "cdm-lambda",
+            "--all-features",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+            "--no-dedupe",
+        ]);
         let tree = run(tree.args(options).current_dir(folder.join("..")))?;
         let tree = String::from_utf8(tree)?;
         let name_and_version = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
