@@ -27,28 +27,38 @@ pub(crate) struct Rejects {
 }
 
 impl Rejects {
-    /// Replaces an earlier run's rejects, or continues them. Any other file is left alone.
+    /// The rejects of this run, instead of an earlier run's or behind them. It changes no file yet.
     ///
     /// # Errors
     /// There is a file of that name that is not one of ours.
     pub(crate) fn at(path: PathBuf, continued: bool) -> Result<Self, Failure> {
-        let shown = path.display();
         match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Ok(metadata) if metadata.is_file() && is_ours(&path) => {
-                if !continued {
-                    std::fs::remove_file(&path).map_err(|error| {
-                        Failure(format!("{shown} cannot be replaced ({error}): name another --rejects"))
-                    })?;
-                }
-            }
+            Ok(metadata) if metadata.is_file() && is_ours(&path) => {}
             _ => {
                 return Err(Failure(format!(
-                    "{shown} is there and holds no rejects of an import: name another file with --rejects"
+                    "{} is there and holds no rejects of an import: name another file with --rejects",
+                    path.display()
                 )));
             }
         }
         Ok(Self { path, continued, file: None })
+    }
+
+    /// Deletes the rejects of an earlier run that this one does not continue.
+    ///
+    /// # Errors
+    /// They cannot be deleted.
+    pub(crate) fn replace(&self) -> Result<(), Failure> {
+        if self.continued {
+            return Ok(());
+        }
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure(format!("{} cannot be replaced ({error}): name another --rejects", self.path.display())))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Keeps only the lines of which `is_kept` holds: a row that a kill has cut off, or whose line is to be tried again,

@@ -65,7 +65,7 @@ impl Import {
             if preview.changed > 0 {
                 self.ask_about_changes(preview.changed, &path)?;
                 if let Some(journal) = &mut journal {
-                    preview::forget_changed(buffered(&file), journal)?;
+                    preview::forget_changed(buffered(&file), self.from_line, journal)?;
                 }
                 file.rewind().map_err(|error| unreadable(&error))?;
             }
@@ -96,8 +96,15 @@ impl Import {
         let mut rejects = Rejects::at(self.rejects_path(), self.from_line > 1 || journal.is_some())?;
         match &mut journal {
             Some(journal) => rejects.keep(|line| journal.has_rejected(line))?,
-            None if self.no_journal => {}
-            none => *none = Some(Journal::create(&path, &target)?),
+            None if self.no_journal => rejects.replace()?,
+            none => {
+                *none = Some(Journal::create(&path, &target)?);
+                if let Err(failure) = rejects.replace() {
+                    // With a journal that says nothing, the next run would not ask about customers that exist.
+                    let _ = std::fs::remove_file(&path);
+                    return Err(failure);
+                }
+            }
         }
         if let (Some(journal), Some(header)) = (&mut journal, &preview.header) {
             journal.finish(header.number, journal.marker().mark(header), false)?;

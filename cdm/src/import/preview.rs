@@ -83,14 +83,16 @@ impl Preview {
     }
 }
 
-/// Takes every line in whose place the journal has another one for unfinished.
+/// Takes every line from `from_line` on in whose place the journal has another one for unfinished. What this run does not
+/// import is left to be asked about by the next.
 ///
 /// # Errors
 /// The input or the journal cannot be read or written.
-pub(crate) fn forget_changed(input: impl BufRead, journal: &mut Journal) -> Result<(), Failure> {
+pub(crate) fn forget_changed(input: impl BufRead, from_line: u64, journal: &mut Journal) -> Result<(), Failure> {
     let (mut lines, mut states) = (Lines::of(input), journal.states()?);
     while let Some(line) = lines.next().map_err(|error| unreadable(&error))? {
-        if states.next(&line)?.0 == State::Changed {
+        let (state, _) = states.next(&line)?;
+        if state == State::Changed && line.number >= from_line {
             journal.forget(line.number)?;
         }
     }

@@ -219,6 +219,45 @@ async fn a_changed_input_is_noticed() {
     );
 }
 
+/// Lines before `--from-line` are left as an earlier run left them: the next run without it still asks about them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_from_a_later_line_forgets_no_earlier_one() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\nA\nB\nC\n");
+    imported(&table, &input.arguments()).await;
+    std::fs::write(&input.file, "ccid\nX\nB\nZ\n").unwrap();
+    let from_line = [&input.arguments()[..], &["--from-line", "4"]].concat();
+    let ran = table.typed(&from_line, "y\n").await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(numbers(&shown(&table, "Z").await).len(), 0);
+    let before = table.items().await;
+    let ran = table.typed(&input.arguments(), "").await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.err.starts_with(&format!("1 line of {} changed since an earlier run", path(&input.file))), "{ran:?}");
+    assert_eq!(table.items().await, before);
+}
+
+/// An import that cannot begin leaves the files of earlier runs, and makes none.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_that_cannot_begin_leaves_the_files_alone() {
+    let table = Table::new().await;
+    let input = Input::of("a.csv", "ccid\nA\n..\n");
+    assert_eq!(table.cdm(&input.arguments()).await.code, 1);
+    let rejects = std::fs::read_to_string(input.rejects()).unwrap();
+    assert_eq!(input.rejected().len(), 1);
+    let elsewhere = ["--yes", "--journal", "no/such/folder/journal"];
+    let line = table.refused(&[&input.arguments()[..], &elsewhere].concat()).await;
+    assert!(line.contains("the journal no/such/folder/journal cannot be used"), "{line}");
+    assert_eq!(std::fs::read_to_string(input.rejects()).unwrap(), rejects);
+
+    std::fs::remove_file(input.journal()).unwrap();
+    std::fs::write(input.rejects(), "a letter\n").unwrap();
+    let line = table.refused(&[&input.arguments()[..], &["--yes"]].concat()).await;
+    assert!(line.contains("holds no rejects of an import"), "{line}");
+    assert!(!input.journal().exists(), "or the next run would not ask");
+    assert_eq!(std::fs::read_to_string(input.rejects()).unwrap(), "a letter\n");
+}
+
 /// What `cdm customer show` prints is taken as it is, with its moments.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_shown_can_be_imported() {
