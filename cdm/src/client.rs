@@ -82,6 +82,9 @@ impl Delete {
             saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(deleted)?;
         }
         let [customers, phones, keys] = [&counts.customers, &counts.phones, &counts.keys].map(|n| n.load(Relaxed));
+        if customers + phones + keys == 0 && (self.dry_run || self.yes) {
+            output::note(&format!("The table {} has nothing of {client}: is this the right name?", connection.table));
+        }
         let verb = if self.dry_run { "would be" } else { "are" };
         output.done(
             &format!(
@@ -117,19 +120,18 @@ impl Delete {
 
     /// A client that has nothing may be misspelt. One that has a key is found without reading the table.
     async fn ask(&self, connection: &Connection) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
         let (client, table) = (self.client.as_str(), &connection.table);
         let has_key = !key::of_client(connection, &self.client).await?.is_empty();
         if has_key || self.scan().any(connection, self.only()).await? {
             let question = format!(
                 "Delete every record, number and key of {client} in the table {table}? Type the client's name:"
             );
-            output::confirm(&question, client, self.yes)
+            output::confirm(&question, client, false)
         } else {
-            output::confirm(
-                &format!("The table {table} has nothing of {client}. Is this the right name?"),
-                "y",
-                self.yes,
-            )
+            output::confirm(&format!("The table {table} has nothing of {client}. Is this the right name?"), "y", false)
         }
     }
 

@@ -68,7 +68,14 @@ async fn a_client_that_has_nothing_is_asked_about() {
         let ran = table.typed(&delete, input).await;
         assert!(ran.code == code && ran.err.starts_with(question), "{ran:?}");
     }
-    table.done(&[&delete[..], &["--yes"]].concat()).await;
+    for option in ["--yes", "--dry-run"] {
+        let ran = table.cdm(&[&delete[..], &[option]].concat()).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let note = "The table cdm-phones has nothing of demo-clinc: is this the right name?\n";
+        assert!(ran.err.contains(note), "{option}: {ran:?}");
+    }
+    let ran = table.cdm(&["client", "delete", "--client", CLIENT, "--dry-run"]).await;
+    assert!(!ran.err.contains("has nothing of"), "{ran:?}");
     assert_eq!(table.sorted().await, before);
 }
 
