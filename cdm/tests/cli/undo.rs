@@ -55,6 +55,7 @@ async fn whatever_a_command_removes_can_be_put_back() {
 async fn half_a_command_can_be_undone() {
     let table = Table::demo().await;
     let before = table.sorted().await;
+    let mut killed = 0;
     for run in 0..4 {
         let file = format!("saved-{run}.jsonl");
         let delete = ["client", "delete", "--client", CLIENT, "--yes", "--save", &file];
@@ -66,11 +67,13 @@ async fn half_a_command_can_be_undone() {
                 break;
             }
         }
+        killed += u32::from(!child.wait().await.unwrap().success());
         assert_ne!(table.sorted().await, before);
         let ran = table.cdm(&["undo", &file, "--yes"]).await;
         assert_eq!(ran.code, 0, "{ran:?}");
         assert_eq!(table.sorted().await, before, "{ran:?}");
     }
+    assert!(killed > 0, "each command was faster than its kill");
 }
 
 #[tokio::test(flavor = "multi_thread")]
