@@ -61,7 +61,7 @@ pub(crate) fn table(has: &[u8]) -> Table {
                 Some(6) => None,
                 _ => Some(ConsentType::Stop),
             };
-            let phone: Phone = counter::phone(e164).unwrap();
+            let phone: Phone = Phone::from_e164(e164).unwrap();
             let number = entry(&mut table, items::phone_key(&client, &phone));
             let mut ccids = counter::ccids(number);
             ccids.insert((*name).to_owned());

@@ -4,8 +4,6 @@
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
 
-use crate::counter;
-
 /// What an item is, by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
@@ -36,7 +34,7 @@ pub(crate) fn subject(item: &Item) -> Subject {
             (Some(client_id), Some(ccid)) => Subject::Customer { client_id, ccid },
             _ => Subject::Malformed(Kind::CustomerKey),
         },
-        ("PHONE", Some(("PHONE", e164))) => match (client_id, counter::phone(e164)) {
+        ("PHONE", Some(("PHONE", e164))) => match (client_id, Phone::from_e164(e164)) {
             (Some(client_id), Some(phone)) => Subject::Phone { client_id, phone },
             _ => Subject::Malformed(Kind::PhoneKey),
         },

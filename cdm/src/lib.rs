@@ -14,6 +14,7 @@
 //! | [`import`], `lines`, `entry`, `rejects`, `progress` | `cdm customer import`: its lines, what they say, which were refused, how far it is |
 //! | [`scan`], [`pace`], `sums`, `resume` | the whole table, in parallel; no faster than asked for; which pairs are on one side only; going on after a stop |
 //! | `damage`, `counter`, `repair`, `findings` | what an item is; what is wrong with it, and which repairs are certain; how it is reported |
+//! | `corruption` | for tests: a small table, and the ways in which it can become corrupt |
 //! | `change`, `erase` | changing several items at once, while they are as they were read; removing and deleting |
 //! | [`saved`], `dynamo_json` | the file of the old items; an item as JSON |
 //! | `interrupts` | Ctrl-C and SIGTERM |

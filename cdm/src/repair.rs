@@ -12,7 +12,6 @@ use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 
 use crate::change::{Change, MustHave, key_of};
-use crate::counter;
 use crate::damage::{Kind, Subject, subject};
 use crate::findings::{Finding, Way, command, correct, item_command};
 
@@ -200,7 +199,7 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
     }
     let sorted: BTreeMap<_, _> = channels.iter().collect();
     if channels.len() > PHONES_PER_CUSTOMER as usize {
-        let first = sorted.keys().find_map(|e164| counter::phone(e164));
+        let first = sorted.keys().find_map(|e164| Phone::from_e164(e164));
         plan.person(
             Kind::CustomerOverLimit,
             "remove numbers until 50 are left. This command removes the first",
@@ -211,7 +210,7 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
     let are_readable = unreadable.peek().is_none();
     for (e164, _) in unreadable {
         plan.number = Some(e164.clone());
-        let Some(phone) = counter::phone(e164) else {
+        let Some(phone) = Phone::from_e164(e164) else {
             plan.correct(Kind::CustomerChannel, "it does not stand under a number in E.164 form: correct the record");
             continue;
         };

@@ -11,8 +11,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 
-use crate::counter;
-
 /// How many cells there are for each of a pair's three places. Together they show about 150,000 pairs.
 const CELLS: usize = 1 << 16;
 const PLACES: usize = 3;
@@ -32,7 +30,7 @@ impl Pair {
 
     /// `None` where it is no pair of ours, which cannot be.
     pub(crate) fn parts(&self) -> Option<(ClientId, Ccid, Phone)> {
-        Some((ClientId::parse(&self.client_id).ok()?, Ccid::parse(&self.ccid).ok()?, counter::phone(&self.e164)?))
+        Some((ClientId::parse(&self.client_id).ok()?, Ccid::parse(&self.ccid).ok()?, Phone::from_e164(&self.e164)?))
     }
 
     /// As bytes, with their length in front. None of the three holds a control character.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::change::Change;
 use crate::corruption::{Table, assert_nothing_lost, corrupt, corruption, healthy, place};
+use crate::counter;
 use crate::dynamo_json::same;
 
 /// All plans for a table, as `cdm check` makes them: each item by itself, and each number with the customers that are
@@ -16,7 +17,7 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
     for item in table.values() {
         match subject(item) {
             Subject::Customer { client_id, ccid } => {
-                for phone in crate::erase::channels(item).filter_map(counter::phone) {
+                for phone in crate::erase::channels(item).filter_map(Phone::from_e164) {
                     let of_number = place(&items::phone_key(&client_id, &phone));
                     numbers.entry(of_number).or_default().push((client_id.clone(), ccid.clone(), phone));
                 }
