@@ -34,7 +34,7 @@ use crate::pace::Pace;
 use crate::repair::{self, Planned, Record};
 use crate::resume::{Counts, MOST_IDLE, Reading, ResumeFile};
 use crate::saved::SaveTo;
-use crate::scan::{Page, Scan, concurrently};
+use crate::scan::{Page, Position, Scan, concurrently};
 use crate::sums::{Pair, Side};
 use crate::{Failure, counter, erase};
 
@@ -56,10 +56,11 @@ pub struct Check {
     /// How many parts of the table are read at once. More is faster, and takes more of the table's read units.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=100))]
     segments: i32,
-    /// Take at most so many read units a second.
+    /// Use at most this many read units a second.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     read_units: Option<u32>,
-    /// Keep in this file how far the reading is. If it was interrupted, the same command goes on from there.
+    /// Keep in this file how far the reading is. If it was interrupted, the same command goes on from there. When the
+    /// reading has ended, the file is deleted.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -108,9 +109,6 @@ impl Check {
             found.report(output)?;
             Repaired::default()
         };
-        if let Some(resume) = &resume {
-            resume.remove();
-        }
 
         let Checked { customers, phones, keys, pairs, pairs_read_again, idle, findings } = found.checked();
         let idle = if self.fix { repaired.idle } else { idle };
@@ -159,6 +157,8 @@ pub fn findings() -> impl Iterator<Item = (&'static str, &'static str, &'static 
 struct Found {
     counts: Counts,
     pairs_read_again: u64,
+    /// How fast the table may be read.
+    pace: Arc<Pace>,
     /// In the order of their items' keys.
     items: Vec<Corrupt>,
     /// The partition keys of numbers without customers.
@@ -185,14 +185,14 @@ const EVERY: Duration = Duration::from_secs(20);
 
 /// Reads the table, and plans.
 async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFile>) -> Result<Found, Failure> {
-    let begun = resume.map(|file| file.load(&connection.table)).transpose()?.flatten();
+    let begun = resume.map(|file| begun(file, &connection.table)).transpose()?.flatten();
     let begun = begun.unwrap_or_else(|| Reading::new(scan.segments));
     scan.segments = i32::try_from(begun.positions.len()).unwrap_or(scan.segments);
     let reading = read(connection, &scan, begun, resume).await?;
     let Reading { counts, sums, corrupt, idle, .. } = reading;
 
     let left = sums.left();
-    let again = Again { connection: connection.clone(), scan: scan.clone(), pairs: Arc::default() };
+    let again = Again { connection: connection.clone(), pace: Arc::clone(&scan.pace), pairs: Arc::default() };
     let mut suspects = left.pairs.clone();
     if left.is_incomplete() {
         suspects.extend(search(connection, &scan, left).await?);
@@ -244,7 +244,53 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
         About::Number { client_id, phone, .. } => place(&items::phone_key(client_id, phone)),
         About::Item(key) => place(key),
     });
-    Ok(Found { counts, pairs_read_again: again.pairs.load(Relaxed), items: corrupt, idle: idle.into_iter().collect() })
+    let (pairs_read_again, idle) = (again.pairs.load(Relaxed), idle.into_iter().collect());
+    Ok(Found { counts, pairs_read_again, pace: scan.pace, items: corrupt, idle })
+}
+
+/// The reading that an interrupted check has begun.
+fn begun(file: &ResumeFile, table: &str) -> Result<Option<Reading>, Failure> {
+    let Some(reading) = file.load(table)? else { return Ok(None) };
+    let (shown, began) = (file.0.display(), reading.began.to_rfc3339());
+    // Its end was written, but not its result. By now the table may be another.
+    if reading.positions.iter().all(|position| *position == Position::End) {
+        output::note(&format!("The reading of {shown}, which began {began}, has ended: the table is read again."));
+        return Ok(None);
+    }
+    output::note(&format!("This check goes on from a reading that began {began} ({shown})."));
+    Ok(Some(reading))
+}
+
+/// A reading to which the parts of the table add.
+struct SharedReading {
+    /// Without positions once it was taken out, which an interruption does while parts are still at work.
+    reading: Reading,
+    /// When it was last written to its file.
+    stored: Instant,
+}
+
+impl SharedReading {
+    fn new(reading: Reading) -> Self {
+        Self { reading, stored: Instant::now() }
+    }
+
+    /// Adds a page, and writes the file when it is time to. A page that comes after [`SharedReading::take`] is read again
+    /// by the next check.
+    fn add(&mut self, page: Page, store: impl FnOnce(&Reading) -> Result<(), Failure>) -> Result<(), Failure> {
+        if self.reading.positions.is_empty() {
+            return Ok(());
+        }
+        self.reading.add(page);
+        if self.stored.elapsed() >= EVERY {
+            store(&self.reading)?;
+            self.stored = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Reading {
+        std::mem::replace(&mut self.reading, Reading::new(0))
+    }
 }
 
 /// The first reading: every item by itself, and the sums over all pairs.
@@ -255,19 +301,13 @@ async fn read(
     resume: Option<&ResumeFile>,
 ) -> Result<Reading, Failure> {
     let from = begun.positions.clone();
-    let state = Arc::new(Mutex::new((begun, Instant::now())));
+    let state = Arc::new(Mutex::new(SharedReading::new(begun)));
     let (shared, file, table) = (Arc::clone(&state), resume.cloned(), connection.table.clone());
     let each = move |page: Page| {
         let (shared, file, table) = (Arc::clone(&shared), file.clone(), table.clone());
         async move {
-            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let (reading, stored) = &mut *state;
-            reading.add(page);
-            if let Some(file) = file.filter(|_| stored.elapsed() >= EVERY) {
-                file.store(&table, reading)?;
-                *stored = Instant::now();
-            }
-            Ok(())
+            let store = |reading: &Reading| file.map_or(Ok(()), |file| file.store(&table, reading));
+            shared.lock().unwrap_or_else(PoisonError::into_inner).add(page, store)
         }
     };
     let pages = scan.pages(connection, None, &from, each);
@@ -282,11 +322,12 @@ async fn read(
         pages.await
     };
     // The parts of an interrupted reading may still hold the state, so it is taken out of their hands.
-    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    let reading = std::mem::replace(&mut state.0, Reading::new(0));
-    // After the whole reading, too: what comes next may fail, and the reading need not be repeated.
-    if let Some(file) = resume {
-        file.store(&connection.table, &reading)?;
+    let reading = state.lock().unwrap_or_else(PoisonError::into_inner).take();
+    match (resume, &ended) {
+        // What it says of the table is only true now.
+        (Some(file), Ok(())) => file.remove(),
+        (Some(file), Err(_)) => file.store(&connection.table, &reading)?,
+        (None, _) => {}
     }
     ended.map(|()| reading)
 }
@@ -298,7 +339,7 @@ impl Reading {
             match subject(item) {
                 Subject::Customer { client_id, ccid } => {
                     self.counts.customers += 1;
-                    for phone in erase::channels(item).filter_map(counter::phone) {
+                    for phone in erase::channels(item).filter_map(Phone::from_e164) {
                         self.counts.pairs += 1;
                         self.sums.add(Side::Record, &Pair::new(&client_id, &ccid, &phone));
                     }
@@ -345,9 +386,10 @@ async fn search(connection: &Connection, scan: &Scan, left: crate::sums::Left) -
 /// The pairs that an item is one side of. What cannot be one is a finding of the item itself.
 fn pairs_of(item: &Item) -> Vec<Pair> {
     match subject(item) {
-        Subject::Customer { client_id, ccid } => {
-            erase::channels(item).filter_map(counter::phone).map(|phone| Pair::new(&client_id, &ccid, &phone)).collect()
-        }
+        Subject::Customer { client_id, ccid } => erase::channels(item)
+            .filter_map(Phone::from_e164)
+            .map(|phone| Pair::new(&client_id, &ccid, &phone))
+            .collect(),
         Subject::Phone { client_id, phone } => counter::ccids(item)
             .iter()
             .filter_map(|ccid| Ccid::parse(ccid).ok())
@@ -367,7 +409,7 @@ fn place(item: &Item) -> (String, String) {
 #[derive(Clone)]
 struct Again {
     connection: Connection,
-    scan: Scan,
+    pace: Arc<Pace>,
     /// How many pairs were read again.
     pairs: Arc<AtomicU64>,
 }
@@ -377,7 +419,7 @@ impl Again {
     async fn plan(&self, about: &About) -> Result<Planned, Failure> {
         match about {
             About::Item(key) => {
-                let item = self.connection.item(key.clone()).await?;
+                let item = self.item(key.clone()).await?;
                 Ok(item.map(|item| repair::item(&item, UnixMillis::now())).unwrap_or_default())
             }
             About::Number { client_id, phone, ccids } => {
@@ -387,10 +429,24 @@ impl Again {
                     records.push((ccid.clone(), record));
                 }
                 // The records first: a number that is added or removed meanwhile changes the number's item.
-                let item = self.connection.item(items::phone_key(client_id, phone)).await?;
+                let item = self.item(items::phone_key(client_id, phone)).await?;
                 Ok(repair::number(client_id, phone, item.as_ref(), &records))
             }
         }
+    }
+
+    /// One item as it stands, strongly consistent, no faster than the table may be read.
+    async fn item(&self, key: Item) -> Result<Option<Item>, Failure> {
+        let connection = &self.connection;
+        let mut get =
+            connection.client.get_item().table_name(&connection.table).set_key(Some(key)).consistent_read(true);
+        if self.pace.is_limited() {
+            get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        }
+        let turn = self.pace.turn().await;
+        let read = get.send().await;
+        turn.took(read.as_ref().ok().and_then(|read| read.consumed_capacity()?.capacity_units()));
+        read.map(|read| read.item).map_err(|error| connection.failed("the item cannot be read", &error))
     }
 
     /// What the customer's record says of the number, and the number's item, both of one moment.
@@ -400,7 +456,7 @@ impl Again {
         let connection = &self.connection;
         let unmade = |_| Failure("the transaction cannot be described".to_owned());
         let mut call = connection.client.transact_get_items();
-        if self.scan.pace.is_limited() {
+        if self.pace.is_limited() {
             call = call.return_consumed_capacity(ReturnConsumedCapacity::Total);
         }
         for key in [items::customer_key(client_id, ccid), items::phone_key(client_id, phone)] {
@@ -409,7 +465,7 @@ impl Again {
         }
         let mut pause = Duration::from_millis(20);
         let output = loop {
-            let turn = self.scan.pace.turn().await;
+            let turn = self.pace.turn().await;
             let read = call.clone().send().await;
             turn.took(
                 read.as_ref()

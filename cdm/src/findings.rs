@@ -126,9 +126,12 @@ impl Finding {
     }
 }
 
-/// A command as it is typed into a shell.
+/// A command as it is typed into a shell. `--ccid -` reads the ccid from standard input, so the ccid `-` is written there,
+/// and the command cannot ask.
 pub(crate) fn command(words: &[&str]) -> String {
-    let mut text = "cdm".to_owned();
+    let reads_stdin = words.windows(2).any(|pair| pair == ["--ccid", "-"]);
+    let asks = matches!(words, ["phone", "remove", ..] | ["customer", "delete", ..]);
+    let mut text = if reads_stdin { r"printf '%s\n' - | cdm" } else { "cdm" }.to_owned();
     let mut is_value = false;
     for word in words {
         // A value that begins like an option is only one behind an equals sign.
@@ -136,6 +139,9 @@ pub(crate) fn command(words: &[&str]) -> String {
         is_value = separator == ' ' && word.starts_with("--");
         text.push(separator);
         text.push_str(&quoted(word));
+    }
+    if reads_stdin && asks {
+        text.push_str(" --yes");
     }
     text
 }
@@ -188,6 +194,14 @@ mod tests {
             "cdm phone who --client demo-clinic +16105551212"
         );
         assert_eq!(command(&["a", "--ccid", "--yes", "--x", "-"]), "cdm a --ccid=--yes --x=-");
+        assert_eq!(
+            command(&["phone", "remove", "--client", "a", "--ccid", "-", "+16105551212"]),
+            r"printf '%s\n' - | cdm phone remove --client a --ccid=- +16105551212 --yes"
+        );
+        assert_eq!(
+            command(&["phone", "add", "--client", "a", "--ccid", "-", "+16105551212"]),
+            r"printf '%s\n' - | cdm phone add --client a --ccid=- +16105551212"
+        );
         for word in ["", "a b", "it's", "CLIENT#a#CUSTOMER#x", "$HOME `id` \"q\" \\", "é", "~", "*"] {
             let shell = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
             assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), word, "{}", quoted(word));

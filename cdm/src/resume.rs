@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use cdm_lambda::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,7 +16,7 @@ use crate::sums::Sums;
 use crate::{Failure, dynamo_json};
 
 const FORMAT: &str = "cdm check";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The most numbers without customers that one run deletes, which bounds its memory.
 pub(crate) const MOST_IDLE: usize = 100_000;
@@ -23,6 +24,7 @@ pub(crate) const MOST_IDLE: usize = 100_000;
 /// How far the first reading of the table is, and what it has seen.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reading {
+    pub(crate) began: UnixMillis,
     /// One for each part of the table.
     pub(crate) positions: Vec<Position>,
     pub(crate) counts: Counts,
@@ -48,6 +50,7 @@ pub(crate) struct Counts {
 impl Reading {
     pub(crate) fn new(segments: i32) -> Self {
         Self {
+            began: UnixMillis::now(),
             positions: vec![Position::Beginning; usize::try_from(segments).unwrap_or(1)],
             counts: Counts::default(),
             sums: Sums::new(fastrand::u64(..)),
@@ -62,6 +65,9 @@ struct OnDisk {
     format: String,
     version: u32,
     table: String,
+    /// In milliseconds since 1970. Version 1 has none.
+    #[serde(default)]
+    began: u64,
     /// `null` for the beginning, `"end"`, or the key behind which it goes on.
     positions: Vec<Value>,
     counts: Counts,
@@ -100,6 +106,7 @@ impl ResumeFile {
                 key => Some(Position::After(dynamo_json::to_item(key)?)),
             };
             Some(Reading {
+                began: UnixMillis::new(on_disk.began)?,
                 positions: on_disk.positions.iter().map(position).collect::<Option<_>>()?,
                 counts: on_disk.counts,
                 sums: Sums::from_bytes(&BASE64.decode(&on_disk.sums).ok()?)?,
@@ -125,6 +132,7 @@ impl ResumeFile {
             format: FORMAT.to_owned(),
             version: VERSION,
             table: table.to_owned(),
+            began: reading.began.millis(),
             positions: reading.positions.iter().map(position).collect(),
             counts: reading.counts,
             corrupt: reading.corrupt.clone(),

@@ -12,7 +12,7 @@ use crate::findings::{Finding, Outcome};
 use crate::output::{self, Output, count};
 use crate::repair::Planned;
 use crate::saved::Saving;
-use crate::scan::{Scan, concurrently};
+use crate::scan::concurrently;
 use crate::{Failure, erase};
 
 /// How much was repaired.
@@ -69,7 +69,7 @@ impl Found {
         saving: &mut Saving,
         output: Output,
     ) -> Result<Repaired, Failure> {
-        let again = Again { connection: connection.clone(), scan: Scan::default(), pairs: Arc::default() };
+        let again = Again { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
         let mut repaired = Repaired::default();
         for Corrupt { about, planned } in &self.items {
             let written = write(&again, about, planned, saving).await?;

@@ -130,10 +130,74 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
         assert_eq!(resumed.checked(), whole.checked(), "stopped after {stop_after}");
         let findings = |found: &Found| found.findings().cloned().collect::<Vec<_>>();
         assert_eq!(findings(&resumed), findings(&whole));
-        // What was read is in the file, so going on again reads nothing more.
-        let state = file.load(&connection.table).unwrap().unwrap();
-        assert!(state.positions.iter().all(|position| *position == crate::scan::Position::End));
+        assert_eq!(file.load(&connection.table).unwrap(), None, "what it says of the table is soon old");
     }
+}
+
+/// A check that was killed between the end of its reading and its result: the table may be another by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_has_ended_is_not_gone_on_from() {
+    let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
+    let mut items = corruption::table(&[]);
+    corrupt(&mut items, &of_kind(13));
+    let connection = planted(&database, "ended", &items).await;
+    let file = ResumeFile(folder.path().join("state"));
+    let mut ended = Reading::new(2);
+    ended.positions.fill(Position::End);
+    file.store(&connection.table, &ended).unwrap();
+    let found = find(&connection, Scan::default(), Some(&file)).await.unwrap().checked();
+    assert_eq!(found, find(&connection, Scan::default(), None).await.unwrap().checked());
+    assert!(found.findings > 0);
+}
+
+/// When a check is interrupted, a part of the table may have a page that waits to be added. It must not write the file.
+#[test]
+fn a_page_after_the_interruption_leaves_the_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = ResumeFile(folder.path().join("state"));
+    let store = |reading: &Reading| file.store("a-table", reading);
+    let page = || Page { segment: 0, items: Vec::new(), position: Position::End };
+    let long_ago = Instant::now().checked_sub(EVERY).unwrap();
+    let mut shared = SharedReading { reading: Reading::new(2), stored: long_ago };
+    shared.add(page(), store).unwrap();
+    shared.stored = long_ago;
+    let reading = shared.take();
+    assert_eq!(file.load("a-table").unwrap().as_ref(), Some(&reading), "it was time to write it");
+    shared.add(page(), store).unwrap();
+    assert_eq!(file.load("a-table").unwrap().as_ref(), Some(&reading));
+}
+
+/// What is read to plan a repair keeps to the limit, too: while another read has its turn, it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn planning_reads_take_their_turn() {
+    let database = Embedded::in_memory().await.unwrap();
+    let mut items = corruption::table(&[]);
+    corrupt(&mut items, &of_kind(13));
+    let connection = planted(&database, "turns", &items).await;
+    let pace = Arc::new(Pace::limited(1000));
+    let again = Again { connection: connection.clone(), pace: Arc::clone(&pace), pairs: Arc::default() };
+    let abouts: Vec<_> = items
+        .values()
+        .map(|item| match subject(item) {
+            Subject::Phone { client_id, phone } => About::Number { client_id, phone, ccids: Vec::new() },
+            _ => About::Item(change::key_of(item)),
+        })
+        .collect();
+    let mut findings = 0;
+    for about in abouts {
+        let turn = pace.turn().await;
+        let other_reads = async {
+            for _ in 0..50 {
+                read_all(&connection).await;
+            }
+        };
+        tokio::select! {
+            _ = again.plan(&about) => panic!("it did not wait for its turn"),
+            () = other_reads => turn.took(Some(0.0)),
+        }
+        findings += again.plan(&about).await.unwrap().findings.len();
+    }
+    assert!(findings > 0);
 }
 
 /// More pairs are on one side only than the sums can tell apart: the second reading finds them all.
@@ -148,7 +212,7 @@ async fn pairs_that_the_sums_cannot_tell_apart_are_searched_for() {
         for pair in pairs_of(item).iter().filter(|_| matches!(subject(item), Subject::Customer { .. })) {
             sums.add(Side::Record, pair);
         }
-        reading.add(Page { segment: 0, items: vec![item.clone()], position: crate::scan::Position::End });
+        reading.add(Page { segment: 0, items: vec![item.clone()], position: Position::End });
     }
     assert_eq!(reading.counts.pairs, 20);
     let left = sums.left();
