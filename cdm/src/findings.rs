@@ -126,11 +126,11 @@ impl Finding {
     }
 }
 
-/// A command as it is typed into a shell. `--ccid -` reads the ccid from standard input, so the ccid `-` is written there,
-/// and the command cannot ask.
+/// A command as it is typed into a shell. `--ccid -` and `--pk -` read a line of standard input, so a value that is `-` is
+/// written there, and the command cannot ask.
 pub(crate) fn command(words: &[&str]) -> String {
-    let reads_stdin = words.windows(2).any(|pair| pair == ["--ccid", "-"]);
-    let asks = matches!(words, ["phone", "remove", ..] | ["customer", "delete", ..]);
+    let reads_stdin = words.windows(2).any(|pair| pair == ["--ccid", "-"] || pair == ["--pk", "-"]);
+    let asks = matches!(words, ["phone", "remove", ..] | ["customer" | "item", "delete", ..]);
     let mut text = if reads_stdin { r"printf '%s\n' - | cdm" } else { "cdm" }.to_owned();
     let mut is_value = false;
     for word in words {
@@ -202,6 +202,8 @@ mod tests {
             command(&["phone", "add", "--client", "a", "--ccid", "-", "+16105551212"]),
             r"printf '%s\n' - | cdm phone add --client a --ccid=- +16105551212"
         );
+        let item = Item::from([(items::PK.to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("-".to_owned()))]);
+        assert_eq!(item_command("delete", &item), r"printf '%s\n' - | cdm item delete --pk=- --sk '' --yes");
         for word in ["", "a b", "it's", "CLIENT#a#CUSTOMER#x", "$HOME `id` \"q\" \\", "é", "~", "*"] {
             let shell = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
             assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), word, "{}", quoted(word));

@@ -219,6 +219,26 @@ async fn a_changed_input_is_noticed() {
     );
 }
 
+/// As docs/operate.md says of an erasure: the customer's line is blanked in the input that is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_blanked_brings_nothing_back() {
+    for (text, blanked) in
+        [("ccid\nA\nB\n", "ccid\n\nB\n"), ("{\"ccid\":\"B\"}\n{\"ccid\":\"A\"}\n", "{\"ccid\":\"B\"}\n\n")]
+    {
+        let table = Table::new().await;
+        let input = Input::of("a", text);
+        imported(&table, &input.arguments()).await;
+        table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes", "--no-save"]).await;
+        let before = table.items().await;
+        std::fs::write(&input.file, blanked).unwrap();
+        let ran = table.typed(&input.arguments(), "y\n").await;
+        assert!(ran.code == 0 && ran.err.starts_with("1 line of"), "{ran:?}");
+        table.done(&input.arguments()).await;
+        table.done(&[&input.arguments()[..], &["--no-journal", "--yes"]].concat()).await;
+        assert_eq!(table.items().await, before);
+    }
+}
+
 /// Lines before `--from-line` are left as an earlier run left them: the next run without it still asks about them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_from_a_later_line_forgets_no_earlier_one() {
