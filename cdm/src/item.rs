@@ -1,5 +1,6 @@
 //! `cdm item`: one item of the table as it stands, for what only a person can correct.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +10,7 @@ use cdm_lambda::store::items::{self, Item as Stored};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::change::{self, Change};
 use crate::connection::Connection;
@@ -26,7 +28,10 @@ pub enum Item {
     Delete(Delete),
 }
 
-/// Show an item as it stands, in DynamoDB's JSON.
+/// The member in which `show` keeps the item's hash, so that `put` knows whether the item has changed since.
+const SHOWN: &str = "cdm_shown";
+
+/// Show an item as it stands, in DynamoDB's JSON, with a hash of it for `cdm item put`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm item show --pk 'CLIENT#demo-clinic#CUSTOMER#DAMAGED-1' --sk CUSTOMER > item.json")]
@@ -35,7 +40,9 @@ pub struct Show {
     key: Key,
 }
 
-/// Put a corrected item in the place of the one that is there. It must have no finding of its own.
+/// Put a corrected item in the place of the one that was shown. It must have no finding of its own.
+///
+/// An item that has changed since `cdm item show` printed it is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm item put item.json")]
@@ -97,13 +104,27 @@ pub async fn run(command: Item, connection: &Connection, output: Output) -> Resu
     }
 }
 
+/// The hash of an item, in hex. Equal items have the same: maps and sets are in order in their JSON.
+fn hash(item: &Stored) -> String {
+    let hash: [u8; 32] = Sha256::digest(dynamo_json::from_item(item).to_string()).into();
+    hash.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+fn has_changed() -> Failure {
+    Failure("the item has changed since it was shown: show it again".to_owned())
+}
+
 fn not_there() -> Failure {
     Failure("there is no such item: `cdm check` names the items that are corrupt".to_owned())
 }
 
 impl Show {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let item = connection.item(self.key.item()).await?.ok_or_else(not_there)?;
+        let mut item = connection.item(self.key.item()).await?.ok_or_else(not_there)?;
+        item.insert(SHOWN.to_owned(), AttributeValue::S(hash(&item)));
         let json = dynamo_json::from_item(&item);
         match output {
             Output::Json => output.object(&json),
@@ -123,14 +144,19 @@ impl Put {
             std::fs::read_to_string(&self.file).map(|read| text = read)
         };
         read.map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?;
-        let item = serde_json::from_str(&text).ok().and_then(|json| dynamo_json::to_item(&json)).ok_or_else(|| {
-            Failure(format!("{shown} is not an item in DynamoDB's JSON: begin with what `cdm item show` prints"))
-        })?;
+        let mut item =
+            serde_json::from_str(&text).ok().and_then(|json| dynamo_json::to_item(&json)).ok_or_else(|| {
+                Failure(format!("{shown} is not an item in DynamoDB's JSON: begin with what `cdm item show` prints"))
+            })?;
+        let shown_hash = item.remove(SHOWN);
         let findings = repair::item(&item, UnixMillis::now()).findings;
         if let Some(Finding { kind, .. }) = findings.first() {
             return Err(Failure(format!("{shown} is not correct yet: {}: {}", kind.code(), kind.what())));
         }
         let before = connection.item(change::key_of(&item)).await?.ok_or_else(not_there)?;
+        if shown_hash != Some(AttributeValue::S(hash(&before))) {
+            return Err(has_changed());
+        }
         let Some(change) = Change::new(Some(before), Some(item)) else {
             return output.done("The item was so already.", &json!({ "changed": false }));
         };
@@ -139,7 +165,7 @@ impl Put {
         saving.save(std::slice::from_ref(&change))?;
         if !change::apply(connection, &[change], &[]).await? {
             saving.discard();
-            return Err(Failure("the item has changed since: show it again and begin with that".to_owned()));
+            return Err(has_changed());
         }
         output.done("The item is corrected.", &json!({ "changed": true }))?;
         saving.tell(false);
@@ -161,5 +187,24 @@ impl Delete {
         output.done("The item is deleted.", &json!({ "deleted": true }))?;
         saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_maps_and_sets_does_not_change_the_hash() {
+        let item = |json| dynamo_json::to_item(&serde_json::from_str(json).unwrap()).unwrap();
+        let one = item(r#"{"a": {"SS": ["x", "y"]}, "b": {"M": {"c": {"N": "1"}, "d": {"N": "2"}}}}"#);
+        let same = item(r#"{"b": {"M": {"d": {"N": "2"}, "c": {"N": "1"}}}, "a": {"SS": ["y", "x"]}}"#);
+        let other = item(r#"{"a": {"SS": ["x", "y"]}, "b": {"M": {"c": {"N": "2"}, "d": {"N": "1"}}}}"#);
+        assert_eq!(hash(&one), hash(&same));
+        assert_ne!(hash(&one), hash(&other));
+        // A map of many members, whose order in memory is at random.
+        let many: Vec<_> = (0..50).map(|n| format!(r#""a{n}": {{"M": {{"b{n}": {{"N": "{n}"}}}}}}"#)).collect();
+        let many = format!("{{{}}}", many.join(","));
+        assert_eq!(hash(&item(&many)), hash(&item(&many)));
     }
 }

@@ -193,6 +193,7 @@ async fn an_item_is_only_put_back_corrected() {
             "customer_phone_count: phone_count is not the number of channels",
         ),
         (shown.to_string().replace("CUSTOMER#A", "CUSTOMER#B"), "there is no such item"),
+        (shown.to_string().replace("cdm_shown", "other"), "the item has changed since it was shown: show it again"),
         ("{}".to_owned(), "is not correct yet: unknown_item"),
         ("[]".to_owned(), "is not an item in DynamoDB's JSON"),
     ] {
@@ -207,4 +208,42 @@ async fn an_item_is_only_put_back_corrected() {
     assert!(
         table.refused(&["item", "delete", "--pk", "x", "--sk", "y", "--yes"]).await.contains("there is no such item")
     );
+}
+
+/// What changed between `item show` and `item put` is not reverted: not a STOP, an added number or a removed one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
+    let table = Table::new().await;
+    table.customer("A", &[ONE]).await;
+    let show = ["item", "show", "--pk", "CLIENT#demo-clinic#CUSTOMER#A", "--sk", "CUSTOMER"];
+    let put = ["item", "put", "item.json", "--yes", "--save", "put.jsonl"];
+    let file = table.folder.path().join("item.json");
+    let shown = table.done(&show).await;
+    // The type of line is corrected.
+    let edited = shown.replace("\"phone_count\"", "\"note\": {\"S\": \"checked\"}, \"phone_count\"");
+    assert_ne!(edited, shown);
+    std::fs::write(&file, &edited).unwrap();
+    for change in [["phone", "add"], ["phone", "remove"]] {
+        let yes: &[&str] = if change[1] == "remove" { &["--yes", "--no-save"] } else { &[] };
+        let changed = [&change[..], &["--client", CLIENT, "--ccid", "A", "6105551213"], yes].concat();
+        if change[1] == "remove" {
+            std::fs::write(&file, table.done(&show).await).unwrap();
+        }
+        table.done(&changed).await;
+        let before = table.sorted().await;
+        // It is refused before the question.
+        let ran = table.typed(&put[..3], "").await;
+        assert_eq!(
+            (ran.code, one_line(&ran.err).as_str()),
+            (1, "the item has changed since it was shown: show it again"),
+        );
+        assert_eq!(table.sorted().await, before);
+        assert_eq!(files(&table).len(), 1, "nothing was saved");
+    }
+    // The hash of the item as it is now, which the removal has brought back.
+    std::fs::write(&file, &edited).unwrap();
+    table.done(&put).await;
+    let record = table.item(items::customer_key(&client(), &ccid("A"))).await.unwrap();
+    assert_eq!(record.get("note"), Some(&AttributeValue::S("checked".to_owned())));
+    assert!(!record.contains_key("cdm_shown"));
 }
