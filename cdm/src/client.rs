@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::change;
 use crate::connection::{Connection, client_id};
 use crate::damage::{Subject, subject};
-use crate::erase::Shared;
+use crate::erase::{CorruptNumbers, Shared};
 use crate::output::{self, Output, count};
 use crate::saved::Save;
 use crate::scan::{Only, Scan};
@@ -215,7 +215,8 @@ impl Work {
         let Subject::Customer { client_id, ccid } = subject(item) else {
             return Ok(false);
         };
-        if let Some(erased) = erase::customer(&self.connection, &client_id, &ccid, &self.saving).await? {
+        let leave = CorruptNumbers::Leave;
+        if let Some(erased) = erase::customer(&self.connection, &client_id, &ccid, leave, &self.saving).await? {
             self.counts.customers.fetch_add(1, Relaxed);
             self.counts.phones.fetch_add(erased.counters, Relaxed);
         }

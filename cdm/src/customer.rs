@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use crate::connection::{Connection, Customer as Whose, PATIENCE};
+use crate::erase::CorruptNumbers;
 use crate::import::Import;
 use crate::output::{self, Output};
 use crate::saved::Save;
@@ -124,7 +125,7 @@ impl Delete {
         let (client_name, ccid_text) = (client.as_str(), ccid.as_str());
         output::confirm(&format!("Delete the record of {ccid_text} of {client_name} and its numbers?"), "y", self.yes)?;
         let saving = Arc::new(Mutex::new(self.save.open(&connection.table, "customer delete")));
-        let erased = erase::customer(connection, &client, &ccid, &saving).await;
+        let erased = erase::customer(connection, &client, &ccid, CorruptNumbers::Refuse, &saving).await;
         let Some(erased) = saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(erased)? else {
             return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));
         };

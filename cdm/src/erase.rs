@@ -34,6 +34,15 @@ enum Refusal {
     CorruptNumber,
 }
 
+/// What a deletion does where the item of one of the customer's numbers cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CorruptNumbers {
+    /// Nothing is written: the customer would stay in that item.
+    Refuse,
+    /// The caller deletes every number's item of the client afterwards.
+    Leave,
+}
+
 /// The file of old items, shared by the parts of a command that work at once.
 pub(crate) type Shared = Arc<Mutex<Saving>>;
 
@@ -58,7 +67,8 @@ fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
     Some(after)
 }
 
-fn are_unreadable(number: &Item) -> bool {
+/// Whether no one can say which customers the item names.
+pub(crate) fn are_unreadable(number: &Item) -> bool {
     number.get(items::CCIDS).is_some_and(|ccids| !ccids.is_ss())
 }
 
@@ -140,6 +150,7 @@ pub(crate) async fn customer(
     connection: &Connection,
     client_id: &ClientId,
     ccid: &Ccid,
+    corrupt: CorruptNumbers,
     saving: &Shared,
 ) -> Result<Option<Erased>, Failure> {
     let key = items::customer_key(client_id, ccid);
@@ -151,7 +162,14 @@ pub(crate) async fn customer(
             return Ok(was_there.then_some(Erased { numbers, counters }));
         };
         was_there = true;
-        let of_numbers = numbers_of(connection, &record, client_id, ccid).await?;
+        let mut of_numbers = numbers_of(connection, &record, client_id, ccid).await?;
+        if corrupt == CorruptNumbers::Refuse && of_numbers.iter().any(are_unreadable) {
+            return Err(Failure(
+                "the item of a number is corrupt, so the customer cannot be taken out of it: `cdm check` says what to do"
+                    .to_owned(),
+            ));
+        }
+        of_numbers.retain(|number| counter::ccids(number).contains(ccid.as_str()));
         numbers = channels(&record).count().max(of_numbers.len());
         let mut changes = deletion(record, &of_numbers, ccid);
         save(saving, &changes)?;
@@ -174,7 +192,7 @@ fn is_number_deleted(change: &Change) -> bool {
     change.after.is_none() && matches!(subject(&change.key()), Subject::Phone { .. })
 }
 
-/// The items of the record's numbers, as far as they name the customer.
+/// The items of the record's numbers. Some may not name the customer, or name no one that can be read.
 async fn numbers_of(
     connection: &Connection,
     record: &Item,
@@ -183,27 +201,28 @@ async fn numbers_of(
 ) -> Result<Vec<Item>, Failure> {
     let is_readable = record.get(items::NOTIFICATION_CHANNELS).is_some_and(AttributeValue::is_m)
         && channels(record).all(|e164| counter::phone(e164).is_some());
-    let found = if is_readable {
+    if is_readable {
         let phones: Vec<_> = channels(record).filter_map(counter::phone).collect();
         let (connection, client_id) = (connection.clone(), client_id.clone());
         let read = move |phone: Phone| {
             let (connection, key) = (connection.clone(), items::phone_key(&client_id, &phone));
             async move { connection.item(key).await }
         };
-        concurrently(8, phones, read).await?.into_iter().flatten().collect()
+        Ok(concurrently(8, phones, read).await?.into_iter().flatten().collect())
     } else {
-        search(connection, client_id, ccid).await?
-    };
-    Ok(found.into_iter().filter(|number| counter::ccids(number).contains(ccid.as_str())).collect())
+        search(connection, client_id, ccid).await
+    }
 }
 
-/// Every number's item of the client that names the customer: the whole table is read for them.
+/// Every number's item of the client that names the customer, or that may name anyone: the whole table is read for them.
 async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> Result<Vec<Item>, Failure> {
     let only = Only {
-        filter: "begins_with(pk, :prefix) AND contains(ccids, :ccid)",
+        filter: "begins_with(pk, :prefix) AND attribute_exists(ccids) \
+                 AND (contains(ccids, :ccid) OR NOT attribute_type(ccids, :set))",
         values: [
             (":prefix".to_owned(), AttributeValue::S(format!("CLIENT#{}#PHONE#", client_id.as_str()))),
             (":ccid".to_owned(), AttributeValue::S(ccid.as_str().to_owned())),
+            (":set".to_owned(), AttributeValue::S("SS".to_owned())),
         ]
         .into(),
     };

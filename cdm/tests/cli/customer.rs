@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::store::items;
 use serde_json::json;
 
-use crate::helpers::{CLIENT, Table, ccid, client, counter, number, phone, record};
+use crate::helpers::{CLIENT, Table, ccid, client, counter, number, phone, record, text};
 
 fn on<'a>(verb: &'a str, ccid: &'a str) -> [&'a str; 6] {
     ["customer", verb, "--client", CLIENT, "--ccid", ccid]
@@ -221,4 +221,32 @@ async fn bad_input() {
         assert!(line.contains(word), "{arguments:?}: {line}");
     }
     assert_eq!(table.items().await.len(), 0);
+}
+
+/// An erasure that would leave the ccid in a number's item that cannot be read is refused before anything is written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_is_not_half_erased_where_a_number_cannot_be_read() {
+    let ccids = AttributeValue::L(vec![text("A")]);
+    let mut corrupt = counter("6105551212", &["A"]);
+    corrupt.insert(items::CCIDS.to_owned(), ccids);
+    let readable = record("A", &["6105551212", "6105551213"]);
+    // Its numbers are searched for in the table.
+    let mut unreadable = readable.clone();
+    unreadable.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::Bool(true));
+    for record in [readable, unreadable] {
+        let table = Table::new().await;
+        for item in [record, corrupt.clone(), counter("6105551213", &["A"])] {
+            table.put(item).await;
+        }
+        let before = table.sorted().await;
+        let line = table.refused(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes"]).await;
+        assert_eq!(
+            line,
+            "the item of a number is corrupt, so the customer cannot be taken out of it: `cdm check` says what to do"
+        );
+        assert_eq!(table.sorted().await, before);
+        // The whole client goes nevertheless: the number's item with it.
+        table.done(&["client", "delete", "--client", CLIENT, "--yes"]).await;
+        assert!(table.items().await.is_empty());
+    }
 }
