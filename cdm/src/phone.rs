@@ -1,9 +1,11 @@
 //! `cdm phone`: add a number to a customer, remove one, and see who has it.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::answer::Answer;
 use cdm_lambda::domain::{Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType};
 use cdm_lambda::error::Rule;
-use cdm_lambda::store::{AddPhone, Budget, Tally, items};
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::{AddPhone, Budget, Tally};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -180,6 +182,10 @@ impl Who {
         let phone = self.number.phone()?;
         let item = connection.item(items::phone_key(&self.client, &phone)).await?;
         let ccids = item.as_ref().map(counter::ccids).unwrap_or_default();
+        let names_no_one = |item: &Item| item.get(items::CCID_COUNT) == Some(&AttributeValue::N("0".to_owned()));
+        if item.is_some_and(|item| erase::are_unreadable(&item) || (ccids.is_empty() && !names_no_one(&item))) {
+            return Err(Failure("the number's item is corrupt: `cdm check` says what to do about it".to_owned()));
+        }
         let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();
         let nobody = format!("No customer of {} has {}.", self.client.as_str(), phone.e164());
         output.list(&[("CCID", "ccid")], &rows, &nobody)

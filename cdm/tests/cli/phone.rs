@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::store::items;
 use serde_json::json;
 
-use crate::helpers::{CLIENT, Table, one_line};
+use crate::helpers::{CLIENT, Table, counter, one_line, text};
 
 fn on<'a>(verb: &'a str, ccid: &'a str, number: &'a str) -> [&'a str; 7] {
     ["phone", verb, "--client", CLIENT, "--ccid", ccid, number]
@@ -185,4 +187,23 @@ async fn bad_input() {
     }
     let line = table.refused(&on("add", "A", "26105551212")).await;
     assert_eq!(line, "the phone number must begin with 1 when it has 11 digits and country code 1");
+}
+
+/// A number's item that cannot be read is no answer, and not the answer that no customer has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corrupt_number_is_not_said_to_be_of_no_one() {
+    let table = Table::new().await;
+    let with = |ccids: Option<AttributeValue>| {
+        let mut item = counter("6105551212", &["A"]);
+        item.remove(items::CCIDS);
+        item.extend(ccids.map(|ccids| (items::CCIDS.to_owned(), ccids)));
+        item
+    };
+    for item in [with(Some(AttributeValue::L(vec![text("A")]))), with(Some(AttributeValue::Null(true))), with(None)] {
+        table.put(item).await;
+        let line = table.refused(&who("6105551212")).await;
+        assert_eq!(line, "the number's item is corrupt: `cdm check` says what to do about it");
+    }
+    table.put(counter("6105551212", &[])).await;
+    assert!(table.done(&who("6105551212")).await.starts_with("No customer of demo-clinic has"));
 }
