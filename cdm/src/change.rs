@@ -178,6 +178,25 @@ impl Terms {
     }
 }
 
+/// A write that failed.
+#[derive(Debug)]
+pub(crate) struct WriteFailure {
+    pub(crate) failure: Failure,
+    /// Whether it is certain that nothing was written.
+    pub(crate) is_certain: bool,
+}
+
+impl From<WriteFailure> for Failure {
+    fn from(failed: WriteFailure) -> Self {
+        failed.failure
+    }
+}
+
+/// With these codes DynamoDB refuses a call without writing anything. After any other failure, such as a lost answer or
+/// a throttled repeat of one, an attempt may have been written.
+const REFUSED: [&str; 4] =
+    ["AccessDeniedException", "ResourceNotFoundException", "TransactionCanceledException", "ValidationException"];
+
 /// Writes the changes together: all of them, or none where an item is no longer as it was read (`false`).
 ///
 /// The call has a token of its own, so a repeat of it after a lost answer writes nothing twice.
@@ -185,8 +204,8 @@ pub(crate) async fn apply(
     connection: &Connection,
     changes: &[Change],
     must_have: &[MustHave],
-) -> Result<bool, Failure> {
-    let unmade = || Failure("the change cannot be described".to_owned());
+) -> Result<bool, WriteFailure> {
+    let unmade = || WriteFailure { failure: Failure("the change cannot be described".to_owned()), is_certain: true };
     let mut call = connection.client.transact_write_items().client_request_token(uuid::Uuid::new_v4().to_string());
     for change in changes {
         call = call.transact_items(change.write(&connection.table).ok_or_else(unmade)?);
@@ -219,7 +238,8 @@ pub(crate) async fn apply(
         let is_busy =
             reasons.iter().any(|code| passes.contains(code)) || error.code() == Some("TransactionInProgressException");
         if !is_busy || pause > Duration::from_secs(10) {
-            return Err(connection.failed("the items cannot be changed", &error));
+            let is_certain = error.code().is_some_and(|code| REFUSED.contains(&code));
+            return Err(WriteFailure { failure: connection.failed("the items cannot be changed", &error), is_certain });
         }
         tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
         pause *= 2;

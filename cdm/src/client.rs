@@ -1,8 +1,8 @@
 //! `cdm client`: everything of a client at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::ClientId;
@@ -13,9 +13,9 @@ use serde_json::json;
 use crate::change;
 use crate::connection::{Connection, client_id};
 use crate::damage::{Subject, subject};
-use crate::erase::{CorruptNumbers, Shared};
+use crate::erase::CorruptNumbers;
 use crate::output::{self, Output, count};
-use crate::saved::Save;
+use crate::saved::{Save, Shared, lock};
 use crate::scan::{Only, Scan};
 use crate::{Failure, erase, key};
 
@@ -71,7 +71,7 @@ impl Delete {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let client = self.client.as_str().to_owned();
         let counts = Arc::new(Counts::default());
-        let saving = Arc::new(Mutex::new(self.save.clone().open(&connection.table, "client delete")));
+        let saving = self.save.clone().open(&connection.table, "client delete").shared();
         if self.dry_run {
             self.count(connection, &counts).await?;
         } else {
@@ -79,7 +79,7 @@ impl Delete {
             let work =
                 Work { connection: connection.clone(), counts: Arc::clone(&counts), saving: Arc::clone(&saving) };
             let deleted = self.delete(&work).await;
-            saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(deleted)?;
+            lock(&saving).told_of(deleted)?;
         }
         let [customers, phones, keys] = [&counts.customers, &counts.phones, &counts.keys].map(|n| n.load(Relaxed));
         if customers + phones + keys == 0 && (self.dry_run || self.yes) {
@@ -102,7 +102,7 @@ impl Delete {
             }),
         )?;
         if !self.dry_run {
-            saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
+            lock(&saving).tell(true);
         }
         Ok(())
     }

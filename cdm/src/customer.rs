@@ -1,7 +1,5 @@
 //! `cdm customer`: make, show, import and delete customers' records.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use cdm_lambda::answer::customer_json;
 use cdm_lambda::store::{Budget, Tally, items};
 use cdm_lambda::time::UnixMillis;
@@ -12,7 +10,7 @@ use crate::connection::{Connection, Customer as Whose, PATIENCE};
 use crate::erase::CorruptNumbers;
 use crate::import::Import;
 use crate::output::{self, Output};
-use crate::saved::Save;
+use crate::saved::{Save, lock};
 use crate::{Failure, erase, explain};
 
 /// Make, show, import and delete customers' records.
@@ -124,9 +122,9 @@ impl Delete {
         let Whose { client, ccid } = self.customer;
         let (client_name, ccid_text) = (client.as_str(), ccid.as_str());
         output::confirm(&format!("Delete the record of {ccid_text} of {client_name} and its numbers?"), "y", self.yes)?;
-        let saving = Arc::new(Mutex::new(self.save.open(&connection.table, "customer delete")));
+        let saving = self.save.open(&connection.table, "customer delete").shared();
         let erased = erase::customer(connection, &client, &ccid, CorruptNumbers::Refuse, &saving).await;
-        let Some(erased) = saving.lock().unwrap_or_else(PoisonError::into_inner).told_of(erased)? else {
+        let Some(erased) = lock(&saving).told_of(erased)? else {
             return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));
         };
         output.done(
@@ -136,7 +134,7 @@ impl Delete {
             ),
             &json!({ "client_id": client_name, "ccid": ccid_text, "numbers_removed": erased.numbers }),
         )?;
-        saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
+        lock(&saving).tell(true);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use cdm_lambda::store::items::{self, Item};
 use crate::change::{self, Change, ROUNDS};
 use crate::connection::Connection;
 use crate::damage::{Subject, subject};
-use crate::saved::Saving;
+use crate::saved::{self, Shared, lock};
 use crate::scan::{Only, Scan, concurrently};
 use crate::{Failure, counter, explain};
 
@@ -41,14 +41,6 @@ pub(crate) enum CorruptNumbers {
     Refuse,
     /// The caller deletes every number's item of the client afterwards.
     Leave,
-}
-
-/// The file of old items, shared by the parts of a command that work at once.
-pub(crate) type Shared = Arc<Mutex<Saving>>;
-
-/// Adds the changes to the file. They are on disk when it returns.
-pub(crate) fn save(saving: &Shared, changes: &[Change]) -> Result<(), Failure> {
-    saving.lock().unwrap_or_else(PoisonError::into_inner).save(changes)
 }
 
 /// The number's item without the customer. `None` where it names the customer in no form that can be read.
@@ -106,7 +98,7 @@ pub(crate) async fn number(
     client_id: &ClientId,
     ccid: &Ccid,
     phone: &Phone,
-    saving: &mut Saving,
+    saving: &Shared,
 ) -> Result<(), Failure> {
     for round in 0..ROUNDS {
         pause(round).await;
@@ -121,8 +113,8 @@ pub(crate) async fn number(
                 Refusal::CorruptNumber => corrupt("the number's item"),
             }
         })?;
-        saving.save(&changes)?;
-        if change::apply(connection, &changes, &[]).await? {
+        let items = lock(saving).save(&changes)?;
+        if saved::write(connection, saving, items, &changes, &[]).await? {
             return Ok(());
         }
     }
@@ -172,12 +164,14 @@ pub(crate) async fn customer(
         of_numbers.retain(|number| counter::ccids(number).contains(ccid.as_str()));
         numbers = channels(&record).count().max(of_numbers.len());
         let mut changes = deletion(record, &of_numbers, ccid);
-        save(saving, &changes)?;
+        let items = lock(saving).save(&changes)?;
         let mut are_done = true;
         // More than one transaction takes is possible for a corrupt record alone. The record is in the last one.
         while are_done && !changes.is_empty() {
             let together = changes.split_off(changes.len().saturating_sub(change::MOST));
-            are_done = change::apply(connection, &together, &[]).await?;
+            let first = items.start + changes.len() as u64;
+            let items = first..first + together.len() as u64;
+            are_done = saved::write(connection, saving, items, &together, &[]).await?;
             counters +=
                 if are_done { together.iter().filter(|change| is_number_deleted(change)).count() as u64 } else { 0 };
         }
@@ -251,8 +245,8 @@ pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) ->
         let Some(change) = Change::new(connection.item(key.clone()).await?, None) else {
             return Ok(true);
         };
-        save(saving, std::slice::from_ref(&change))?;
-        if change::apply(connection, &[change], &[]).await? {
+        let items = lock(saving).save(std::slice::from_ref(&change))?;
+        if saved::write(connection, saving, items, &[change], &[]).await? {
             return Ok(true);
         }
     }

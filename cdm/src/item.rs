@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::store::items::{self, Item as Stored};
@@ -16,7 +15,7 @@ use crate::change::{self, Change};
 use crate::connection::Connection;
 use crate::findings::Finding;
 use crate::output::{self, Output};
-use crate::saved::{Save, SaveTo};
+use crate::saved::{self, Save, SaveTo, lock};
 use crate::{Failure, dynamo_json, erase, repair, stdin};
 
 /// Show, correct or delete one item of the table, as `cdm check` names it.
@@ -161,14 +160,13 @@ impl Put {
             return output.done("The item was so already.", &json!({ "changed": false }));
         };
         output::confirm(&format!("Put {shown} in the place of the item that is there?"), "y", self.yes)?;
-        let mut saving = self.save.open(&connection.table, "item put");
-        saving.save(std::slice::from_ref(&change))?;
-        if !change::apply(connection, &[change], &[]).await? {
-            saving.discard();
-            return Err(has_changed());
-        }
+        let saving = self.save.open(&connection.table, "item put").shared();
+        let items = lock(&saving).save(std::slice::from_ref(&change))?;
+        let written = saved::write(connection, &saving, items, &[change], &[]).await;
+        let written = written.and_then(|is_written| if is_written { Ok(()) } else { Err(has_changed()) });
+        lock(&saving).told_of(written)?;
         output.done("The item is corrected.", &json!({ "changed": true }))?;
-        saving.tell(false);
+        lock(&saving).tell(false);
         Ok(())
     }
 }
@@ -180,12 +178,13 @@ impl Delete {
             return Err(not_there());
         }
         output::confirm("Delete this item?", "y", self.yes)?;
-        let saving = Arc::new(Mutex::new(self.save.open(&connection.table, "item delete")));
-        if !erase::item(connection, key, &saving).await? {
-            return Err(Failure("the item is being changed all the time: stop what changes it".to_owned()));
-        }
+        let saving = self.save.open(&connection.table, "item delete").shared();
+        let busy = || Failure("the item is being changed all the time: stop what changes it".to_owned());
+        let deleted = erase::item(connection, key, &saving).await;
+        let deleted = deleted.and_then(|is_deleted| if is_deleted { Ok(()) } else { Err(busy()) });
+        lock(&saving).told_of(deleted)?;
         output.done("The item is deleted.", &json!({ "deleted": true }))?;
-        saving.lock().unwrap_or_else(PoisonError::into_inner).tell(true);
+        lock(&saving).tell(true);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::connection::{Connection, Customer, PATIENCE, client_id};
 use crate::output::{self, Output};
-use crate::saved::Save;
+use crate::saved::{Save, lock};
 use crate::{Failure, counter, erase, explain, stdin};
 
 /// Add a phone number to a customer, remove one, see who has it.
@@ -168,11 +168,11 @@ impl Remove {
             "y",
             self.yes,
         )?;
-        let mut saving = self.save.open(&connection.table, "phone remove");
-        let removed = erase::number(connection, &client, &ccid, &phone, &mut saving).await;
-        saving.told_of(removed)?;
+        let saving = self.save.open(&connection.table, "phone remove").shared();
+        let removed = erase::number(connection, &client, &ccid, &phone, &saving).await;
+        lock(&saving).told_of(removed)?;
         say(output, &Answer::removed(&self.number.number, ccid.as_str(), client.as_str()))?;
-        saving.tell(true);
+        lock(&saving).tell(true);
         Ok(())
     }
 }

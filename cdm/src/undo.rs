@@ -89,7 +89,16 @@ impl Undo {
             count(items.keys.len() as u64, "item"),
             if items.keys.len() == 1 { "it was" } else { "they were" },
         );
-        output::confirm(&question, "y", self.yes)?;
+        if saved.unknown > 0 {
+            output::note(&format!(
+                "It is not known whether the command wrote {} of the items: each is put back if it is as the command \
+                 would have left it.",
+                saved.unknown
+            ));
+        }
+        if !items.keys.is_empty() {
+            output::confirm(&question, "y", self.yes)?;
+        }
 
         let (mut put_back, mut as_before, mut left_alone) = (0, 0, 0);
         // Backwards, so that a number's item names its customers before their records have the number again.
@@ -115,7 +124,7 @@ impl Undo {
             }
         }
         if saved.is_cut_off {
-            output::note("The last line of the file is cut off: the command had not changed that item.");
+            output::note("The last line of the file is cut off, and was left out.");
         }
         let summary = format!(
             "{} put back; {as_before} as before already; {left_alone} changed since and left alone.",

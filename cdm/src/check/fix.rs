@@ -1,17 +1,18 @@
 //! `cdm check --fix`: shows the plan, asks, saves the old items, and writes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::store::items::{self, Item};
 
 use super::{About, Again, Corrupt, Found};
-use crate::change::{self, Change, ROUNDS};
+use crate::change::{Change, ROUNDS};
 use crate::connection::Connection;
 use crate::findings::{Finding, Outcome};
 use crate::output::{self, Output, count};
 use crate::repair::Planned;
-use crate::saved::Saving;
+use crate::saved::{self, Saving, Shared, lock};
 use crate::scan::concurrently;
 use crate::{Failure, erase};
 
@@ -27,7 +28,7 @@ impl Found {
     pub(super) async fn repair(
         &self,
         connection: &Connection,
-        mut saving: Saving,
+        saving: Saving,
         yes: bool,
         output: Output,
     ) -> Result<Repaired, Failure> {
@@ -52,34 +53,37 @@ impl Found {
             count(idle.len() as u64, "number"),
         );
         output::confirm(&question, "y", yes)?;
-        saving.save(&changes)?;
-        saving.save(&idle)?;
+        let saving = saving.shared();
+        let numbers = lock(&saving).save(&changes)?;
+        let idle = lock(&saving).save(&idle)?.zip(idle).collect();
 
-        let repaired = self.write(connection, idle, &mut saving, output).await;
-        let repaired = saving.told_of(repaired)?;
-        saving.tell(false);
+        let repaired = self.write(connection, numbers, idle, &saving, output).await;
+        let repaired = lock(&saving).told_of(repaired)?;
+        lock(&saving).tell(false);
         Ok(repaired)
     }
 
-    /// Writes the plan, and deletes the numbers without customers.
+    /// Writes the plan, and deletes the numbers without customers. The changes come with their numbers in the file.
     async fn write(
         &self,
         connection: &Connection,
-        idle: Vec<Change>,
-        saving: &mut Saving,
+        mut numbers: Range<u64>,
+        idle: Vec<(u64, Change)>,
+        saving: &Shared,
         output: Output,
     ) -> Result<Repaired, Failure> {
         let again = Again { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
         let mut repaired = Repaired::default();
         for Corrupt { about, planned } in &self.items {
-            let written = write(&again, about, planned, saving).await?;
+            let number = planned.change.as_ref().and_then(|_| numbers.next());
+            let written = write(&again, about, planned, number, saving).await?;
             repaired.findings += outcomes(planned, &written, output)?;
         }
         let delete = {
-            let connection = connection.clone();
-            move |change: Change| {
-                let connection = connection.clone();
-                async move { change::apply(&connection, &[change], &[]).await }
+            let (connection, saving) = (connection.clone(), Arc::clone(saving));
+            move |(number, change): (u64, Change)| {
+                let (connection, saving) = (connection.clone(), Arc::clone(&saving));
+                async move { saved::write(&connection, &saving, number..number + 1, &[change], &[]).await }
             }
         };
         let deleted = concurrently(8, idle, delete).await?;
@@ -107,7 +111,14 @@ fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u6
 
 /// Writes a plan, and gives the findings that are repaired by that. Where the item has changed since, it is planned and
 /// saved again, as long as nothing is found that was not shown.
-async fn write(again: &Again, about: &About, planned: &Planned, saving: &mut Saving) -> Result<Vec<Finding>, Failure> {
+/// `number` is the number of the change in the file.
+async fn write(
+    again: &Again,
+    about: &About,
+    planned: &Planned,
+    mut number: Option<u64>,
+    saving: &Shared,
+) -> Result<Vec<Finding>, Failure> {
     let mut plan = planned.clone();
     for round in 0..ROUNDS {
         erase::pause(round).await;
@@ -118,10 +129,12 @@ async fn write(again: &Again, about: &About, planned: &Planned, saving: &mut Sav
         let Some(change) = plan.change.as_ref().filter(|_| plan.findings.iter().all(is_shown)) else {
             break;
         };
-        if round > 0 {
-            saving.save(std::slice::from_ref(change))?;
-        }
-        if change::apply(&again.connection, std::slice::from_ref(change), &plan.must_have).await? {
+        let changes = std::slice::from_ref(change);
+        let items = match number.take() {
+            Some(number) => number..number + 1,
+            None => lock(saving).save(changes)?,
+        };
+        if saved::write(&again.connection, saving, items, changes, &plan.must_have).await? {
             return Ok(plan.findings.into_iter().filter(Finding::is_repairable).collect());
         }
     }

@@ -264,8 +264,8 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     let other = Ccid::parse("Zoë").unwrap();
     let none = Commands::parse_from(["cdm", "check", "--save", folder.path().join("removed").to_str().unwrap()]);
     let Commands::Check(Check { save, .. }) = none else { unreachable!() };
-    let mut removed = save.open(&connection.table, "phone remove");
-    erase::number(&connection, client_id, &other, phone, &mut removed).await.unwrap();
+    let removed = save.open(&connection.table, "phone remove").shared();
+    erase::number(&connection, client_id, &other, phone, &removed).await.unwrap();
 
     let saved = folder.path().join("saved");
     let fix = Commands::parse_from(["cdm", "check", "--save", saved.to_str().unwrap()]);

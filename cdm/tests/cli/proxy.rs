@@ -14,6 +14,8 @@ pub(crate) enum Mode {
     Forward,
     /// Refuses it with DynamoDB's words for a table that is throttled.
     Throttle,
+    /// Refuses it with DynamoDB's words for a caller who may not write.
+    Deny,
     /// Cancels transactions with throttled items as the reason, and lets every other write through.
     ThrottleItems,
     /// Lets it through, and then closes the connection instead of responding.
@@ -22,9 +24,13 @@ pub(crate) enum Mode {
     Unreachable,
 }
 
-const MODES: [Mode; 5] = [Mode::Forward, Mode::Throttle, Mode::ThrottleItems, Mode::LoseResponses, Mode::Unreachable];
+const MODES: [Mode; 6] =
+    [Mode::Forward, Mode::Throttle, Mode::Deny, Mode::ThrottleItems, Mode::LoseResponses, Mode::Unreachable];
 
 const THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow down"}"#;
+
+const DENIED: &str =
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#AccessDeniedException","Message":"not authorized"}"#;
 
 const ITEMS_THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"cancelled","CancellationReasons":[{"Code":"ThrottlingError","Message":"slow down"},{"Code":"None"}]}"#;
 
@@ -82,7 +88,8 @@ async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
         let request = Message::read(&mut caller).await.ok()??;
         let mode = MODES[usize::from(state.mode.load(SeqCst))];
         let is_call = |operation| request.header("x-amz-target").is_some_and(|target| target.ends_with(operation));
-        let is_spared = is_call("GetItem") || (mode == Mode::ThrottleItems && !is_call("TransactWriteItems"));
+        let is_spared =
+            is_call("GetItem") || ([Mode::ThrottleItems, Mode::Deny].contains(&mode) && !is_call("TransactWriteItems"));
         let one_less = |left: usize| left.checked_sub(1);
         if is_spared || mode == Mode::Forward || state.forward.fetch_update(SeqCst, SeqCst, one_less).is_ok() {
             request.write(&mut database).await.ok()?;
@@ -92,8 +99,12 @@ async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
         state.disturbed.fetch_add(1, SeqCst);
         state.more.notify_one();
         match mode {
-            Mode::Throttle | Mode::ThrottleItems => {
-                let body = if mode == Mode::Throttle { THROTTLED } else { ITEMS_THROTTLED };
+            Mode::Throttle | Mode::ThrottleItems | Mode::Deny => {
+                let body = match mode {
+                    Mode::Throttle => THROTTLED,
+                    Mode::Deny => DENIED,
+                    _ => ITEMS_THROTTLED,
+                };
                 let headers = [("content-type", "application/x-amz-json-1.0")];
                 Message::answer(400, &headers, body.into()).write(&mut caller).await.ok()?;
             }

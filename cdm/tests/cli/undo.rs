@@ -5,6 +5,7 @@ use cdm_lambda::store::items;
 use serde_json::json;
 
 use crate::helpers::{CLIENT, Table, ccid, client, counter, one_line, phone, record};
+use crate::proxy::{Mode, Proxy};
 
 const ONE: &str = "6105551212";
 
@@ -246,4 +247,60 @@ async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
     let record = table.item(items::customer_key(&client(), &ccid("A"))).await.unwrap();
     assert_eq!(record.get("note"), Some(&AttributeValue::S("checked".to_owned())));
     assert!(!record.contains_key("cdm_shown"));
+}
+
+/// A command that failed for certain keeps no file, so that no undo brings back what a later erasure removed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_wrote_nothing_leaves_nothing_to_undo() {
+    let commands: [&[&str]; 5] = [
+        &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+        &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
+        &["item", "delete", "--pk", "CLIENT#demo-clinic#CUSTOMER#FAM-00001", "--sk", "CUSTOMER"],
+        &["check", "--fix"],
+        &["client", "delete", "--client", CLIENT, "--segments", "1"],
+    ];
+    let table = Table::demo().await;
+    let before = table.sorted().await;
+    let proxy = Proxy::before(table.environment()[0].1).await;
+    proxy.set(Mode::Deny, 0);
+    for command in commands {
+        let mut denied = table.command(&[command, &["--yes"]].concat());
+        denied.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let ran = crate::helpers::typed(denied, "").await;
+        assert_eq!(ran.code, 1, "{command:?}: {ran:?}");
+        assert!(!ran.err.contains("cdm undo"), "{command:?}: {ran:?}");
+        assert_eq!(table.sorted().await, before, "{command:?}");
+        assert_eq!(files(&table), Vec::<PathBuf>::new(), "{command:?}");
+    }
+}
+
+/// A write whose outcome no one knows may be put back, and the command says so. What was certainly not written is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_was_written_is_put_back() {
+    let table = Table::new().await;
+    table.customer("A", &[ONE]).await;
+    let with_a = table.sorted().await;
+    table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes", "--save", "a.jsonl"]).await;
+    let file = table.folder.path().join("a.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (items, mark) = text.trim_end().rsplit_once('\n').unwrap();
+    assert_eq!(mark, r#"{"written":[1,2]}"#);
+    let without_a = table.sorted().await;
+
+    std::fs::write(&file, format!("{items}\n{{\"not_written\":[1,2]}}\n")).unwrap();
+    let ran = table.cdm(&["undo", "a.jsonl", "--yes"]).await;
+    assert!(ran.code == 0 && ran.out.starts_with("0 items put back"), "{ran:?}");
+    assert_eq!(table.sorted().await, without_a);
+
+    for unknown in [format!("{items}\n"), format!("{items}\n{{\"writ")] {
+        std::fs::write(&file, unknown).unwrap();
+        let ran = table.cdm(&["undo", "a.jsonl"]).await;
+        assert!(
+            ran.code == 1 && ran.err.contains("It is not known whether the command wrote 2 of the items"),
+            "{ran:?}"
+        );
+        assert_eq!(table.sorted().await, without_a);
+    }
+    table.done(&["undo", "a.jsonl", "--yes"]).await;
+    assert_eq!(table.sorted().await, with_a);
 }
