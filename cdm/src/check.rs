@@ -25,7 +25,7 @@ use cdm_lambda::time::UnixMillis;
 use clap::Args;
 use fix::Repaired;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Place};
 use crate::damage::{Kind, Subject, subject};
 use crate::findings::{Finding, Outcome};
 use crate::interrupts::Interrupts;
@@ -103,7 +103,7 @@ impl Check {
         let resume = self.resume.map(ResumeFile);
         let found = find(connection, scan, resume.as_ref()).await?;
         let repaired = if self.fix {
-            let saving = self.save.open(&connection.table, "check --fix");
+            let saving = self.save.open(connection.place(), "check --fix");
             found.repair(connection, saving, self.yes, output).await?
         } else {
             found.report(output)?;
@@ -185,7 +185,7 @@ const EVERY: Duration = Duration::from_secs(20);
 
 /// Reads the table, and plans.
 async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFile>) -> Result<Found, Failure> {
-    let begun = resume.map(|file| begun(file, &connection.table)).transpose()?.flatten();
+    let begun = resume.map(|file| begun(file, &connection.place())).transpose()?.flatten();
     let begun = begun.unwrap_or_else(|| Reading::new(scan.segments));
     scan.segments = i32::try_from(begun.positions.len()).unwrap_or(scan.segments);
     let reading = read(connection, &scan, begun, resume).await?;
@@ -249,8 +249,8 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
 }
 
 /// The reading that an interrupted check has begun.
-fn begun(file: &ResumeFile, table: &str) -> Result<Option<Reading>, Failure> {
-    let Some(reading) = file.load(table)? else { return Ok(None) };
+fn begun(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
+    let Some(reading) = file.load(place)? else { return Ok(None) };
     let (shown, began) = (file.0.display(), reading.began.to_rfc3339());
     // Its end was written, but not its result. By now the table may be another.
     if reading.positions.iter().all(|position| *position == Position::End) {
@@ -302,11 +302,11 @@ async fn read(
 ) -> Result<Reading, Failure> {
     let from = begun.positions.clone();
     let state = Arc::new(Mutex::new(SharedReading::new(begun)));
-    let (shared, file, table) = (Arc::clone(&state), resume.cloned(), connection.table.clone());
+    let (shared, file, place) = (Arc::clone(&state), resume.cloned(), connection.place());
     let each = move |page: Page| {
-        let (shared, file, table) = (Arc::clone(&shared), file.clone(), table.clone());
+        let (shared, file, place) = (Arc::clone(&shared), file.clone(), place.clone());
         async move {
-            let store = |reading: &Reading| file.map_or(Ok(()), |file| file.store(&table, reading));
+            let store = |reading: &Reading| file.map_or(Ok(()), |file| file.store(&place, reading));
             shared.lock().unwrap_or_else(PoisonError::into_inner).add(page, store)
         }
     };
@@ -326,7 +326,7 @@ async fn read(
     match (resume, &ended) {
         // What it says of the table is only true now.
         (Some(file), Ok(())) => file.remove(),
-        (Some(file), Err(_)) => file.store(&connection.table, &reading)?,
+        (Some(file), Err(_)) => file.store(&connection.place(), &reading)?,
         (None, _) => {}
     }
     ended.map(|()| reading)

@@ -71,7 +71,7 @@ impl Delete {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let client = self.client.as_str().to_owned();
         let counts = Arc::new(Counts::default());
-        let saving = self.save.clone().open(&connection.table, "client delete").shared();
+        let saving = self.save.clone().open(connection.place(), "client delete").shared();
         if self.dry_run {
             self.count(connection, &counts).await?;
         } else {

@@ -1,6 +1,7 @@
 //! Where the operator's commands find the table: in AWS by the usual credentials and region, or at any endpoint.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -16,6 +17,7 @@ use cdm_lambda::error::Rule;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::items::Item;
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use crate::credentials::{self, Aws};
 use crate::network::Network;
@@ -81,6 +83,22 @@ pub struct Connection {
     pub client: Client,
     /// The table's name.
     pub table: String,
+    /// Where the table is: the endpoint's URL, or else the region.
+    pub endpoint: String,
+}
+
+/// Which table a file is of. Tables of one name can be at several endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) table: String,
+    /// The URL, or else the region.
+    pub(crate) endpoint: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the table {} at {}", self.table, self.endpoint)
+    }
 }
 
 impl Connection {
@@ -132,6 +150,7 @@ impl Connection {
     ) -> Result<Self, Failure> {
         // The network knows the certificates to trust.
         let endpoint = Endpoint { ca_bundle: None, ..endpoint.clone() };
+        let at = endpoint.url.clone().unwrap_or_else(|| endpoint.region.clone());
         let dynamodb = DynamoDb::new(&endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
         let config = dynamodb.client.config().to_builder().http_client(network.client());
         let patient = config
@@ -139,7 +158,12 @@ impl Connection {
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
         let store = Store::new(Client::from_conf(config.build()), table.clone());
-        Ok(Self { store, client: Client::from_conf(patient.build()), table })
+        Ok(Self { store, client: Client::from_conf(patient.build()), table, endpoint: at })
+    }
+
+    /// The table, for a file that is of no other.
+    pub(crate) fn place(&self) -> Place {
+        Place { table: self.table.clone(), endpoint: self.endpoint.clone() }
     }
 
     /// One item as it stands, strongly consistent.
@@ -228,7 +252,7 @@ impl Connection {
     pub fn failed<E, R>(&self, what: &str, error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> Failure
     where
         E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + 'static,
-        R: std::fmt::Debug + 'static,
+        R: fmt::Debug + 'static,
     {
         explain::call(what, error, &self.table)
     }

@@ -122,7 +122,7 @@ impl Delete {
         let Whose { client, ccid } = self.customer;
         let (client_name, ccid_text) = (client.as_str(), ccid.as_str());
         output::confirm(&format!("Delete the record of {ccid_text} of {client_name} and its numbers?"), "y", self.yes)?;
-        let saving = self.save.open(&connection.table, "customer delete").shared();
+        let saving = self.save.open(connection.place(), "customer delete").shared();
         let erased = erase::customer(connection, &client, &ccid, CorruptNumbers::Refuse, &saving).await;
         let Some(erased) = lock(&saving).told_of(erased)? else {
             return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));

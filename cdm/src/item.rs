@@ -157,10 +157,10 @@ impl Put {
             return Err(has_changed());
         }
         let Some(change) = Change::new(Some(before), Some(item)) else {
-            return output.done("The item was so already.", &json!({ "changed": false }));
+            return output.done("The item already has this content.", &json!({ "changed": false }));
         };
         output::confirm(&format!("Put {shown} in the place of the item that is there?"), "y", self.yes)?;
-        let saving = self.save.open(&connection.table, "item put").shared();
+        let saving = self.save.open(connection.place(), "item put").shared();
         let items = lock(&saving).save(std::slice::from_ref(&change))?;
         let written = saved::write(connection, &saving, items, &[change], &[]).await;
         let written = written.and_then(|is_written| if is_written { Ok(()) } else { Err(has_changed()) });
@@ -178,7 +178,7 @@ impl Delete {
             return Err(not_there());
         }
         output::confirm("Delete this item?", "y", self.yes)?;
-        let saving = self.save.open(&connection.table, "item delete").shared();
+        let saving = self.save.open(connection.place(), "item delete").shared();
         let busy = || Failure("the item is being changed all the time: stop what changes it".to_owned());
         let deleted = erase::item(connection, key, &saving).await;
         let deleted = deleted.and_then(|is_deleted| if is_deleted { Ok(()) } else { Err(busy()) });

@@ -168,7 +168,7 @@ impl Remove {
             "y",
             self.yes,
         )?;
-        let saving = self.save.open(&connection.table, "phone remove").shared();
+        let saving = self.save.open(connection.place(), "phone remove").shared();
         let removed = erase::number(connection, &client, &ccid, &phone, &saving).await;
         lock(&saving).told_of(removed)?;
         say(output, &Answer::removed(&self.number.number, ccid.as_str(), client.as_str()))?;

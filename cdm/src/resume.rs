@@ -11,6 +11,7 @@ use cdm_lambda::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::connection::Place;
 use crate::scan::Position;
 use crate::sums::Sums;
 use crate::{Failure, dynamo_json};
@@ -64,7 +65,8 @@ impl Reading {
 struct OnDisk {
     format: String,
     version: u32,
-    table: String,
+    #[serde(flatten)]
+    place: Place,
     /// In milliseconds since 1970. Version 1 has none.
     #[serde(default)]
     began: u64,
@@ -85,7 +87,7 @@ impl ResumeFile {
     ///
     /// # Errors
     /// It is another file, or one of another table or program.
-    pub(crate) fn load(&self, table: &str) -> Result<Option<Reading>, Failure> {
+    pub(crate) fn load(&self, place: &Place) -> Result<Option<Reading>, Failure> {
         let shown = self.0.display();
         let text = match std::fs::read(&self.0) {
             Ok(text) => text,
@@ -96,8 +98,8 @@ impl ResumeFile {
             serde_json::from_slice(&text).ok().filter(|on_disk: &OnDisk| on_disk.format == FORMAT).ok_or_else(
                 || Failure(format!("{shown} is not a file of an interrupted check: name another with --resume")),
             )?;
-        if on_disk.table != table {
-            return Err(Failure(format!("{shown} is of the table {}: name another file with --resume", on_disk.table)));
+        if on_disk.place != *place {
+            return Err(Failure(format!("{shown} is of {}: name another file with --resume", on_disk.place)));
         }
         let reading = || {
             let position = |value: &Value| match value {
@@ -122,7 +124,7 @@ impl ResumeFile {
     }
 
     /// Writes what was read. A stop in the middle leaves the file as it was before.
-    pub(crate) fn store(&self, table: &str, reading: &Reading) -> Result<(), Failure> {
+    pub(crate) fn store(&self, place: &Place, reading: &Reading) -> Result<(), Failure> {
         let position = |position: &Position| match position {
             Position::Beginning => Value::Null,
             Position::After(key) => dynamo_json::from_item(key),
@@ -131,7 +133,7 @@ impl ResumeFile {
         let on_disk = OnDisk {
             format: FORMAT.to_owned(),
             version: VERSION,
-            table: table.to_owned(),
+            place: place.clone(),
             began: reading.began.millis(),
             positions: reading.positions.iter().map(position).collect(),
             counts: reading.counts,
@@ -177,7 +179,9 @@ mod tests {
     fn what_was_read_is_read_back_for_the_same_table() {
         let folder = tempfile::tempdir().unwrap();
         let file = ResumeFile(folder.path().join("state.json"));
-        assert!(file.load("a-table").unwrap().is_none());
+        let place = |table: &str, endpoint: &str| Place { table: table.to_owned(), endpoint: endpoint.to_owned() };
+        let here = place("a-table", "us-east-1");
+        assert!(file.load(&here).unwrap().is_none());
         let mut reading = Reading::new(3);
         let key = Item::from([("pk".to_owned(), AttributeValue::S("P".to_owned()))]);
         reading.positions = vec![Position::Beginning, Position::After(key), Position::End];
@@ -185,13 +189,15 @@ mod tests {
         reading.corrupt.insert(("P".to_owned(), "S".to_owned()));
         reading.idle.insert("Q".to_owned());
         for _ in 0..2 {
-            file.store("a-table", &reading).unwrap();
-            assert_eq!(file.load("a-table").unwrap().as_ref(), Some(&reading));
+            file.store(&here, &reading).unwrap();
+            assert_eq!(file.load(&here).unwrap().as_ref(), Some(&reading));
         }
-        assert!(file.load("another").unwrap_err().0.contains("is of the table a-table"));
+        for other in [place("another", "us-east-1"), place("a-table", "http://127.0.0.1:8000")] {
+            assert!(file.load(&other).unwrap_err().0.contains("is of the table a-table at us-east-1: name another"));
+        }
         std::fs::write(&file.0, "{}").unwrap();
-        assert!(file.load("a-table").unwrap_err().0.contains("is not a file of an interrupted check"));
+        assert!(file.load(&here).unwrap_err().0.contains("is not a file of an interrupted check"));
         file.remove();
-        assert!(file.load("a-table").unwrap().is_none());
+        assert!(file.load(&here).unwrap().is_none());
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::change::{self, Change, MustHave, WriteFailure};
-use crate::connection::Connection;
+use crate::connection::{Connection, Place};
 use crate::output::note;
 use crate::{Failure, dynamo_json};
 
@@ -49,17 +49,12 @@ pub struct Save {
 
 impl SaveTo {
     /// The file, which is made when the first item is saved.
-    pub(crate) fn open(self, table: &str, command: &str) -> Saving {
+    pub(crate) fn open(self, place: Place, command: &str) -> Saving {
         let now = UnixMillis::now().to_rfc3339();
         let named =
             format!("cdm-{}-{}.jsonl", command.replace(" --", "-").replace(' ', "-"), now.replace([':', '-', '.'], ""));
-        let header = Header {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            table: table.to_owned(),
-            command: command.to_owned(),
-            time: now,
-        };
+        let header =
+            Header { format: FORMAT.to_owned(), version: VERSION, place, command: command.to_owned(), time: now };
         Saving {
             path: Some(self.save.unwrap_or_else(|| named.into())),
             header,
@@ -74,8 +69,8 @@ impl SaveTo {
 
 impl Save {
     /// The file, which is made when the first item is saved; nothing where no copy is wanted.
-    pub(crate) fn open(self, table: &str, command: &str) -> Saving {
-        let saving = self.to.open(table, command);
+    pub(crate) fn open(self, place: Place, command: &str) -> Saving {
+        let saving = self.to.open(place, command);
         if self.no_save { Saving { path: None, ..saving } } else { saving }
     }
 }
@@ -85,7 +80,8 @@ pub(crate) struct Header {
     format: String,
     version: u32,
     /// The table that the items are of.
-    pub(crate) table: String,
+    #[serde(flatten)]
+    pub(crate) place: Place,
     /// The command that saved them.
     pub(crate) command: String,
     /// When it ran, RFC 3339.
@@ -384,6 +380,10 @@ fn change(line: &Value) -> Option<Change> {
 mod tests {
     use super::*;
 
+    fn place() -> Place {
+        Place { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() }
+    }
+
     #[test]
     fn what_was_saved_is_read_and_no_file_is_overwritten() {
         let folder = tempfile::tempdir().unwrap();
@@ -395,7 +395,7 @@ mod tests {
             Change::new(item("2"), None).unwrap(),
             Change::new(None, item("3")).unwrap(),
         ];
-        let mut saving = SaveTo { save: Some(path.clone()) }.open("a-table", "check --fix");
+        let mut saving = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix");
         assert_eq!(saving.save(&changes[..1]).unwrap(), 1..2);
         assert_eq!(saving.save(&changes[1..]).unwrap(), 2..4);
         #[cfg(unix)]
@@ -404,11 +404,11 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         let saved = read(&path).unwrap();
-        assert_eq!((saved.header.table.as_str(), saved.header.command.as_str()), ("a-table", "check --fix"));
+        assert_eq!((saved.header.place, saved.header.command.as_str()), (place(), "check --fix"));
         assert_eq!((saved.changes.as_slice(), saved.unknown, saved.is_cut_off), (&changes[..], 3, false));
 
         let text = std::fs::read(&path).unwrap();
-        let failure = SaveTo { save: Some(path.clone()) }.open("a-table", "check --fix").save(&changes).unwrap_err();
+        let failure = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix").save(&changes).unwrap_err();
         assert!(failure.0.contains("is there already"), "{failure}");
         assert_eq!(std::fs::read(&path).unwrap(), text);
 
@@ -424,7 +424,7 @@ mod tests {
             "",
             "{}\n",
             "not JSON\n",
-            "{\"format\":\"x\",\"version\":1,\"table\":\"t\",\"command\":\"c\",\"time\":\"t\"}\n",
+            "{\"format\":\"x\",\"version\":1,\"table\":\"t\",\"endpoint\":\"e\",\"command\":\"c\",\"time\":\"t\"}\n",
         ] {
             std::fs::write(&path, bad).unwrap();
             assert!(read(&path).unwrap_err().0.contains("is not a file of saved items"), "{bad}");
@@ -437,7 +437,7 @@ mod tests {
         let path = folder.path().join("saved.jsonl");
         let item = |text: &str| dynamo_json::to_item(&json!({ "pk": { "S": text }, "sk": { "S": "S" } }));
         let changes: Vec<_> = ["1", "2", "3", "4"].map(|text| Change::new(item(text), None).unwrap()).to_vec();
-        let open = || SaveTo { save: Some(path.clone()) }.open("a-table", "client delete");
+        let open = || SaveTo { save: Some(path.clone()) }.open(place(), "client delete");
         let mut saving = open();
         saving.save(&changes).unwrap();
         saving.begin(&(1..4)).unwrap();
@@ -468,7 +468,7 @@ mod tests {
     #[test]
     fn without_a_copy_there_is_no_file() {
         let save = Save { to: SaveTo { save: None }, no_save: true };
-        let mut saving = save.open("a-table", "customer delete");
+        let mut saving = save.open(place(), "customer delete");
         let item = dynamo_json::to_item(&json!({ "pk": { "S": "P" }, "sk": { "S": "S" } }));
         saving.save(&[Change::new(item, None).unwrap()]).unwrap();
         assert!(saving.file().is_none() && !saving.keeps());

@@ -79,13 +79,20 @@ impl Undo {
     /// What was refused or failed, or that not everything could be put back, in one line.
     pub async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let saved = saved::read(&self.file)?;
-        let saved::Header { table, command, time, .. } = &saved.header;
-        if *table != connection.table {
-            return Err(Failure(format!("the items are of the table {table}: name it with --table")));
+        let saved::Header { place, command, time, .. } = &saved.header;
+        let here = connection.place();
+        if place.table != here.table {
+            return Err(Failure(format!("the items are of the table {}: name it with --table", place.table)));
+        }
+        if *place != here {
+            return Err(Failure(format!(
+                "the items are of {place}, and this is {}: go there, or name another file",
+                here.endpoint
+            )));
         }
         let items = SavedItems::new(&saved.changes);
         let question = format!(
-            "Put back {} of the table {table}, as {} before `cdm {command}` of {time}?",
+            "Put back {} of {place}, as {} before `cdm {command}` of {time}?",
             count(items.keys.len() as u64, "item"),
             if items.keys.len() == 1 { "it was" } else { "they were" },
         );

@@ -123,14 +123,14 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
             async move { if is_over { Err(Failure(String::new())) } else { Ok(()) } }
         };
         let _ = scan().pages(&connection, None, &[], each).await;
-        file.store(&connection.table, &begun.lock().unwrap().0).unwrap();
+        file.store(&connection.place(), &begun.lock().unwrap().0).unwrap();
 
         // However it is asked to read, it keeps to the parts that it began with.
         let resumed = find(&connection, Scan { segments: 5, ..scan() }, Some(&file)).await.unwrap();
         assert_eq!(resumed.checked(), whole.checked(), "stopped after {stop_after}");
         let findings = |found: &Found| found.findings().cloned().collect::<Vec<_>>();
         assert_eq!(findings(&resumed), findings(&whole));
-        assert_eq!(file.load(&connection.table).unwrap(), None, "what it says of the table is soon old");
+        assert_eq!(file.load(&connection.place()).unwrap(), None, "what it says of the table is soon old");
     }
 }
 
@@ -144,7 +144,7 @@ async fn a_reading_that_has_ended_is_not_gone_on_from() {
     let file = ResumeFile(folder.path().join("state"));
     let mut ended = Reading::new(2);
     ended.positions.fill(Position::End);
-    file.store(&connection.table, &ended).unwrap();
+    file.store(&connection.place(), &ended).unwrap();
     let found = find(&connection, Scan::default(), Some(&file)).await.unwrap().checked();
     assert_eq!(found, find(&connection, Scan::default(), None).await.unwrap().checked());
     assert!(found.findings > 0);
@@ -155,16 +155,17 @@ async fn a_reading_that_has_ended_is_not_gone_on_from() {
 fn a_page_after_the_interruption_leaves_the_file_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = ResumeFile(folder.path().join("state"));
-    let store = |reading: &Reading| file.store("a-table", reading);
+    let place = Place { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() };
+    let store = |reading: &Reading| file.store(&place, reading);
     let page = || Page { segment: 0, items: Vec::new(), position: Position::End };
     let long_ago = Instant::now().checked_sub(EVERY).unwrap();
     let mut shared = SharedReading { reading: Reading::new(2), stored: long_ago };
     shared.add(page(), store).unwrap();
     shared.stored = long_ago;
     let reading = shared.take();
-    assert_eq!(file.load("a-table").unwrap().as_ref(), Some(&reading), "it was time to write it");
+    assert_eq!(file.load(&place).unwrap().as_ref(), Some(&reading), "it was time to write it");
     shared.add(page(), store).unwrap();
-    assert_eq!(file.load("a-table").unwrap().as_ref(), Some(&reading));
+    assert_eq!(file.load(&place).unwrap().as_ref(), Some(&reading));
 }
 
 /// What is read to plan a repair keeps to the limit, too: while another read has its turn, it waits.
@@ -243,7 +244,7 @@ async fn a_customer_that_is_deleted_meanwhile_is_not_added() {
     else {
         unreachable!()
     };
-    let saving = save.open(&connection.table, "check --fix");
+    let saving = save.open(connection.place(), "check --fix");
     let repaired = found.repair(&connection, saving, true, Output::Json).await.unwrap();
     // The count follows from the ccids that are there, and is repaired.
     assert_eq!(repaired.findings, 1);
@@ -264,14 +265,15 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     let other = Ccid::parse("Zoë").unwrap();
     let none = Commands::parse_from(["cdm", "check", "--save", folder.path().join("removed").to_str().unwrap()]);
     let Commands::Check(Check { save, .. }) = none else { unreachable!() };
-    let removed = save.open(&connection.table, "phone remove").shared();
+    let removed = save.open(connection.place(), "phone remove").shared();
     erase::number(&connection, client_id, &other, phone, &removed).await.unwrap();
 
     let saved = folder.path().join("saved");
     let fix = Commands::parse_from(["cdm", "check", "--save", saved.to_str().unwrap()]);
     let Commands::Check(Check { save, .. }) = fix else { unreachable!() };
     let before = read_all(&connection).await;
-    let repaired = found.repair(&connection, save.open("changes", "check --fix"), true, Output::Json).await.unwrap();
+    let repaired =
+        found.repair(&connection, save.open(connection.place(), "check --fix"), true, Output::Json).await.unwrap();
     // The removal has put the count right already.
     assert_eq!(repaired.findings, 1);
     let number = connection.item(items::phone_key(client_id, phone)).await.unwrap().unwrap();

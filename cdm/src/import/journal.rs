@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::Failure;
+use crate::connection::Place;
 use crate::lines::Line;
 
 const HEADER: usize = 1024;
@@ -28,9 +29,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) client: String,
-    pub(crate) table: String,
-    /// The URL, or else the region.
-    pub(crate) endpoint: String,
+    #[serde(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,8 +110,8 @@ impl Journal {
         };
         if of != *target {
             return Err(Failure(format!(
-                "{shown} is the journal of an import for {} into the table {} at {}: name another file with --journal",
-                of.client, of.table, of.endpoint
+                "{shown} is the journal of an import for {} into {}: name another file with --journal",
+                of.client, of.place
             )));
         }
         Ok(Some(Self::locked(path, file, key)?))
@@ -270,7 +270,8 @@ mod tests {
     use super::*;
 
     fn target(client: &str) -> Target {
-        Target { client: client.to_owned(), table: "cdm-phones".to_owned(), endpoint: "us-east-1".to_owned() }
+        let place = Place { table: "cdm-phones".to_owned(), endpoint: "us-east-1".to_owned() };
+        Target { client: client.to_owned(), place }
     }
 
     fn line(number: u64, text: &str) -> Line {

@@ -114,13 +114,7 @@ impl Import {
 
     /// What the import is into.
     fn target(&self, connection: &Connection) -> Target {
-        let url = std::env::var("AWS_ENDPOINT_URL_DYNAMODB").ok().filter(|url| !url.is_empty());
-        let region = || connection.client.config().region().map(ToString::to_string).unwrap_or_default();
-        Target {
-            client: self.client.as_str().to_owned(),
-            table: connection.table.clone(),
-            endpoint: url.unwrap_or_else(region),
-        }
+        Target { client: self.client.as_str().to_owned(), place: connection.place() }
     }
 
     /// The input and its size, where it is a file that can be read twice.

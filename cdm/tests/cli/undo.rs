@@ -172,6 +172,17 @@ async fn a_file_of_another_kind_or_table_is_refused() {
         (ran.code, one_line(&ran.err).as_str()),
         (1, "the items are of the table cdm-phones: name it with --table")
     );
+    // The same names behind another endpoint.
+    let proxy = Proxy::before(table.environment()[0].1).await;
+    let mut elsewhere = table.command(&["undo", "a.jsonl", "--yes"]);
+    elsewhere.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+    let ran = crate::helpers::typed(elsewhere, "").await;
+    let message = format!(
+        "the items are of the table cdm-phones at {}, and this is {}: go there, or name another file",
+        table.environment()[0].1,
+        proxy.url
+    );
+    assert_eq!((ran.code, one_line(&ran.err)), (1, message));
     table.done(&["undo", "a.jsonl", "--yes"]).await;
     assert_eq!(table.sorted().await, before);
 }
@@ -202,7 +213,7 @@ async fn an_item_is_only_put_back_corrected() {
         assert!(table.refused(&put).await.contains(word), "{word}");
     }
     std::fs::write(&file, shown.to_string()).unwrap();
-    assert_eq!(table.done(&put).await, "The item was so already.\n");
+    assert_eq!(table.done(&put).await, "The item already has this content.\n");
     assert_eq!(files(&table).len(), 1, "nothing was saved");
     assert!(table.item(items::customer_key(&client(), &ccid("A"))).await.is_some());
     assert!(table.refused(&["item", "show", "--pk", "x", "--sk", "y"]).await.contains("there is no such item"));
