@@ -48,6 +48,40 @@ pub(crate) struct MustHave {
     pub(crate) e164: String,
 }
 
+impl MustHave {
+    fn check(&self, table: &str) -> Option<ConditionCheck> {
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(self.record.clone()))
+            .condition_expression("attribute_exists(notification_channels.#e164)")
+            .expression_attribute_names("#e164", &self.e164);
+        check.build().ok()
+    }
+}
+
+/// An item that must still be as it was read when a change of another one is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Unchanged {
+    pub(crate) key: Item,
+    /// `None` where there was no such item.
+    pub(crate) read: Option<Item>,
+}
+
+impl Unchanged {
+    fn check(&self, table: &str) -> Option<ConditionCheck> {
+        let mut terms = Terms::default();
+        let condition = terms.unchanged(self.read.as_ref(), None);
+        let (names, values) = terms.parts();
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(self.key.clone()))
+            .condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values);
+        check.build().ok()
+    }
+}
+
 impl Change {
     /// `None` where nothing changes, or where the two are not of the same key.
     pub(crate) fn new(before: Option<Item>, after: Option<Item>) -> Option<Self> {
@@ -205,19 +239,33 @@ pub(crate) async fn apply(
     changes: &[Change],
     must_have: &[MustHave],
 ) -> Result<bool, WriteFailure> {
+    transact(connection, changes, must_have.iter().map(|must| must.check(&connection.table))).await
+}
+
+/// Writes the change if these other items are still as they were read, too; otherwise `false`. With the change they must
+/// not be more than [`MOST`].
+pub(crate) async fn apply_beside(
+    connection: &Connection,
+    change: &Change,
+    unchanged: &[Unchanged],
+) -> Result<bool, WriteFailure> {
+    let checks = unchanged.iter().map(|unchanged| unchanged.check(&connection.table));
+    transact(connection, std::slice::from_ref(change), checks).await
+}
+
+async fn transact(
+    connection: &Connection,
+    changes: &[Change],
+    checks: impl Iterator<Item = Option<ConditionCheck>>,
+) -> Result<bool, WriteFailure> {
     let unmade = || WriteFailure { failure: Failure("the change cannot be described".to_owned()), is_certain: true };
     let mut call = connection.client.transact_write_items().client_request_token(uuid::Uuid::new_v4().to_string());
     for change in changes {
         call = call.transact_items(change.write(&connection.table).ok_or_else(unmade)?);
     }
-    for MustHave { record, e164 } in must_have {
-        let check = ConditionCheck::builder()
-            .table_name(&connection.table)
-            .set_key(Some(record.clone()))
-            .condition_expression("attribute_exists(notification_channels.#e164)")
-            .expression_attribute_names("#e164", e164);
-        call = call
-            .transact_items(TransactWriteItem::builder().condition_check(check.build().map_err(|_| unmade())?).build());
+    for check in checks {
+        let check = check.ok_or_else(unmade)?;
+        call = call.transact_items(TransactWriteItem::builder().condition_check(check).build());
     }
     let mut pause = Duration::from_millis(20);
     loop {

@@ -101,7 +101,7 @@ pub(crate) struct Saving {
     not_written: u64,
     /// The numbers of those that no one has tried to write yet.
     planned: BTreeSet<u64>,
-    /// The command has said where the file is. Parts of it that still run must not write any more.
+    /// The command has said where the file is, or could not write to it. Parts of it that still run must not go on.
     is_over: bool,
 }
 
@@ -176,7 +176,7 @@ impl Saving {
     }
 
     fn goes_on(&self) -> Result<(), Failure> {
-        if self.is_over { Err(Failure("the command is at its end".to_owned())) } else { Ok(()) }
+        if self.is_over { Err(Failure("the old items can no longer be kept".to_owned())) } else { Ok(()) }
     }
 
     /// From now on no one knows whether these items are written, until they are marked.

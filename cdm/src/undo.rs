@@ -1,6 +1,6 @@
 //! `cdm undo`: puts back what a command changed, each item only if it still is exactly as the command left it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use cdm_lambda::domain::Ccid;
@@ -8,7 +8,7 @@ use cdm_lambda::store::items::{self, Item};
 use clap::Args;
 use serde_json::json;
 
-use crate::change::{self, Change, ROUNDS};
+use crate::change::{self, Change, MOST, ROUNDS, Unchanged};
 use crate::connection::Connection;
 use crate::damage::{Subject, subject};
 use crate::dynamo_json::same;
@@ -50,8 +50,9 @@ fn removed_from(key: &Item, changes: &[&Change]) -> Vec<Item> {
         return Vec::new();
     };
     let ccids = |item: &Option<Item>| item.as_ref().map(counter::ccids).unwrap_or_default();
-    let removed = changes.iter().flat_map(|change| &ccids(&change.before) - &ccids(&change.after));
-    removed.filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(&ccid).ok()?))).collect()
+    let removed: BTreeSet<_> =
+        changes.iter().flat_map(|change| &ccids(&change.before) - &ccids(&change.after)).collect();
+    removed.into_iter().filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(&ccid).ok()?))).collect()
 }
 
 /// What is to be done about an item that stands as `current`, by the changes that the command saved of it, in order.
@@ -178,23 +179,39 @@ impl<'a> SavedItems<'a> {
 
     /// Puts the item back if that can be done, and says what was done.
     async fn put_back(&self, connection: &Connection, key: &Item) -> Result<Step, Failure> {
-        let changes = self.of(key);
         for _ in 0..ROUNDS {
-            let planned = step(changes, connection.item(key.clone()).await?.as_ref());
+            let (planned, records) = self.plan(connection, key).await?;
             let Step::PutBack(change) = &planned else {
                 return Ok(planned);
             };
-            for record in removed_from(key, changes) {
-                let changes = self.of(&record);
-                if !changes.is_empty() && step(changes, connection.item(record).await?.as_ref()) == Step::ChangedSince {
-                    return Ok(Step::RecordChangedSince);
-                }
-            }
-            if change::apply(connection, std::slice::from_ref(change), &[]).await? {
+            if change::apply_beside(connection, change, &records).await? {
                 return Ok(planned);
             }
         }
         Ok(Step::ChangedSince)
+    }
+
+    /// What is to be done about the item, and the records that must still be as they are now when it is done. A number's
+    /// item with more records than fit into one transaction is corrupt; the rest is only checked here.
+    async fn plan(&self, connection: &Connection, key: &Item) -> Result<(Step, Vec<Unchanged>), Failure> {
+        let changes = self.of(key);
+        let planned = step(changes, connection.item(key.clone()).await?.as_ref());
+        let mut records = Vec::new();
+        if let Step::PutBack(_) = planned {
+            for key in removed_from(key, changes) {
+                let changes = self.of(&key);
+                if changes.is_empty() {
+                    continue;
+                }
+                let read = connection.item(key.clone()).await?;
+                if step(changes, read.as_ref()) == Step::ChangedSince {
+                    return Ok((Step::RecordChangedSince, Vec::new()));
+                }
+                records.push(Unchanged { key, read });
+            }
+            records.truncate(MOST - 1);
+        }
+        Ok((planned, records))
     }
 }
 
@@ -207,6 +224,8 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
 
     use super::*;
+    use crate::corruption;
+    use crate::embedded::{Embedded, any_credentials};
 
     fn item(state: u32) -> Option<Item> {
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -247,6 +266,50 @@ mod tests {
         let changes = [change(1, 2), change(1, 3), change(2, 4)];
         assert_eq!(stepped(&changes, 4), Step::PutBack(change(4, 1)));
         assert_eq!(stepped(&changes, 2), Step::PutBack(change(2, 1)));
+    }
+
+    /// Whatever becomes of a record after it was read: its number's item is not written then.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_number_is_put_back_together_with_the_check_of_its_records() {
+        let database = Embedded::in_memory().await.unwrap();
+        let connection = Connection::to(&database.endpoint(), any_credentials(), "records".to_owned()).await.unwrap();
+        crate::table::create(&connection.client, "records").await.unwrap();
+        let table = corruption::table(&[7; 20]);
+        let record = &table[&("CLIENT#demo-clinic#CUSTOMER#-e".to_owned(), "CUSTOMER".to_owned())];
+        let number = table.values().find(|item| counter::ccids(item).contains("-e")).unwrap();
+        let mut without = number.clone();
+        without.insert(items::CCIDS.to_owned(), AttributeValue::Ss(vec!["D 4".to_owned()]));
+        let put = async |item: &Item| {
+            connection.client.put_item().table_name("records").set_item(Some(item.clone())).send().await.unwrap();
+        };
+        let changes = [
+            Change::new(Some(record.clone()), None).unwrap(),
+            // Planned again: the same customer is taken out twice.
+            Change::new(Some(number.clone()), Some(without.clone())).unwrap(),
+            Change::new(Some(number.clone()), Some(without.clone())).unwrap(),
+        ];
+        let saved = SavedItems::new(&changes);
+        let key = change::key_of(number);
+        // The command left no record, or did not get to it. Then another is made, or it changes.
+        let mut other = record.clone();
+        other.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N("0".to_owned()));
+        for (there, then) in [(None, record), (Some(record), &other)] {
+            let delete = connection.client.delete_item().table_name("records");
+            delete.set_key(Some(change::key_of(record))).send().await.unwrap();
+            if let Some(there) = there {
+                put(there).await;
+            }
+            put(&without).await;
+            let (planned, records) = saved.plan(&connection, &key).await.unwrap();
+            let Step::PutBack(change) = planned else { panic!("{planned:?}") };
+            put(then).await;
+            assert!(!change::apply_beside(&connection, &change, &records).await.unwrap());
+            assert!(same(connection.item(key.clone()).await.unwrap().as_ref(), Some(&without)));
+        }
+        assert_eq!(saved.put_back(&connection, &key).await.unwrap(), Step::RecordChangedSince);
+        put(record).await;
+        assert!(matches!(saved.put_back(&connection, &key).await.unwrap(), Step::PutBack(_)));
+        assert!(same(connection.item(key).await.unwrap().as_ref(), Some(number)));
     }
 
     #[test]
