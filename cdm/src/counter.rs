@@ -1,9 +1,8 @@
-//! A number's item: whom it names, and which number it is about.
+//! A number's item: whom it names.
 
 use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::Phone;
 use cdm_lambda::store::items::{self, Item};
 
 /// The customers that the item names. Anything that is not a set of strings names no one.
@@ -12,9 +11,4 @@ pub(crate) fn ccids(counter: &Item) -> BTreeSet<String> {
         Some(AttributeValue::Ss(ccids)) => ccids.iter().cloned().collect(),
         _ => BTreeSet::new(),
     }
-}
-
-/// The number of a stored E.164 form.
-pub(crate) fn phone(e164: &str) -> Option<Phone> {
-    Phone::from_e164(e164)
 }

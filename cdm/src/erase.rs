@@ -194,9 +194,9 @@ async fn numbers_of(
     ccid: &Ccid,
 ) -> Result<Vec<Item>, Failure> {
     let is_readable = record.get(items::NOTIFICATION_CHANNELS).is_some_and(AttributeValue::is_m)
-        && channels(record).all(|e164| counter::phone(e164).is_some());
+        && channels(record).all(|e164| Phone::from_e164(e164).is_some());
     if is_readable {
-        let phones: Vec<_> = channels(record).filter_map(counter::phone).collect();
+        let phones: Vec<_> = channels(record).filter_map(Phone::from_e164).collect();
         let (connection, client_id) = (connection.clone(), client_id.clone());
         let read = move |phone: Phone| {
             let (connection, key) = (connection.clone(), items::phone_key(&client_id, &phone));
