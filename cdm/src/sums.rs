@@ -98,7 +98,7 @@ pub(crate) struct Sums {
 pub(crate) struct Left {
     /// Pairs that are on one side only, as they were read.
     pub(crate) pairs: Vec<Pair>,
-    /// Cells with more pairs than can be told apart.
+    /// Cells that hold too many pairs to separate them.
     rest: Option<Sums>,
 }
 
@@ -108,7 +108,7 @@ impl Left {
         self.rest.is_some()
     }
 
-    /// Whether the pair may be one of those that could not be told apart.
+    /// Whether the pair may be one of those that could not be separated.
     pub(crate) fn may_hold(&self, pair: &Pair) -> bool {
         self.rest.as_ref().is_some_and(|rest| {
             let places = rest.places(&pair.bytes());
