@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::ClientId;
 use crate::error::Error;
-use crate::store::{Budget, KeyRecord, Store, Tally};
+use crate::store::{CallStats, Deadline, KeyRecord, Store};
 use crate::time::UnixMillis;
 
 /// A fixed prefix lets secret scanners find a key that has leaked.
@@ -73,7 +73,7 @@ pub fn fingerprint(sha256_hex: &str) -> Option<&str> {
 /// Age is told by the wall clock: while an environment is frozen its monotonic clock may stand still, and a revoked key
 /// would outlive its minute.
 #[derive(Debug)]
-pub struct Keys {
+pub struct KeyCache {
     remember_for: Duration,
     seen: Mutex<HashMap<String, Seen>>,
 }
@@ -87,7 +87,7 @@ struct Seen {
 /// More clients than one environment serves in a minute.
 const MOST_REMEMBERED: usize = 1000;
 
-impl Keys {
+impl KeyCache {
     /// Remembers a good key for `remember_for`, which is how long a revoked one may still be taken. Zero: not at all.
     pub fn new(remember_for: Duration) -> Self {
         Self { remember_for, seen: Mutex::new(HashMap::new()) }
@@ -103,17 +103,17 @@ impl Keys {
         sha256_hex: Option<String>,
         client_id: Option<&str>,
         now: UnixMillis,
-        budget: Budget,
-        tally: &mut Tally,
+        deadline: Deadline,
+        stats: &mut CallStats,
     ) -> Result<ClientId, Error> {
         let client_id = client_id.and_then(|text| ClientId::parse(text).ok()).ok_or(Error::Unauthorized)?;
         let hash = sha256_hex.ok_or(Error::Unauthorized)?;
         let remembered = self.recall(&hash, now);
-        tally.key_was_remembered = Some(remembered.is_some());
+        stats.key_was_remembered = Some(remembered.is_some());
         let record = if let Some(record) = remembered {
             record
         } else {
-            let record = store.key(&hash, budget, tally).await?.ok_or(Error::Unauthorized)?;
+            let record = store.key(&hash, deadline, stats).await?.ok_or(Error::Unauthorized)?;
             if record.revoked {
                 return Err(Error::Unauthorized);
             }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_key_is_remembered_by_the_wall_clock() {
-        let keys = Keys::new(Duration::from_secs(60));
+        let keys = KeyCache::new(Duration::from_secs(60));
         keys.remember("h".to_owned(), record(), at(100_000));
         assert_eq!(keys.recall("h", at(100_000)), Some(record()));
         assert_eq!(keys.recall("h", at(159_999)), Some(record()));
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn zero_remembers_nothing() {
-        let keys = Keys::new(Duration::ZERO);
+        let keys = KeyCache::new(Duration::ZERO);
         keys.remember("h".to_owned(), record(), at(1));
         assert_eq!(keys.recall("h", at(1)), None);
         assert!(keys.seen.lock().unwrap().is_empty());
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let keys = Keys::new(Duration::from_secs(60));
+        let keys = KeyCache::new(Duration::from_secs(60));
         for n in 0..5_000_u64 {
             keys.remember(n.to_string(), record(), at(n));
             assert!(keys.seen.lock().unwrap().len() <= MOST_REMEMBERED);
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn stale_keys_make_room_before_fresh_ones() {
-        let keys = Keys::new(Duration::from_secs(1));
+        let keys = KeyCache::new(Duration::from_secs(1));
         for n in 0..MOST_REMEMBERED {
             keys.remember(n.to_string(), record(), at(if n == 7 { 1_500 } else { 0 }));
         }

@@ -1,4 +1,4 @@
-//! Everything that can end a request without a success. What callers are told of each is [`crate::answer`]'s.
+//! Everything that can end a request without a success. What callers are told of each is [`crate::http::response`]'s.
 
 /// A rule of the contract that a value breaks, told to people. It never holds the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,16 +40,16 @@ pub enum Error {
     /// The caller's Idempotency-Key was used for this record and number with other values.
     IdempotencyKeyReused,
     /// Nothing was written, for certain, and a repeat is likely to succeed.
-    TryAgain(Trouble),
+    TryAgain(FailureDetail),
     /// Anything else: the outcome is unknown, or a repeat alone will not help.
-    Internal(Trouble),
+    Internal(FailureDetail),
 }
 
 impl Error {
     /// What went wrong, where the failure is ours.
-    pub fn into_trouble(self) -> Option<Trouble> {
+    pub fn into_detail(self) -> Option<FailureDetail> {
         match self {
-            Self::TryAgain(trouble) | Self::Internal(trouble) => Some(trouble),
+            Self::TryAgain(detail) | Self::Internal(detail) => Some(detail),
             _ => None,
         }
     }
@@ -57,7 +57,7 @@ impl Error {
 
 /// What the person on call needs to know of a failure that is ours. It holds no value of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct FailureDetail {
     /// What went wrong.
     pub cause: Cause,
     /// DynamoDB's error code, where it gave one.
@@ -68,7 +68,7 @@ pub struct Trouble {
     pub throttling_reason: Option<String>,
 }
 
-impl Trouble {
+impl FailureDetail {
     /// A failure that DynamoDB has not named.
     pub fn new(cause: Cause) -> Self {
         Self { cause, aws_code: None, aws_request_id: None, throttling_reason: None }

@@ -18,16 +18,12 @@
 //!
 //! Nothing below [`request`] knows HTTP, and nothing but [`store`] and [`dynamodb`] knows DynamoDB.
 
-pub mod answer;
 pub mod auth;
 pub mod config;
 pub mod domain;
-pub mod dynamodb;
 pub mod error;
-pub mod event;
-pub mod function;
-pub mod log;
-pub mod request;
-pub mod route;
+pub mod handler;
+pub mod http;
 pub mod store;
+pub mod telemetry;
 pub mod time;

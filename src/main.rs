@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use cdm_lambda::config::Config;
-use cdm_lambda::dynamodb::{DynamoDb, environment_credentials};
-use cdm_lambda::function::Function;
-use cdm_lambda::log;
+use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
+use cdm_lambda::store::client::{DynamoDb, environment_credentials};
+use cdm_lambda::telemetry;
 use lambda_http::lambda_runtime::{Runtime, service_fn};
 use tracing::level_filters::LevelFilter;
 
@@ -19,10 +19,10 @@ fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
     let config = Config::read(variable);
     let level = config.as_ref().map_or(LevelFilter::ERROR, |config| config.log_level);
-    if tracing::subscriber::set_global_default(log::subscriber(level, std::io::stdout)).is_err() {
+    if tracing::subscriber::set_global_default(telemetry::subscriber(level, std::io::stdout)).is_err() {
         return ExitCode::FAILURE;
     }
-    log::quiet_panics();
+    telemetry::quiet_panics();
     match config.map_err(Into::into).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,7 +45,7 @@ fn run(config: Config) -> Result<(), lambda_http::Error> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let dynamodb = DynamoDb::new(&config.dynamodb, environment_credentials()).await?;
         dynamodb.open_connection().await;
-        let function = Function::new(Store::new(dynamodb.client, config.table), config.key_cache);
-        Runtime::new(service_fn(|invocation| function.handle(invocation))).run().await
+        let handler = Handler::new(Store::new(dynamodb.client, config.table), config.key_cache);
+        Runtime::new(service_fn(|invocation| handler.handle(invocation))).run().await
     })
 }

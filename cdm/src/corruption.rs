@@ -73,7 +73,7 @@ pub(crate) fn table(has: &[u8]) -> Table {
                 consent_type,
                 client_source: ClientSource::default(),
                 created_at: time(nth as u64),
-                mark: None,
+                fingerprint: None,
             };
             channels.insert((*e164).to_owned(), items::from_channel(&channel));
         }

@@ -93,7 +93,7 @@ fn items() -> Result<Vec<Item>, Rule> {
     let mut channel = channel(PHONE)?;
     channel.phone_type = PhoneType::Mobile;
     channel.consent_type = Some(ConsentType::Written);
-    channel.mark = Some(channel.mark_for(&IdempotencyKey::parse(IDEMPOTENCY_KEY)?));
+    channel.fingerprint = Some(channel.fingerprint_for(&IdempotencyKey::parse(IDEMPOTENCY_KEY)?));
     world.phone(CUSTOMER_WITH_PHONE, channel)?;
     for number in 1..=50 {
         let digits = format!("61055500{number:02}");
@@ -189,6 +189,6 @@ fn channel(digits: &str) -> Result<Channel, Rule> {
         consent_type: None,
         client_source: ClientSource::default(),
         created_at: made_at(),
-        mark: None,
+        fingerprint: None,
     })
 }

@@ -10,9 +10,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
-use cdm_lambda::function::Function;
-use cdm_lambda::log;
-use cdm_lambda::route::Operation;
+use cdm_lambda::handler::Handler;
+use cdm_lambda::http::route::Operation;
+use cdm_lambda::telemetry;
 use clap::Args;
 
 use crate::connection::set;
@@ -42,7 +42,7 @@ pub struct Dev {
 }
 
 struct Server {
-    function: Function,
+    function: Handler,
     gateway: Gateway,
 }
 
@@ -52,8 +52,8 @@ struct Server {
 /// A port or file that cannot be had, or a database that cannot be reached.
 pub async fn run(arguments: Dev) -> Result<(), Failure> {
     // Only what is wrong with this machine or its data: each request has a line of its own below.
-    let _ = tracing::subscriber::set_global_default(log::errors(io::stderr));
-    log::quiet_panics();
+    let _ = tracing::subscriber::set_global_default(telemetry::errors(io::stderr));
+    telemetry::quiet_panics();
 
     let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;
     let table = set("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
@@ -66,7 +66,7 @@ pub async fn run(arguments: Dev) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(|error| Failure(format!("the API has no address: {error}")))?;
     let mut interrupts = Interrupts::listen()?;
     announce(address, &database, &connection.table);
-    let function = Function::new(connection.store, Duration::from_secs(60));
+    let function = Handler::new(connection.store, Duration::from_secs(60));
     let server = Arc::new(Server { function, gateway: arguments.gateway });
     let router = Router::new().fallback(serve).with_state(server).merge(docs_page::routes());
     axum::serve(listener, router)

@@ -288,7 +288,7 @@ impl Number {
             consent_type: consent_type?,
             client_source: client_source?.unwrap_or_default(),
             created_at,
-            mark: None,
+            fingerprint: None,
         })
     }
 }

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use cdm_lambda::error::{Cause, Error, Trouble};
+use cdm_lambda::error::{Cause, Error, FailureDetail};
 
 use crate::Failure;
 use crate::network_failure::{NetworkFailure, find};
@@ -94,23 +94,23 @@ pub fn refusal(error: Error, table: &str) -> Failure {
         Error::PhoneCustomerLimitReached => {
             "the phone number is already on 50 customers: `cdm phone who` lists them".to_owned()
         }
-        Error::TryAgain(trouble) => {
-            let why = of_trouble(&trouble, table);
+        Error::TryAgain(detail) => {
+            let why = of_trouble(&detail, table);
             format!("nothing was written: {why}")
         }
-        Error::Internal(trouble) => of_trouble(&trouble, table),
+        Error::Internal(detail) => of_trouble(&detail, table),
         // The rest speaks of requests, of which there are none here.
         _ => "the operation was refused".to_owned(),
     };
     Failure(why)
 }
 
-fn of_trouble(trouble: &Trouble, table: &str) -> String {
-    if let Some(why) = trouble.aws_code.as_deref().and_then(|code| of_code(code, table)) {
+fn of_trouble(detail: &FailureDetail, table: &str) -> String {
+    if let Some(why) = detail.aws_code.as_deref().and_then(|code| of_code(code, table)) {
         return why;
     }
-    let what = trouble.cause.message();
-    match trouble.cause {
+    let what = detail.cause.message();
+    match detail.cause {
         Cause::NoConnection | Cause::Dns => UNREACHABLE.to_owned(),
         Cause::NoCredentials => format!("{what}: log in, or set AWS_PROFILE"),
         Cause::Throttled => BUSY.to_owned(),
@@ -138,7 +138,7 @@ mod tests {
     fn a_throttle_is_called_one_and_a_conflict_is_not() {
         let cancelled = |cause| {
             let code = Some("TransactionCanceledException".to_owned());
-            text(Error::TryAgain(Trouble { aws_code: code, ..Trouble::new(cause) }))
+            text(Error::TryAgain(FailureDetail { aws_code: code, ..FailureDetail::new(cause) }))
         };
         assert_eq!(cancelled(Cause::Throttled), format!("nothing was written: {BUSY}"));
         assert!(!cancelled(Cause::Conflict).contains("throttle"));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn each_cause_leads_somewhere() {
         for cause in Cause::ALL {
-            let text = text(Error::Internal(Trouble::new(cause)));
+            let text = text(Error::Internal(FailureDetail::new(cause)));
             assert!(text.contains(": "), "{text}");
         }
     }

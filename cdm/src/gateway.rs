@@ -8,8 +8,8 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cdm_lambda::function::Function;
-use cdm_lambda::route::Operation;
+use cdm_lambda::handler::Handler;
+use cdm_lambda::http::route::Operation;
 use cdm_lambda::time::UnixMillis;
 use clap::ValueEnum;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
@@ -45,7 +45,7 @@ pub struct Served {
 
 impl Gateway {
     /// Serves one request.
-    pub async fn serve(self, function: &Function, request: Parts, body: Bytes) -> Served {
+    pub async fn serve(self, function: &Handler, request: Parts, body: Bytes) -> Served {
         let matched = Matched::of(request.uri.path());
         let operation = matched.as_ref().map(|matched| matched.operation);
         let event = match self {
@@ -65,7 +65,7 @@ impl Gateway {
 }
 
 /// Sends the event through the runtime's types. `None` where a real gateway would say "Internal Server Error".
-async fn invoke(function: &Function, event: Box<RawValue>) -> Option<(Response<String>, Option<String>)> {
+async fn invoke(function: &Handler, event: Box<RawValue>) -> Option<(Response<String>, Option<String>)> {
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
     context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).ok()?;

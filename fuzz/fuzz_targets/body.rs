@@ -4,9 +4,9 @@
 
 use cdm_lambda::domain::ClientId;
 use cdm_lambda::error::Error;
-use cdm_lambda::event::Event;
-use cdm_lambda::request;
-use cdm_lambda::route::Route;
+use cdm_lambda::http::event::Event;
+use cdm_lambda::http::request;
+use cdm_lambda::http::route::Route;
 use cdm_lambda::time::UnixMillis;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -22,7 +22,7 @@ fuzz_target!(|input: (bool, &str)| {
         "isBase64Encoded": is_base64,
     });
     let event = Event::read(&event.to_string()).unwrap_or_else(|_| panic!("it is an event"));
-    let route = Route::of(&event).unwrap();
+    let route = Route::find(&event).unwrap();
     let client = || ClientId::parse("a").unwrap();
     match request::add_phone(client(), &route, &event, UnixMillis::now()) {
         Ok(add) => assert!(add.channel.phone.e164().starts_with('+')),

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
-use cdm_lambda::function::Function;
+use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
 use cdm_lambda::time::UnixMillis;
 use lambda_http::Context;
@@ -45,7 +45,7 @@ fn is_for_a_key(request: &HttpRequest) -> bool {
 
 struct Target {
     runtime: Runtime,
-    function: Function,
+    function: Handler,
 }
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
@@ -60,7 +60,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let store = Store::new(Client::from_conf(config), "phones".to_owned());
     Target {
         runtime: Builder::new_current_thread().enable_time().build().unwrap(),
-        function: Function::new(store, Duration::from_secs(60)),
+        function: Handler::new(store, Duration::from_secs(60)),
     }
 });
 

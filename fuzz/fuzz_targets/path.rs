@@ -2,9 +2,9 @@
 
 #![no_main]
 
-use cdm_lambda::event::Event;
-use cdm_lambda::request;
-use cdm_lambda::route::Route;
+use cdm_lambda::http::event::Event;
+use cdm_lambda::http::request;
+use cdm_lambda::http::route::Route;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ fuzz_target!(|path: &str| {
     let rest = json!({ "path": path, "httpMethod": "GET", "resource": "/{proxy+}", "requestContext": {} });
     for event in [http, rest] {
         let event = Event::read(&event.to_string()).unwrap_or_else(|_| panic!("it is an event"));
-        let Ok(route) = Route::of(&event) else { continue };
+        let Ok(route) = Route::find(&event) else { continue };
         for value in [&route.client_id, &route.ccid].into_iter().flatten() {
             assert!(!value.is_empty() && value.len() <= path.len());
         }

@@ -124,7 +124,7 @@ impl IdempotencyKey {
 /// What a channel remembers of the request that made it: short hashes of its idempotency key and of its values.
 /// They are only ever compared with those of another request for the same record and number, so 64 bits each suffice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdempotencyMark {
+pub struct IdempotencyFingerprint {
     /// Of the key.
     pub key: [u8; 8],
     /// Of the normalised request.
@@ -145,20 +145,20 @@ pub struct Channel {
     /// When the request that added it arrived.
     pub created_at: UnixMillis,
     /// Of the request that added it, where it had an idempotency key.
-    pub mark: Option<IdempotencyMark>,
+    pub fingerprint: Option<IdempotencyFingerprint>,
 }
 
 impl Channel {
     /// The mark of a request for this channel under `key`: of its values after defaults, with the number in E.164,
     /// so that two spellings of one request are the same request.
-    pub fn mark_for(&self, key: &IdempotencyKey) -> IdempotencyMark {
+    pub fn fingerprint_for(&self, key: &IdempotencyKey) -> IdempotencyFingerprint {
         let values = [
             self.phone.e164(),
             self.phone_type.as_str(),
             self.consent_type.map_or("", ConsentType::as_str),
             self.client_source.as_str(),
         ];
-        IdempotencyMark { key: short_hash(&[&key.0]), request: short_hash(&values) }
+        IdempotencyFingerprint { key: short_hash(&[&key.0]), request: short_hash(&values) }
     }
 }
 
@@ -185,19 +185,19 @@ mod tests {
             consent_type: None,
             client_source: ClientSource::parse(source)?,
             created_at: UnixMillis::now(),
-            mark: None,
+            fingerprint: None,
         })
     }
 
     #[test]
     fn a_mark_is_of_the_normalised_request() -> Result<(), Rule> {
         let key = IdempotencyKey::parse("a key")?;
-        let first = channel("6105551212", "internal")?.mark_for(&key);
-        assert_eq!(first, channel("16105551212", "internal")?.mark_for(&key));
-        let other_values = channel("6105551212", "web")?.mark_for(&key);
+        let first = channel("6105551212", "internal")?.fingerprint_for(&key);
+        assert_eq!(first, channel("16105551212", "internal")?.fingerprint_for(&key));
+        let other_values = channel("6105551212", "web")?.fingerprint_for(&key);
         assert_eq!(first.key, other_values.key);
         assert_ne!(first.request, other_values.request);
-        let other_key = channel("6105551212", "internal")?.mark_for(&IdempotencyKey::parse("b key")?);
+        let other_key = channel("6105551212", "internal")?.fingerprint_for(&IdempotencyKey::parse("b key")?);
         assert_ne!(first.key, other_key.key);
         assert_eq!(first.request, other_key.request);
         Ok(())

@@ -4,7 +4,7 @@ mod channel;
 mod customer;
 mod phone;
 
-pub use channel::{Channel, ClientSource, ConsentType, IdempotencyKey, IdempotencyMark, PhoneType};
+pub use channel::{Channel, ClientSource, ConsentType, IdempotencyFingerprint, IdempotencyKey, PhoneType};
 pub use customer::{Ccid, ClientId};
 pub use phone::{CountryCode, Digits, Number, Phone};
 

@@ -152,7 +152,7 @@ impl Phone {
     }
 
     /// A number as the table keeps it: `+`, the country code, then 2 digits and more, 15 in all at most.
-    /// `None` where it is no such thing, which is a damaged item.
+    /// `None` where it is no such thing, which is a corrupt item.
     pub fn from_stored(e164: &str, country_code: CountryCode) -> Option<Self> {
         let national = e164.strip_prefix('+')?.strip_prefix(&country_code.0.to_string())?;
         let whole = national.len() >= 2 && e164.len() <= 16 && national.bytes().all(|b| b.is_ascii_digit());
@@ -361,7 +361,7 @@ mod tests {
         for (e164, code) in [("+161", "1"), ("+161055512123456", "1"), ("+353123456789012", "353")] {
             assert_eq!(stored(e164, code).unwrap().e164(), e164);
         }
-        let damaged = [
+        let corrupt = [
             ("16105551212", "1"),
             ("+16105551212", "33"),
             ("+", "1"),
@@ -371,7 +371,7 @@ mod tests {
             ("+1610555121234567", "1"),
             ("+3531234567890123", "353"),
         ];
-        for (e164, code) in damaged {
+        for (e164, code) in corrupt {
             assert_eq!(stored(e164, code), None, "{e164} of {code}");
         }
     }

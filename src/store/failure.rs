@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::ThrottlingReason;
 use aws_smithy_runtime_api::client::dns::ResolveDnsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::attempts::Attempt;
-use crate::error::{Cause, Error, Trouble};
+use crate::error::{Cause, Error, FailureDetail};
+use crate::store::retry::Attempt;
 
 /// An error of an operation that may say why DynamoDB throttled it.
 pub(super) trait Throttling {
@@ -41,11 +41,11 @@ impl Throttling for TransactWriteItemsError {
 }
 
 /// What DynamoDB said of a failed call, of which this is the cause.
-pub(super) fn trouble<E: ProvideErrorMetadata + Throttling>(
+pub(super) fn detail<E: ProvideErrorMetadata + Throttling>(
     cause: Cause,
     error: &SdkError<E, HttpResponse>,
-) -> Trouble {
-    Trouble {
+) -> FailureDetail {
+    FailureDetail {
         cause,
         aws_code: error.code().and_then(plain),
         aws_request_id: error.request_id().and_then(plain),
@@ -59,7 +59,7 @@ pub(super) fn trouble<E: ProvideErrorMetadata + Throttling>(
 
 /// Reads the failure of one call. Cancelled transactions are the caller's to read, before it comes here.
 pub(super) fn failed<T, E: ProvideErrorMetadata + Throttling>(error: &SdkError<E, HttpResponse>) -> Attempt<T> {
-    let trouble = |cause| trouble(cause, error);
+    let detail = |cause| detail(cause, error);
     match error {
         SdkError::ServiceError(context) => match (error.code(), context.raw().status().as_u16()) {
             (
@@ -70,32 +70,32 @@ pub(super) fn failed<T, E: ProvideErrorMetadata + Throttling>(error: &SdkError<E
                     | "RequestLimitExceeded",
                 ),
                 _,
-            ) => Attempt::Contended(trouble(Cause::Throttled)),
-            (Some("TransactionConflictException"), _) => Attempt::Contended(trouble(Cause::Conflict)),
+            ) => Attempt::Contended(detail(Cause::Throttled)),
+            (Some("TransactionConflictException"), _) => Attempt::Contended(detail(Cause::Conflict)),
             // An earlier attempt of ours is still at work.
-            (Some("TransactionInProgressException"), _) => Attempt::Unknown(trouble(Cause::EarlierAttemptRunning)),
-            (_, 500..) => Attempt::Unknown(trouble(Cause::ServiceFailed)),
-            (Some(_), _) => Attempt::Settled(Err(Error::Internal(trouble(Cause::Refused)))),
-            (None, _) => Attempt::Unknown(trouble(Cause::UnreadableAnswer)),
+            (Some("TransactionInProgressException"), _) => Attempt::Unknown(detail(Cause::EarlierAttemptRunning)),
+            (_, 500..) => Attempt::Unknown(detail(Cause::ServiceFailed)),
+            (Some(_), _) => Attempt::Settled(Err(Error::Internal(detail(Cause::Refused)))),
+            (None, _) => Attempt::Unknown(detail(Cause::UnreadableAnswer)),
         },
         SdkError::DispatchFailure(failure) => {
             let Some(failure) = failure.as_connector_error() else {
-                return Attempt::Unknown(trouble(Cause::ConnectionLost));
+                return Attempt::Unknown(detail(Cause::ConnectionLost));
             };
             if cause_of::<CredentialsError>(failure).is_some() {
                 // Another attempt of this environment would find none either.
-                Attempt::Settled(Err(Error::Internal(trouble(Cause::NoCredentials))))
+                Attempt::Settled(Err(Error::Internal(detail(Cause::NoCredentials))))
             } else if !never_connected(failure) {
-                Attempt::Unknown(trouble(Cause::ConnectionLost))
+                Attempt::Unknown(detail(Cause::ConnectionLost))
             } else if cause_of::<ResolveDnsError>(failure).is_some() {
-                Attempt::Unsent(trouble(Cause::Dns))
+                Attempt::Unsent(detail(Cause::Dns))
             } else {
-                Attempt::Unsent(trouble(Cause::NoConnection))
+                Attempt::Unsent(detail(Cause::NoConnection))
             }
         }
-        SdkError::ConstructionFailure(_) => Attempt::Settled(Err(Error::Internal(trouble(Cause::NotBuilt)))),
+        SdkError::ConstructionFailure(_) => Attempt::Settled(Err(Error::Internal(detail(Cause::NotBuilt)))),
         // A timeout, half an answer, garbage, or what a newer SDK may add.
-        _ => Attempt::Unknown(trouble(Cause::UnreadableAnswer)),
+        _ => Attempt::Unknown(detail(Cause::UnreadableAnswer)),
     }
 }
 

@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::domain::{
-    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, IdempotencyMark, Phone, PhoneType,
+    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, IdempotencyFingerprint, Phone, PhoneType,
 };
 use crate::time::UnixMillis;
 
@@ -107,13 +107,13 @@ pub fn from_channel(channel: &Channel) -> AttributeValue {
     if !channel.phone.country_code().is_default() {
         entry.insert("n".to_owned(), AttributeValue::N(channel.phone.country_code().number().to_string()));
     }
-    if let Some(mark) = channel.mark {
+    if let Some(mark) = channel.fingerprint {
         entry.insert("i".to_owned(), AttributeValue::B(Blob::new([mark.key, mark.request].concat())));
     }
     AttributeValue::M(entry)
 }
 
-/// A stored channel. `None` where it is none of ours, which is a damaged record.
+/// A stored channel. `None` where it is none of ours, which is a corrupt record.
 pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
     let entry = entry.as_m().ok()?;
     let text = |name: &str| {
@@ -129,7 +129,7 @@ pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
         consent_type: text("c")?.map_or(Some(None), |word| ConsentType::parse(word).ok().map(Some))?,
         client_source: text("s")?.map_or(Some(ClientSource::default()), |word| ClientSource::parse(word).ok())?,
         created_at: moment(entry.get("t"))?,
-        mark: match entry.get("i") {
+        fingerprint: match entry.get("i") {
             None => None,
             Some(_) => Some(mark(entry)?),
         },
@@ -137,10 +137,10 @@ pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
 }
 
 /// The idempotency mark of a stored channel's entry, where it has a whole one.
-pub fn mark(entry: &Item) -> Option<IdempotencyMark> {
+pub fn mark(entry: &Item) -> Option<IdempotencyFingerprint> {
     let bytes = entry.get("i")?.as_b().ok()?.as_ref();
     let (key, request) = bytes.split_first_chunk::<8>()?;
-    Some(IdempotencyMark { key: *key, request: request.try_into().ok()? })
+    Some(IdempotencyFingerprint { key: *key, request: request.try_into().ok()? })
 }
 
 #[cfg(test)]
@@ -159,7 +159,7 @@ mod tests {
             consent_type: None,
             client_source: ClientSource::default(),
             created_at: UnixMillis::now(),
-            mark: None,
+            fingerprint: None,
         };
         assert_eq!(from_channel(&plain).as_m().map(HashMap::len), Ok(1), "only the time is stored");
         let mut full = Channel {
@@ -169,7 +169,7 @@ mod tests {
             client_source: ClientSource::parse("web")?,
             ..plain.clone()
         };
-        full.mark = Some(full.mark_for(&IdempotencyKey::parse("k")?));
+        full.fingerprint = Some(full.fingerprint_for(&IdempotencyKey::parse("k")?));
         for channel_in in [plain, full] {
             let stored = from_channel(&channel_in);
             assert_eq!(channel(channel_in.phone.e164(), &stored), Some(channel_in));

@@ -4,22 +4,17 @@
 //! that they cannot drift apart. Two limits are two items, moved together by one transaction: the customer's record
 //! counts its numbers, the number's item counts its customers.
 
-mod add;
-mod attempts;
+pub mod cancellation;
+pub mod client;
 mod failure;
 pub mod items;
-mod key;
-pub mod reasons;
-mod record;
-mod remove;
+mod operations;
+mod retry;
 mod transaction;
 
-pub use add::{AddPhone, Added};
-pub use attempts::{Budget, Tally};
 pub(crate) use failure::plain;
-pub use key::KeyRecord;
-pub use record::CustomerRecord;
-pub use remove::RemovePhone;
+pub use operations::{AddPhone, Added, CustomerRecord, KeyRecord, RemovePhone};
+pub use retry::{CallStats, Deadline};
 
 use aws_sdk_dynamodb::Client;
 
@@ -31,7 +26,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The client must not retry by itself: attempts are counted here (see [`Budget`]).
+    /// The client must not retry by itself: attempts are counted here (see [`Deadline`]).
     pub fn new(client: Client, table: String) -> Self {
         Self { client, table }
     }

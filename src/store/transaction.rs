@@ -19,12 +19,12 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::attempts::{Attempt, Call};
-use super::failure::{failed, trouble};
+use super::failure::{detail, failed};
 use super::items::{self, Item};
-use super::reasons::{Reason, Verdict};
-use super::{Budget, Store, Tally};
-use crate::error::{Cause, Error, Trouble};
+use super::{CallStats, Deadline, Store};
+use crate::error::{Cause, Error, FailureDetail};
+use crate::store::cancellation::{Cancellation, Reason};
+use crate::store::retry::{Attempt, Call};
 
 /// How a transaction fails, to the SDK.
 pub(super) type Failure = SdkError<TransactWriteItemsError, HttpResponse>;
@@ -46,7 +46,7 @@ pub(super) struct Transaction<'a> {
     /// The number that it is about.
     e164: &'a str,
     /// How a cancellation of it is read.
-    read: fn(&[Reason<'_>], &str) -> Verdict,
+    read: fn(&[Reason<'_>], &str) -> Cancellation,
 }
 
 impl<'a> Transaction<'a> {
@@ -54,9 +54,9 @@ impl<'a> Transaction<'a> {
         client: &Client,
         updates: [UpdateBuilder; 2],
         e164: &'a str,
-        read: fn(&[Reason<'_>], &str) -> Verdict,
+        read: fn(&[Reason<'_>], &str) -> Cancellation,
     ) -> Result<Self, Error> {
-        let not_built = |_| Error::Internal(Trouble::new(Cause::NotBuilt));
+        let not_built = |_| Error::Internal(FailureDetail::new(Cause::NotBuilt));
         let mut call = client.transact_write_items();
         for update in updates {
             let update = update.build().map_err(not_built)?;
@@ -70,10 +70,10 @@ impl<'a> Transaction<'a> {
     /// since. `committed` is the answer to success; what follows from a cancellation, `decide` says.
     pub(super) async fn settle<T: Copy>(
         &self,
-        budget: Budget,
-        tally: &mut Tally,
+        deadline: Deadline,
+        stats: &mut CallStats,
         committed: T,
-        decide: impl Fn(Verdict, &Failure) -> Attempt<T>,
+        decide: impl Fn(Cancellation, &Failure) -> Attempt<T>,
     ) -> Result<T, Error> {
         let mut token = None;
         let attempt = |in_doubt: bool| {
@@ -82,12 +82,12 @@ impl<'a> Transaction<'a> {
             }
             self.attempt(token.clone(), &decide)
         };
-        let ended = budget.settle(Call::Write, tally, attempt).await;
+        let ended = deadline.settle(Call::Write, stats, attempt).await;
         match ended.answer? {
             Fate::Committed => Ok(committed),
             // In a box: the rare way must not make every request's future larger.
             Fate::Cancelled(answer) if ended.in_doubt => {
-                Box::pin(self.confirm(token, budget, tally, committed, answer)).await
+                Box::pin(self.confirm(token, deadline, stats, committed, answer)).await
             }
             Fate::Cancelled(answer) => answer,
         }
@@ -96,10 +96,10 @@ impl<'a> Transaction<'a> {
     async fn attempt<T>(
         &self,
         token: Option<String>,
-        decide: impl Fn(Verdict, &Failure) -> Attempt<T>,
+        decide: impl Fn(Cancellation, &Failure) -> Attempt<T>,
     ) -> Attempt<Fate<T>> {
         if token.is_none() {
-            return Attempt::Settled(Err(Error::Internal(Trouble::new(Cause::NoRandomness))));
+            return Attempt::Settled(Err(Error::Internal(FailureDetail::new(Cause::NoRandomness))));
         }
         match self.call.clone().set_client_request_token(token).send().await {
             Ok(_) => Attempt::Settled(Ok(Fate::Committed)),
@@ -110,7 +110,7 @@ impl<'a> Transaction<'a> {
                 // Our expressions do not change, so what they do not fit is an item. AWS documents it as a reason; DynamoDB
                 // Local refuses the whole call.
                 None if error.code() == Some("ValidationException") => {
-                    Attempt::Settled(Err(Error::Internal(trouble(Cause::CorruptItem, &error))))
+                    Attempt::Settled(Err(Error::Internal(detail(Cause::CorruptItem, &error))))
                 }
                 None => failed(&error),
             },
@@ -125,13 +125,13 @@ impl<'a> Transaction<'a> {
     async fn confirm<T>(
         &self,
         token: Option<String>,
-        budget: Budget,
-        tally: &mut Tally,
+        deadline: Deadline,
+        stats: &mut CallStats,
         committed: T,
         cancelled: Result<T, Error>,
     ) -> Result<T, Error> {
         let Some(nothing) = token.as_deref().and_then(|token| self.nothing(token)) else {
-            return Err(Error::Internal(Trouble::new(Cause::NotBuilt)));
+            return Err(Error::Internal(FailureDetail::new(Cause::NotBuilt)));
         };
         let take_token = |_| async {
             match nothing.clone().send().await {
@@ -142,13 +142,13 @@ impl<'a> Transaction<'a> {
                 Err(error) => failed(&error),
             }
         };
-        match budget.settle(Call::Settlement, tally, take_token).await.answer.map_err(still_in_doubt)? {
+        match deadline.settle(Call::Settlement, stats, take_token).await.answer.map_err(still_in_doubt)? {
             Token::Ours => cancelled,
             Token::TakenBefore => {
                 let contradicted =
-                    |_, error: &Failure| Attempt::Settled(Err(Error::Internal(trouble(Cause::TokenTaken, error))));
+                    |_, error: &Failure| Attempt::Settled(Err(Error::Internal(detail(Cause::TokenTaken, error))));
                 let again = |_| self.attempt(token.clone(), contradicted);
-                let ended = budget.settle(Call::Settlement, tally, again).await;
+                let ended = deadline.settle(Call::Settlement, stats, again).await;
                 match ended.answer.map_err(still_in_doubt)? {
                     Fate::Committed => Ok(committed),
                     Fate::Cancelled(answer) => answer,
@@ -191,19 +191,19 @@ enum Token {
 /// The last call was refused; the attempt in doubt was not.
 fn still_in_doubt(error: Error) -> Error {
     match error {
-        Error::TryAgain(trouble) => Error::Internal(trouble),
+        Error::TryAgain(detail) => Error::Internal(detail),
         other => other,
     }
 }
 
-/// What follows from a verdict that is not an answer of the operation's own.
-pub(super) fn judge<T>(verdict: Verdict, error: &Failure) -> Attempt<T> {
-    let settled = |cause| Attempt::Settled(Err(Error::Internal(trouble(cause, error))));
-    match verdict {
-        Verdict::Conflict => Attempt::Contended(trouble(Cause::Conflict, error)),
-        Verdict::Throttled => Attempt::Contended(trouble(Cause::Throttled, error)),
-        Verdict::CounterUnclear => Attempt::Unclear(trouble(Cause::CorruptCounter, error)),
-        Verdict::DamagedRecord => settled(Cause::CorruptRecord),
+/// What follows from a cancellation that is not an answer of the operation's own.
+pub(super) fn judge<T>(cancellation: Cancellation, error: &Failure) -> Attempt<T> {
+    let settled = |cause| Attempt::Settled(Err(Error::Internal(detail(cause, error))));
+    match cancellation {
+        Cancellation::Conflict => Attempt::Contended(detail(Cause::Conflict, error)),
+        Cancellation::Throttled => Attempt::Contended(detail(Cause::Throttled, error)),
+        Cancellation::CounterUnclear => Attempt::Unclear(detail(Cause::CorruptCounter, error)),
+        Cancellation::CorruptRecord => settled(Cause::CorruptRecord),
         _ => settled(Cause::UnknownCancellation),
     }
 }

@@ -3,12 +3,12 @@
 use cdm::demo;
 use serde_json::{Value, json};
 
-use crate::world::{World, add, customer, number};
+use crate::helpers::{TestApp, add, customer, number};
 
 #[tokio::test]
 async fn a_number_is_added_and_the_answer_repeats_what_was_sent() {
-    let world = World::new().await;
-    let reply = world.send(&add(demo::CUSTOMER, "16105551212")).await;
+    let app = TestApp::new().await;
+    let reply = app.send(&add(demo::CUSTOMER, "16105551212")).await;
     assert_eq!(reply.status, 200);
     assert_eq!(
         reply.body,
@@ -17,23 +17,23 @@ async fn a_number_is_added_and_the_answer_repeats_what_was_sent() {
     );
     let headers = json!({ "content-type": "application/json; charset=utf-8", "cache-control": "no-store" });
     assert_eq!(reply.headers, headers);
-    let record = world.record(demo::CUSTOMER).await.unwrap();
+    let record = app.record(demo::CUSTOMER).await.unwrap();
     assert_eq!(number(&record["phone_count"]), 1);
-    let counter = world.counter("+16105551212").await.unwrap();
+    let counter = app.counter("+16105551212").await.unwrap();
     assert_eq!(number(&counter["ccid_count"]), 1);
     assert_eq!(counter["ccids"].as_ss().unwrap(), &[demo::CUSTOMER.to_owned()]);
-    world.assert_consistent().await;
+    app.assert_consistent().await;
 }
 
 async fn channel_after(body: Option<Value>, digits: &str) -> Value {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut request = add(demo::CUSTOMER, digits);
     if let Some(body) = body {
         request = request.body(body);
     }
-    let reply = world.send(&request).await;
+    let reply = app.send(&request).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
-    let mut channels = world.send(&customer(demo::CUSTOMER)).await.body["notification_channels"].take();
+    let mut channels = app.send(&customer(demo::CUSTOMER)).await.body["notification_channels"].take();
     let mut channel = channels[0].take();
     let created_at = channel["created_at"].take();
     let created_at = created_at.as_str().unwrap();
@@ -77,18 +77,18 @@ async fn another_country_has_its_own_form() {
 
 #[tokio::test]
 async fn two_spellings_are_one_number() {
-    let world = World::new().await;
-    assert_eq!(world.send(&add(demo::CUSTOMER, "6105551212")).await.status, 200);
-    let again = world.send(&add(demo::CUSTOMER, "16105551212")).await;
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&add(demo::CUSTOMER, "6105551212")).await.status, 200);
+    let again = app.send(&add(demo::CUSTOMER, "16105551212")).await;
     assert_eq!(again.row(), (409, Some("phone_already_added")));
-    let again = world.send(&add(demo::CUSTOMER, "6105551212").body(json!({ "country_code": "+1" }))).await;
+    let again = app.send(&add(demo::CUSTOMER, "6105551212").body(json!({ "country_code": "+1" }))).await;
     assert_eq!(again.row(), (409, Some("phone_already_added")));
-    world.assert_consistent().await;
+    app.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn every_word_of_the_contract_is_taken() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let words = [
         ("consent_type", ["written", "express", "stop"].as_slice()),
         ("phone_type", &["mobile", "landline", "unknown"]),
@@ -99,8 +99,8 @@ async fn every_word_of_the_contract_is_taken() {
             number += 1;
             let digits = number.to_string();
             let request = add(demo::CUSTOMER, &digits).body(json!({ field: word }));
-            assert_eq!(world.send(&request).await.status, 200, "{field} {word}");
-            let record = world.send(&customer(demo::CUSTOMER)).await;
+            assert_eq!(app.send(&request).await.status, 200, "{field} {word}");
+            let record = app.send(&customer(demo::CUSTOMER)).await;
             let channels = record.body["notification_channels"].as_array().unwrap();
             let channel = channels.iter().find(|channel| channel["phone_number"] == digits).unwrap();
             assert_eq!(channel[field], *word);

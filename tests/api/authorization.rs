@@ -8,8 +8,8 @@ use cdm::demo;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::time::UnixMillis;
 
-use crate::wire::Fate;
-use crate::world::{Request, World, add, text};
+use crate::fault_connector::Fault;
+use crate::helpers::{Request, TestApp, add, text};
 
 fn request() -> Request {
     add(demo::CUSTOMER, "6105551212")
@@ -22,8 +22,8 @@ fn longer(extra: usize) -> String {
 
 #[tokio::test]
 async fn every_refusal_is_the_same_401() {
-    let world = World::new().await;
-    let before = world.everything().await;
+    let app = TestApp::new().await;
+    let before = app.everything().await;
     let unissued = ApiKey::from_secret(&[7; 32]);
     let mistyped = demo::KEY.replace('I', "l");
     let refused = [
@@ -45,22 +45,22 @@ async fn every_refusal_is_the_same_401() {
         ("a name that is no client's", request().client("a b")),
         ("an endless name", request().client(&"a".repeat(101))),
     ];
-    let first = world.send(&refused[0].1).await;
+    let first = app.send(&refused[0].1).await;
     assert_eq!(first.row(), (401, Some("unauthorized")));
     for (what, request) in refused {
-        assert_eq!(world.send(&request).await, first, "{what}");
-        assert_eq!(world.send_rest(&request).await, first, "{what}");
+        assert_eq!(app.send(&request).await, first, "{what}");
+        assert_eq!(app.send_rest(&request).await, first, "{what}");
     }
-    assert_eq!(world.everything().await, before);
+    assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
 async fn a_key_of_another_shape_costs_no_read() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for request in [request().no_key(), request().key(&longer(1)), request().key("x"), request().client("a b")] {
-        assert_eq!(world.send(&request).await.status, 401);
+        assert_eq!(app.send(&request).await.status, 401);
     }
-    assert!(world.wire.take_calls().is_empty());
+    assert!(app.faults.take_calls().is_empty());
 }
 
 /// What a refusal costs tells nothing of keys, clients or their customers: each is the one read of the presented key.
@@ -69,9 +69,9 @@ async fn a_key_of_the_right_shape_costs_one_read_of_that_key_whatever_is_wrong()
     let unissued = ApiKey::from_secret(&[7; 32]);
     for key in [unissued.reveal(), demo::REVOKED_KEY, demo::EXPIRED_KEY, demo::OTHER_KEY] {
         for request in [request(), request().client("nobody"), add("nobody", "6105551212"), add("a/b", "1")] {
-            let world = World::new().await;
-            assert_eq!(world.send(&request.key(key)).await.status, 401);
-            let calls = world.wire.take_calls();
+            let app = TestApp::new().await;
+            assert_eq!(app.send(&request.key(key)).await.status, 401);
+            let calls = app.faults.take_calls();
             assert_eq!(calls.len(), 1);
             assert_eq!(calls[0].operation, "GetItem");
             let hash = ApiKey::parse(key).unwrap().sha256_hex();
@@ -82,47 +82,47 @@ async fn a_key_of_the_right_shape_costs_one_read_of_that_key_whatever_is_wrong()
 
 #[tokio::test]
 async fn the_key_comes_before_the_request_and_after_the_route() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let bad = add("a/b", "1").header("idempotency-key", "").body("{");
-    assert_eq!(world.send(&bad.clone().no_key()).await.status, 401);
-    assert_eq!(world.send(&bad.clone()).await.status, 400);
-    assert_eq!(world.send(&bad.method("POST").no_key()).await.status, 405);
+    assert_eq!(app.send(&bad.clone().no_key()).await.status, 401);
+    assert_eq!(app.send(&bad.clone()).await.status, 400);
+    assert_eq!(app.send(&bad.method("POST").no_key()).await.status, 405);
 }
 
 #[tokio::test]
 async fn a_good_key_is_read_once_a_minute() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for number in 0..3 {
-        assert_eq!(world.send(&add(demo::CUSTOMER, &format!("610555120{number}"))).await.status, 200);
+        assert_eq!(app.send(&add(demo::CUSTOMER, &format!("610555120{number}"))).await.status, 200);
     }
-    let calls = world.wire.take_calls();
+    let calls = app.faults.take_calls();
     let operations: Vec<_> = calls.iter().map(|call| call.operation.as_str()).collect();
     assert_eq!(operations, ["GetItem", "TransactWriteItems", "TransactWriteItems", "TransactWriteItems"]);
 }
 
 #[tokio::test]
 async fn with_nothing_remembered_revocation_counts_at_once() {
-    let world = World::with_key_cache(Duration::ZERO).await;
-    assert_eq!(world.send(&request()).await.status, 200);
+    let app = TestApp::with_key_cache(Duration::ZERO).await;
+    assert_eq!(app.send(&request()).await.status, 200);
     let hash = ApiKey::parse(demo::KEY).unwrap().sha256_hex();
-    let mut key = world.item(&format!("KEY#{hash}"), "KEY").await.unwrap();
+    let mut key = app.item(&format!("KEY#{hash}"), "KEY").await.unwrap();
     key.insert("revoked_at".to_owned(), AttributeValue::N("1".to_owned()));
-    world.put(key).await;
-    assert_eq!(world.send(&request()).await.status, 401);
+    app.put(key).await;
+    assert_eq!(app.send(&request()).await.status, 401);
 }
 
 #[tokio::test]
 async fn expiry_counts_at_once_even_for_a_remembered_key() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let hash = ApiKey::parse(demo::KEY).unwrap().sha256_hex();
-    let mut key = world.item(&format!("KEY#{hash}"), "KEY").await.unwrap();
+    let mut key = app.item(&format!("KEY#{hash}"), "KEY").await.unwrap();
     let expires_at = UnixMillis::now().millis() + 50;
     key.insert("expires_at".to_owned(), AttributeValue::N(expires_at.to_string()));
-    world.put(key).await;
+    app.put(key).await;
     // However slow this machine is, the first answer that comes after the moment is a 401, and no later one is not.
     loop {
         let before = UnixMillis::now().millis();
-        let status = world.send(&request()).await.status;
+        let status = app.send(&request()).await.status;
         if status == 401 {
             assert!(UnixMillis::now().millis() >= expires_at);
             break;
@@ -142,7 +142,7 @@ async fn a_damaged_key_is_a_500_and_never_a_401() {
         good.clone().into_iter().chain([("expires_at", text("tomorrow"))]).collect(),
     ];
     for attributes in damage {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         let mut item = HashMap::from([
             ("pk".to_owned(), text(&format!("KEY#{}", secret.sha256_hex()))),
             ("sk".to_owned(), text("KEY")),
@@ -150,9 +150,9 @@ async fn a_damaged_key_is_a_500_and_never_a_401() {
         ]);
         item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
         // Where the emulator's index refuses the type, there is no such damage.
-        let put = world.database.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await;
+        let put = app.database.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await;
         if put.is_ok() {
-            let reply = world.send(&request().key(secret.reveal())).await;
+            let reply = app.send(&request().key(secret.reveal())).await;
             assert_eq!(reply.row(), (500, Some("internal_error")), "{}", reply.body);
         }
     }
@@ -161,29 +161,30 @@ async fn a_damaged_key_is_a_500_and_never_a_401() {
 #[tokio::test]
 async fn a_key_that_cannot_be_looked_up_is_a_500_and_never_a_401() {
     let failures = [
-        Fate::error(400, "ProvisionedThroughputExceededException"),
-        Fate::error(500, "InternalServerError"),
-        Fate::Unreachable,
-        Fate::LoseAnswer,
-        Fate::Garbage(200, "<html>"),
+        Fault::error(400, "ProvisionedThroughputExceededException"),
+        Fault::error(500, "InternalServerError"),
+        Fault::Unreachable,
+        Fault::LoseAnswer,
+        Fault::Garbage(200, "<html>"),
     ];
     for failure in failures {
-        let world = World::new().await;
-        world.wire.reads(std::iter::repeat_n(failure.clone(), 1000));
-        let reply = crate::world::send(&world.function, request().http_event(), Duration::from_millis(900)).await;
+        let app = TestApp::new().await;
+        app.faults.reads(std::iter::repeat_n(failure.clone(), 1000));
+        let reply = crate::helpers::send(&app.handler, request().http_event(), Duration::from_millis(900)).await;
         assert_eq!(reply.row(), (500, Some("try_again")), "{failure:?}");
         assert!(reply.headers["retry-after"].is_string());
     }
-    let world = World::new().await;
-    world.wire.reads([Fate::error(400, "AccessDeniedException")]);
-    assert_eq!(world.send(&request()).await.row(), (500, Some("internal_error")));
+    let app = TestApp::new().await;
+    app.faults.reads([Fault::error(400, "AccessDeniedException")]);
+    assert_eq!(app.send(&request()).await.row(), (500, Some("internal_error")));
 }
 
 #[tokio::test]
 async fn a_read_that_fails_once_is_repeated() {
-    for failure in [Fate::error(500, "InternalServerError"), Fate::Unreachable, Fate::LoseAnswer, Fate::LoseRequest] {
-        let world = World::new().await;
-        world.wire.reads([failure]);
-        assert_eq!(world.send(&request()).await.status, 200);
+    for failure in [Fault::error(500, "InternalServerError"), Fault::Unreachable, Fault::LoseAnswer, Fault::LoseRequest]
+    {
+        let app = TestApp::new().await;
+        app.faults.reads([failure]);
+        assert_eq!(app.send(&request()).await.status, 200);
     }
 }

@@ -3,13 +3,13 @@
 use cdm::demo;
 use serde_json::json;
 
-use crate::wire::Fate;
-use crate::world::{World, add, customer, number, remove};
+use crate::fault_connector::Fault;
+use crate::helpers::{TestApp, add, customer, number, remove};
 
 #[tokio::test]
 async fn a_customer_is_shown_with_its_channels_in_order() {
-    let world = World::new().await;
-    let reply = world.send(&customer(demo::CUSTOMER_WITH_PHONE)).await;
+    let app = TestApp::new().await;
+    let reply = app.send(&customer(demo::CUSTOMER_WITH_PHONE)).await;
     assert_eq!(reply.status, 200);
     assert_eq!(
         reply.body,
@@ -26,8 +26,8 @@ async fn a_customer_is_shown_with_its_channels_in_order() {
         })
     );
     // Of one time: by E.164. Of a later time: last, whatever the number.
-    assert_eq!(world.send(&add(demo::CUSTOMER_WITH_49, "2015550000")).await.status, 200);
-    let reply = world.send_rest(&customer(demo::CUSTOMER_WITH_49)).await;
+    assert_eq!(app.send(&add(demo::CUSTOMER_WITH_49, "2015550000")).await.status, 200);
+    let reply = app.send_rest(&customer(demo::CUSTOMER_WITH_49)).await;
     let channels = reply.body["notification_channels"].as_array().unwrap();
     let mut addresses: Vec<_> = channels.iter().map(|channel| channel["channel_addr"].as_str().unwrap()).collect();
     assert_eq!(addresses.pop(), Some("+12015550000"));
@@ -37,49 +37,49 @@ async fn a_customer_is_shown_with_its_channels_in_order() {
 
 #[tokio::test]
 async fn an_unknown_customer_is_a_404_and_a_damaged_one_a_500() {
-    let world = World::new().await;
-    assert_eq!(world.send(&customer("nobody")).await.row(), (404, Some("customer_not_found")));
-    assert_eq!(world.send(&customer("a/b")).await.fields(), ["path.ccid"]);
-    assert_eq!(world.send(&customer(demo::CUSTOMER_DAMAGED)).await.row(), (500, Some("internal_error")));
-    assert_eq!(world.send(&customer(demo::CUSTOMER).no_key()).await.row(), (401, Some("unauthorized")));
-    world.wire.reads(std::iter::repeat_n(Fate::LoseAnswer, 1000));
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&customer("nobody")).await.row(), (404, Some("customer_not_found")));
+    assert_eq!(app.send(&customer("a/b")).await.fields(), ["path.ccid"]);
+    assert_eq!(app.send(&customer(demo::CUSTOMER_DAMAGED)).await.row(), (500, Some("internal_error")));
+    assert_eq!(app.send(&customer(demo::CUSTOMER).no_key()).await.row(), (401, Some("unauthorized")));
+    app.faults.reads(std::iter::repeat_n(Fault::LoseAnswer, 1000));
     let event = customer(demo::CUSTOMER).http_event();
-    let reply = crate::world::send(&world.function, event, std::time::Duration::from_millis(900)).await;
+    let reply = crate::helpers::send(&app.handler, event, std::time::Duration::from_millis(900)).await;
     assert_eq!(reply.row(), (500, Some("try_again")), "a read writes nothing, so its loss is certain to be harmless");
 }
 
 #[tokio::test]
 async fn a_removed_number_is_gone_from_both_sides() {
-    let world = World::new().await;
-    let reply = world.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await;
+    let app = TestApp::new().await;
+    let reply = app.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await;
     assert_eq!(reply.status, 200);
     assert_eq!(
         reply.message(),
         "Phone number 6105551208 has been removed from customer with ccid BAK-11984-008 for client demo-clinic."
     );
-    assert_eq!(number(&world.record(demo::CUSTOMER_WITH_PHONE).await.unwrap()["phone_count"]), 0);
-    assert_eq!(number(&world.counter("+16105551208").await.unwrap()["ccid_count"]), 0);
-    world.assert_consistent().await;
+    assert_eq!(number(&app.record(demo::CUSTOMER_WITH_PHONE).await.unwrap()["phone_count"]), 0);
+    assert_eq!(number(&app.counter("+16105551208").await.unwrap()["ccid_count"]), 0);
+    app.assert_consistent().await;
     // And can be added again, on the counter that stands at zero.
-    assert_eq!(world.send(&add(demo::CUSTOMER, demo::PHONE)).await.status, 200);
-    world.assert_consistent().await;
+    assert_eq!(app.send(&add(demo::CUSTOMER, demo::PHONE)).await.status, 200);
+    app.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn either_spelling_removes_it() {
-    let world = World::new().await;
-    let reply = world.send_rest(&remove(demo::CUSTOMER_WITH_PHONE, "16105551208")).await;
+    let app = TestApp::new().await;
+    let reply = app.send_rest(&remove(demo::CUSTOMER_WITH_PHONE, "16105551208")).await;
     assert_eq!((reply.status, reply.message().contains("16105551208")), (200, true));
     let french = json!({ "country_code": "+33" });
-    assert_eq!(world.send(&add(demo::CUSTOMER, "0612345678").body(&french)).await.status, 200);
-    assert_eq!(world.send(&remove(demo::CUSTOMER, "0612345678")).await.row(), (404, Some("phone_not_found")));
-    assert_eq!(world.send(&remove(demo::CUSTOMER, "0612345678").body(&french)).await.status, 200);
+    assert_eq!(app.send(&add(demo::CUSTOMER, "0612345678").body(&french)).await.status, 200);
+    assert_eq!(app.send(&remove(demo::CUSTOMER, "0612345678")).await.row(), (404, Some("phone_not_found")));
+    assert_eq!(app.send(&remove(demo::CUSTOMER, "0612345678").body(&french)).await.status, 200);
 }
 
 /// What a record shows of each number removes it: its E.164 form in every event, and its digits with its country code.
 #[tokio::test]
 async fn what_is_shown_can_be_given_back() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let numbers = [
         ("6105551212", "1", "6105551212"),
         ("0612345678", "33", "0612345678"),
@@ -94,57 +94,57 @@ async fn what_is_shown_can_be_given_back() {
     for form in ["channel_addr", "encoded", "phone_number"] {
         for (digits, code, shown) in numbers {
             let body = json!({ "country_code": code });
-            assert_eq!(world.send(&add(demo::CUSTOMER, digits).body(&body)).await.status, 200, "{digits} {code}");
-            let customer = world.send(&customer(demo::CUSTOMER)).await;
+            assert_eq!(app.send(&add(demo::CUSTOMER, digits).body(&body)).await.status, 200, "{digits} {code}");
+            let customer = app.send(&customer(demo::CUSTOMER)).await;
             let channel = customer.body["notification_channels"][0].clone();
             assert_eq!((&channel["phone_number"], &channel["country_code"]), (&json!(shown), &json!(code)));
             let text = |name: &str| channel[name].as_str().unwrap().to_owned();
             // What is shown can be added, and is the same number.
             let again = add(demo::CUSTOMER, shown).body(&body);
-            assert_eq!(world.send(&again).await.row(), (409, Some("phone_already_added")), "{shown} {code}");
+            assert_eq!(app.send(&again).await.row(), (409, Some("phone_already_added")), "{shown} {code}");
             let reply = match form {
-                "channel_addr" => world.send(&remove(demo::CUSTOMER, &text("channel_addr"))).await,
-                "encoded" => world.send_rest(&remove(demo::CUSTOMER, &text("channel_addr")).body(&body)).await,
-                _ => world.send(&remove(demo::CUSTOMER, &text("phone_number")).body(&body)).await,
+                "channel_addr" => app.send(&remove(demo::CUSTOMER, &text("channel_addr"))).await,
+                "encoded" => app.send_rest(&remove(demo::CUSTOMER, &text("channel_addr")).body(&body)).await,
+                _ => app.send(&remove(demo::CUSTOMER, &text("phone_number")).body(&body)).await,
             };
             assert_eq!(reply.status, 200, "{form} {digits} {code}: {}", reply.body);
         }
     }
-    world.assert_consistent().await;
+    app.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn an_e164_number_has_its_own_country_code() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let shown = format!("+1{}", demo::PHONE);
     let with = |code: &str| remove(demo::CUSTOMER_WITH_PHONE, &shown).body(json!({ "country_code": code }));
-    assert_eq!(world.send(&with("33")).await.fields(), ["body.country_code"]);
-    assert_eq!(world.send(&with("999")).await.fields(), ["body.country_code"]);
-    assert_eq!(world.send(&with("+1")).await.status, 200);
+    assert_eq!(app.send(&with("33")).await.fields(), ["body.country_code"]);
+    assert_eq!(app.send(&with("999")).await.fields(), ["body.country_code"]);
+    assert_eq!(app.send(&with("+1")).await.status, 200);
     for bad in ["+", "+1", "+9996105551208", "+1610555120812345", "+1 6105551208", " 16105551208", "++16105551208"] {
-        assert_eq!(world.send(&remove(demo::CUSTOMER, bad)).await.fields(), ["path.phone_number"], "{bad}");
+        assert_eq!(app.send(&remove(demo::CUSTOMER, bad)).await.fields(), ["path.phone_number"], "{bad}");
     }
-    assert_eq!(world.send(&remove(demo::CUSTOMER, "+33612345678")).await.row(), (404, Some("phone_not_found")));
+    assert_eq!(app.send(&remove(demo::CUSTOMER, "+33612345678")).await.row(), (404, Some("phone_not_found")));
     // The add keeps the published page's form.
-    assert_eq!(world.send(&add(demo::CUSTOMER, "+16105551212")).await.fields(), ["path.phone_number"]);
+    assert_eq!(app.send(&add(demo::CUSTOMER, "+16105551212")).await.fields(), ["path.phone_number"]);
 }
 
 #[tokio::test]
 async fn what_is_not_there_cannot_be_removed() {
-    let world = World::new().await;
-    let before = world.everything().await;
-    assert_eq!(world.send(&remove("nobody", "6105551212")).await.row(), (404, Some("customer_not_found")));
-    assert_eq!(world.send(&remove(demo::CUSTOMER, "6105551212")).await.row(), (404, Some("phone_not_found")));
-    assert_eq!(world.send(&remove(demo::CUSTOMER_DAMAGED, "6105551212")).await.row(), (500, Some("internal_error")));
-    assert_eq!(world.everything().await, before);
+    let app = TestApp::new().await;
+    let before = app.everything().await;
+    assert_eq!(app.send(&remove("nobody", "6105551212")).await.row(), (404, Some("customer_not_found")));
+    assert_eq!(app.send(&remove(demo::CUSTOMER, "6105551212")).await.row(), (404, Some("phone_not_found")));
+    assert_eq!(app.send(&remove(demo::CUSTOMER_DAMAGED, "6105551212")).await.row(), (500, Some("internal_error")));
+    assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
 async fn its_fields_follow_the_same_rules() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let request = remove("a/b", "1").body(json!({ "country_code": "x", "client_source": "", "phone_type": "mobile" }));
     assert_eq!(
-        world.send(&request).await.fields(),
+        app.send(&request).await.fields(),
         ["path.ccid", "path.phone_number", "body.country_code", "body.client_source", "body.phone_type"]
     );
     for (body, field) in [
@@ -152,38 +152,38 @@ async fn its_fields_follow_the_same_rules() {
         (json!({ "phone_type": "mobile" }), "body.phone_type"),
         (json!([]), "body"),
     ] {
-        let reply = world.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE).body(body)).await;
+        let reply = app.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE).body(body)).await;
         assert_eq!((reply.row(), reply.fields()), ((400, Some("invalid_request")), vec![field]));
     }
     let request = remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE).body(json!({ "client_source": "x" }));
-    assert_eq!(world.send(&request).await.status, 200);
+    assert_eq!(app.send(&request).await.status, 200);
 }
 
 #[tokio::test]
 async fn a_lost_answer_to_a_removal_is_asked_for_again() {
-    let world = World::new().await;
-    world.wire.writes([Fate::LoseAnswer]);
-    assert_eq!(world.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await.status, 200);
-    world.assert_consistent().await;
+    let app = TestApp::new().await;
+    app.faults.writes([Fault::LoseAnswer]);
+    assert_eq!(app.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await.status, 200);
+    app.assert_consistent().await;
 }
 
 #[tokio::test]
 async fn a_counter_that_lost_count_never_goes_below_zero() {
-    let world = World::new().await;
-    let mut counter = world.counter("+16105551208").await.unwrap();
+    let app = TestApp::new().await;
+    let mut counter = app.counter("+16105551208").await.unwrap();
     counter.insert("ccid_count".to_owned(), aws_sdk_dynamodb::types::AttributeValue::N("0".to_owned()));
-    world.put(counter).await;
-    let before = world.everything().await;
-    let reply = world.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await;
+    app.put(counter).await;
+    let before = app.everything().await;
+    let reply = app.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
-    assert_eq!(world.wire.take_calls().iter().filter(|call| call.operation == "TransactWriteItems").count(), 2);
-    assert_eq!(world.everything().await, before);
+    assert_eq!(app.faults.take_calls().iter().filter(|call| call.operation == "TransactWriteItems").count(), 2);
+    assert_eq!(app.everything().await, before);
 }
 
 /// A few thousand operations, several at a time on few records and numbers; every count is checked after every burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adds_racing_removes_keep_every_count_true() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut random = fastrand::Rng::with_seed(0x00C0_FFEE);
     let ccids = [demo::CUSTOMER, demo::CUSTOMER_ODD, demo::CUSTOMER_WITH_PHONE, demo::CUSTOMER_WITH_49, "FAM-00050"];
     let numbers = ["6105551208", "16105551208", "6105550001", "6105559949", "6105559950", "6105550050"];
@@ -194,10 +194,10 @@ async fn adds_racing_removes_keep_every_count_true() {
                 if random.bool() { add(ccid, digits) } else { remove(ccid, digits) }
             })
             .collect();
-        let replies = futures_util::future::join_all(burst.iter().map(|request| world.send(request))).await;
+        let replies = futures_util::future::join_all(burst.iter().map(|request| app.send(request))).await;
         for reply in replies {
             assert!(matches!(reply.status, 200 | 404 | 409), "{}", reply.body);
         }
-        world.assert_consistent().await;
+        app.assert_consistent().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What stands between the function and a connection: names that do not resolve, and credentials that are not there.
+//! What stands between the handler and a connection: names that do not resolve, and credentials that are not there.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,12 +9,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError, SharedDnsResolver};
 use cdm::demo;
-use cdm_lambda::dynamodb::DynamoDb;
-use cdm_lambda::function::Function;
+use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
+use cdm_lambda::store::client::DynamoDb;
 
+use crate::helpers::{Reply, TIMEOUT, TestApp, add, number, send};
 use crate::log;
-use crate::world::{Reply, TIMEOUT, World, add, number, send};
 
 /// What becomes of one look-up of the endpoint's name.
 #[derive(Debug, Clone, Copy)]
@@ -42,51 +42,51 @@ impl ResolveDns for NameServer {
     }
 }
 
-/// A function that finds the database by a name.
-async fn function(world: &World, credentials: SharedCredentialsProvider, lookups: &[Lookup]) -> Function {
-    let mut endpoint = world.endpoint();
+/// A handler that finds the database by a name.
+async fn handler(app: &TestApp, credentials: SharedCredentialsProvider, lookups: &[Lookup]) -> Handler {
+    let mut endpoint = app.endpoint();
     endpoint.url = endpoint.url.map(|url| url.replace("127.0.0.1", "dynamodb.test"));
     let names = SharedDnsResolver::new(NameServer(Mutex::new(lookups.iter().copied().collect())));
     let dynamodb = DynamoDb::with_resolver(&endpoint, credentials, names).await.unwrap();
-    Function::new(Store::new(dynamodb.client, demo::TABLE.to_owned()), Duration::from_secs(60))
+    Handler::new(Store::new(dynamodb.client, demo::TABLE.to_owned()), Duration::from_secs(60))
 }
 
-async fn ask(function: &Function, digits: &str, id: &str, time: Duration) -> Reply {
+async fn ask(handler: &Handler, digits: &str, id: &str, time: Duration) -> Reply {
     let mut event = add(demo::CUSTOMER, digits).http_event();
     event["requestContext"]["requestId"] = id.into();
-    send(function, event, time).await
+    send(handler, event, time).await
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_try_again() {
     for (id, lookup) in [("a-name-that-fails", Lookup::Failed), ("a-name-that-hangs", Lookup::Hangs)] {
-        let world = World::new().await;
-        let before = world.everything().await;
-        let function = function(&world, world.credentials(), &[lookup]).await;
-        let reply = ask(&function, "6105551212", id, Duration::from_secs(3)).await;
+        let app = TestApp::new().await;
+        let before = app.everything().await;
+        let handler = handler(&app, app.credentials(), &[lookup]).await;
+        let reply = ask(&handler, "6105551212", id, Duration::from_secs(3)).await;
         assert_eq!(reply.row(), (500, Some("try_again")), "{lookup:?}");
         assert_eq!(log::lines_with(id)[0]["cause"], "dns", "{lookup:?}");
-        assert_eq!(world.everything().await, before);
+        assert_eq!(app.everything().await, before);
     }
 }
 
 #[tokio::test]
 async fn a_name_that_resolves_again_is_used_within_the_request() {
     for lookup in [Lookup::Failed, Lookup::Hangs] {
-        let world = World::new().await;
-        let function = function(&world, world.credentials(), &[lookup, lookup, Lookup::Found]).await;
-        assert_eq!(ask(&function, "6105551212", "a-name-that-is-back", TIMEOUT).await.status, 200, "{lookup:?}");
-        assert_eq!(number(&world.record(demo::CUSTOMER).await.unwrap()["phone_count"]), 1);
+        let app = TestApp::new().await;
+        let handler = handler(&app, app.credentials(), &[lookup, lookup, Lookup::Found]).await;
+        assert_eq!(ask(&handler, "6105551212", "a-name-that-is-back", TIMEOUT).await.status, 200, "{lookup:?}");
+        assert_eq!(number(&app.record(demo::CUSTOMER).await.unwrap()["phone_count"]), 1);
     }
 }
 
 #[tokio::test]
 async fn an_open_connection_needs_no_name() {
     for lookup in [Lookup::Failed, Lookup::Hangs] {
-        let world = World::new().await;
-        let function = function(&world, world.credentials(), &[Lookup::Found, lookup]).await;
+        let app = TestApp::new().await;
+        let handler = handler(&app, app.credentials(), &[Lookup::Found, lookup]).await;
         for digits in ["6105551212", "6105551213", "6105551214"] {
-            assert_eq!(ask(&function, digits, "an-open-connection", TIMEOUT).await.status, 200, "{lookup:?}");
+            assert_eq!(ask(&handler, digits, "an-open-connection", TIMEOUT).await.status, 200, "{lookup:?}");
         }
     }
 }
@@ -106,10 +106,10 @@ async fn missing_credentials_are_not_taken_for_a_lost_connection() {
         }
     }
 
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let credentials = SharedCredentialsProvider::new(NoCredentials);
-    let function = function(&world, credentials, &[Lookup::Found]).await;
-    let reply = ask(&function, "6105551212", "no-credentials", TIMEOUT).await;
+    let handler = handler(&app, credentials, &[Lookup::Found]).await;
+    let reply = ask(&handler, "6105551212", "no-credentials", TIMEOUT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
     let line = log::lines_with("no-credentials").remove(0);
     assert_eq!(line["cause"], "no_credentials");

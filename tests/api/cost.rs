@@ -1,16 +1,16 @@
-//! What a request costs at DynamoDB, counted at the wire.
+//! What a request costs at DynamoDB, counted at the faults.
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use cdm::demo;
 use serde_json::json;
 
-use crate::world::{Request, World, add, customer, remove};
+use crate::helpers::{Request, TestApp, add, customer, remove};
 
 /// Operation and units of each call that the request makes.
-async fn calls(world: &World, request: &Request) -> Vec<(String, f64)> {
-    world.wire.take_calls();
-    world.send(request).await;
-    world.wire.take_calls().into_iter().map(|call| (call.operation, call.units)).collect()
+async fn calls(app: &TestApp, request: &Request) -> Vec<(String, f64)> {
+    app.faults.take_calls();
+    app.send(request).await;
+    app.faults.take_calls().into_iter().map(|call| (call.operation, call.units)).collect()
 }
 
 fn call(operation: &str, units: f64) -> (String, f64) {
@@ -19,21 +19,21 @@ fn call(operation: &str, units: f64) -> (String, f64) {
 
 #[tokio::test]
 async fn a_cold_add_is_two_calls_and_a_warm_one_is_one_of_4_units() {
-    let world = World::new().await;
-    let cold = calls(&world, &add(demo::CUSTOMER, "6105551212")).await;
+    let app = TestApp::new().await;
+    let cold = calls(&app, &add(demo::CUSTOMER, "6105551212")).await;
     assert_eq!(cold, [call("GetItem", 1.0), call("TransactWriteItems", 4.0)]);
-    let warm = calls(&world, &add(demo::CUSTOMER, "6105551213")).await;
+    let warm = calls(&app, &add(demo::CUSTOMER, "6105551213")).await;
     assert_eq!(warm, [call("TransactWriteItems", 4.0)]);
 }
 
 #[tokio::test]
 async fn the_50th_number_of_a_typical_record_costs_at_most_16_units() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let body = json!({ "consent_type": "written", "phone_type": "mobile", "client_source": "registration desk" });
     let mut last = Vec::new();
     for number in 0..50 {
         let request = add(demo::CUSTOMER, &format!("61055520{number:02}")).body(&body).header("idempotency-key", "k");
-        last = calls(&world, &request).await;
+        last = calls(&app, &request).await;
     }
     assert_eq!(last.len(), 1);
     assert!(last[0].1 <= 16.0, "{last:?}");
@@ -41,20 +41,20 @@ async fn the_50th_number_of_a_typical_record_costs_at_most_16_units() {
 
 #[tokio::test]
 async fn a_removal_and_a_retrieval_are_one_call_each() {
-    let world = World::new().await;
-    calls(&world, &add(demo::CUSTOMER, "6105551212")).await;
-    assert_eq!(calls(&world, &customer(demo::CUSTOMER)).await, [call("GetItem", 1.0)]);
-    assert_eq!(calls(&world, &remove(demo::CUSTOMER, "6105551212")).await, [call("TransactWriteItems", 4.0)]);
+    let app = TestApp::new().await;
+    calls(&app, &add(demo::CUSTOMER, "6105551212")).await;
+    assert_eq!(calls(&app, &customer(demo::CUSTOMER)).await, [call("GetItem", 1.0)]);
+    assert_eq!(calls(&app, &remove(demo::CUSTOMER, "6105551212")).await, [call("TransactWriteItems", 4.0)]);
 }
 
 #[tokio::test]
 async fn the_emulator_bills_as_the_wire_says() {
-    // The wire adds the question to what the function sends; asked directly, the answer is the same.
-    let world = World::new().await;
-    let get = world.database.get_item().table_name(demo::TABLE).consistent_read(true);
+    // The faults adds the question to what the handler sends; asked directly, the answer is the same.
+    let app = TestApp::new().await;
+    let get = app.database.get_item().table_name(demo::TABLE).consistent_read(true);
     let got = get
-        .key("pk", crate::world::text("CLIENT#demo-clinic#CUSTOMER#BAK-11984-007"))
-        .key("sk", crate::world::text("CUSTOMER"))
+        .key("pk", crate::helpers::text("CLIENT#demo-clinic#CUSTOMER#BAK-11984-007"))
+        .key("sk", crate::helpers::text("CUSTOMER"))
         .return_consumed_capacity(ReturnConsumedCapacity::Total)
         .send()
         .await

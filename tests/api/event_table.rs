@@ -146,7 +146,7 @@ pub(crate) const ANSWERS: &[(&str, u16, Option<&str>, &str)] = &[
 pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("other-api-gateway-token-authorizer.json", "NotAnHttpEvent"),
     ("other-cloudwatch-logs.json", "NotAnHttpEvent"),
-    ("other-console-hello-world.json", "NotAnHttpEvent"),
+    ("other-console-hello-app.json", "NotAnHttpEvent"),
     ("other-dynamodb-stream.json", "NotAnHttpEvent"),
     ("other-empty-object.json", "NotAnHttpEvent"),
     ("other-eventbridge-scheduled.json", "NotAnHttpEvent"),

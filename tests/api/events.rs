@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::value::RawValue;
 
 use crate::event_table::{ANSWERS, REFUSED};
-use crate::world::{TIMEOUT, World, invoke};
+use crate::helpers::{TIMEOUT, TestApp, invoke};
 
 fn event(file: &str) -> Box<RawValue> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("events").join(file);
@@ -16,21 +16,21 @@ fn event(file: &str) -> Box<RawValue> {
 #[tokio::test]
 async fn every_event_is_answered_as_its_row_says() {
     // Refusals write nothing, so only a success needs fresh data after it.
-    let mut world = World::new().await;
+    let mut app = TestApp::new().await;
     for (file, status, code, message) in ANSWERS {
-        let reply = invoke(&world.function, event(file), TIMEOUT).await.expect(file);
+        let reply = invoke(&app.handler, event(file), TIMEOUT).await.expect(file);
         assert_eq!((reply.row(), reply.message()), ((*status, *code), *message), "{file}: {}", reply.body);
         if *status == 200 {
-            world = World::new().await;
+            app = TestApp::new().await;
         }
     }
 }
 
 #[tokio::test]
 async fn events_that_are_no_http_requests_are_refused() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for (file, error_type) in REFUSED {
-        let refused = invoke(&world.function, event(file), TIMEOUT).await.expect_err(file);
+        let refused = invoke(&app.handler, event(file), TIMEOUT).await.expect_err(file);
         let diagnostic: lambda_http::lambda_runtime::Diagnostic = refused.into();
         assert_eq!(diagnostic.error_type, *error_type, "{file}");
         assert_eq!(diagnostic.error_message, "The event is no HTTP request of API Gateway.");

@@ -5,21 +5,21 @@ use std::time::Duration;
 
 use cdm::demo;
 use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Phone};
-use cdm_lambda::store::{Budget, RemovePhone, Store, Tally};
+use cdm_lambda::store::{CallStats, Deadline, RemovePhone, Store};
 use serde_json::{Value, json};
 
-use crate::wire::{Call, Fate};
-use crate::world::{Reply, World, add, number, remove, send};
+use crate::fault_connector::{Call, Fault};
+use crate::helpers::{Reply, TestApp, add, number, remove, send};
 
 /// Enough for a few attempts, and for a test not to wait.
 const SHORT: Duration = Duration::from_millis(900);
 
-async fn add_with(world: &World, time: Duration) -> Reply {
-    send(&world.function, add(demo::CUSTOMER, "6105551212").http_event(), time).await
+async fn add_with(app: &TestApp, time: Duration) -> Reply {
+    send(&app.handler, add(demo::CUSTOMER, "6105551212").http_event(), time).await
 }
 
-async fn phones(world: &World) -> usize {
-    number(&world.record(demo::CUSTOMER).await.unwrap()["phone_count"])
+async fn phones(app: &TestApp) -> usize {
+    number(&app.record(demo::CUSTOMER).await.unwrap()["phone_count"])
 }
 
 fn passed() -> Value {
@@ -30,66 +30,66 @@ fn reason(code: &str) -> Value {
     json!({ "Code": code, "Message": "m" })
 }
 
-fn definite_refusals() -> Vec<Fate> {
+fn definite_refusals() -> Vec<Fault> {
     vec![
-        Fate::cancelled(&reason("TransactionConflict"), &passed()),
-        Fate::cancelled(&passed(), &reason("TransactionConflict")),
-        Fate::cancelled(&reason("ThrottlingError"), &passed()),
-        Fate::cancelled(&passed(), &reason("ProvisionedThroughputExceeded")),
-        Fate::error(400, "ThrottlingException"),
-        Fate::error(400, "ProvisionedThroughputExceededException"),
-        Fate::error(400, "RequestLimitExceeded"),
-        Fate::Unreachable,
+        Fault::cancelled(&reason("TransactionConflict"), &passed()),
+        Fault::cancelled(&passed(), &reason("TransactionConflict")),
+        Fault::cancelled(&reason("ThrottlingError"), &passed()),
+        Fault::cancelled(&passed(), &reason("ProvisionedThroughputExceeded")),
+        Fault::error(400, "ThrottlingException"),
+        Fault::error(400, "ProvisionedThroughputExceededException"),
+        Fault::error(400, "RequestLimitExceeded"),
+        Fault::Unreachable,
     ]
 }
 
-fn unknown_fates() -> Vec<Fate> {
+fn unknown_fates() -> Vec<Fault> {
     vec![
-        Fate::LoseAnswer,
-        Fate::LoseRequest,
-        Fate::error(500, "InternalServerError"),
-        Fate::error(503, "ServiceUnavailable"),
-        Fate::error(400, "TransactionInProgressException"),
-        Fate::Garbage(200, "<html>"),
-        Fate::Garbage(200, "{\"half"),
-        Fate::Garbage(400, "<html>"),
-        Fate::Garbage(502, ""),
+        Fault::LoseAnswer,
+        Fault::LoseRequest,
+        Fault::error(500, "InternalServerError"),
+        Fault::error(503, "ServiceUnavailable"),
+        Fault::error(400, "TransactionInProgressException"),
+        Fault::Garbage(200, "<html>"),
+        Fault::Garbage(200, "{\"half"),
+        Fault::Garbage(400, "<html>"),
+        Fault::Garbage(502, ""),
     ]
 }
 
 #[tokio::test]
 async fn whatever_fails_once_is_repeated_and_adds_once() {
-    for fate in definite_refusals().into_iter().chain(unknown_fates()) {
-        let world = World::new().await;
-        world.wire.writes([fate.clone()]);
-        let reply = add_with(&world, crate::world::TIMEOUT).await;
-        assert_eq!(reply.status, 200, "{fate:?}: {}", reply.body);
-        assert_eq!(phones(&world).await, 1, "{fate:?}");
-        world.assert_consistent().await;
+    for fault in definite_refusals().into_iter().chain(unknown_fates()) {
+        let app = TestApp::new().await;
+        app.faults.writes([fault.clone()]);
+        let reply = add_with(&app, crate::helpers::TIMEOUT).await;
+        assert_eq!(reply.status, 200, "{fault:?}: {}", reply.body);
+        assert_eq!(phones(&app).await, 1, "{fault:?}");
+        app.assert_consistent().await;
     }
 }
 
 #[tokio::test]
 async fn a_refusal_that_outlasts_the_request_is_try_again_and_wrote_nothing() {
-    for fate in definite_refusals() {
-        let world = World::new().await;
-        let before = world.everything().await;
-        world.wire.writes(std::iter::repeat_n(fate.clone(), 1000));
-        let reply = add_with(&world, SHORT).await;
-        assert_eq!(reply.row(), (500, Some("try_again")), "{fate:?}");
+    for fault in definite_refusals() {
+        let app = TestApp::new().await;
+        let before = app.everything().await;
+        app.faults.writes(std::iter::repeat_n(fault.clone(), 1000));
+        let reply = add_with(&app, SHORT).await;
+        assert_eq!(reply.row(), (500, Some("try_again")), "{fault:?}");
         assert!(["1", "2", "3", "4", "5"].contains(&reply.headers["retry-after"].as_str().unwrap()));
-        assert_eq!(world.everything().await, before);
+        assert_eq!(app.everything().await, before);
     }
 }
 
 /// Callers that were refused together must not come back together.
 #[tokio::test]
 async fn the_time_to_wait_is_spread() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut seconds = BTreeSet::new();
     // That one of the five is missing from 256 draws has a chance of less than one in 10^24.
     for _ in 0..256 {
-        let reply = add_with(&world, Duration::from_millis(100)).await;
+        let reply = add_with(&app, Duration::from_millis(100)).await;
         seconds.insert(reply.headers["retry-after"].as_str().unwrap().to_owned());
     }
     assert_eq!(seconds, ["1", "2", "3", "4", "5"].map(str::to_owned).into());
@@ -97,12 +97,12 @@ async fn the_time_to_wait_is_spread() {
 
 #[tokio::test]
 async fn one_unknown_fate_among_refusals_is_an_internal_error() {
-    for fate in unknown_fates() {
-        let world = World::new().await;
-        world.wire.writes([Fate::error(400, "ThrottlingException"), fate.clone()]);
-        world.wire.writes(std::iter::repeat_n(Fate::error(400, "ThrottlingException"), 1000));
-        let reply = add_with(&world, SHORT).await;
-        assert_eq!(reply.row(), (500, Some("internal_error")), "{fate:?}");
+    for fault in unknown_fates() {
+        let app = TestApp::new().await;
+        app.faults.writes([Fault::error(400, "ThrottlingException"), fault.clone()]);
+        app.faults.writes(std::iter::repeat_n(Fault::error(400, "ThrottlingException"), 1000));
+        let reply = add_with(&app, SHORT).await;
+        assert_eq!(reply.row(), (500, Some("internal_error")), "{fault:?}");
         assert_eq!(reply.headers.get("retry-after"), None);
         assert!(reply.message().contains("retry") && reply.message().contains("phone_already_added"));
     }
@@ -110,37 +110,37 @@ async fn one_unknown_fate_among_refusals_is_an_internal_error() {
 
 #[tokio::test]
 async fn silence_is_answered_before_the_deadline() {
-    let world = World::new().await;
-    world.wire.writes(std::iter::repeat_n(Fate::Hang, 1000));
-    let reply = add_with(&world, SHORT).await;
+    let app = TestApp::new().await;
+    app.faults.writes(std::iter::repeat_n(Fault::Hang, 1000));
+    let reply = add_with(&app, SHORT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
 }
 
 #[tokio::test]
 async fn without_time_nothing_is_begun() {
-    let world = World::new().await;
-    let reply = add_with(&world, Duration::from_millis(100)).await;
+    let app = TestApp::new().await;
+    let reply = add_with(&app, Duration::from_millis(100)).await;
     assert_eq!(reply.row(), (500, Some("try_again")));
-    assert!(world.wire.take_calls().is_empty());
+    assert!(app.faults.take_calls().is_empty());
 }
 
 /// A refusal leaves nothing in doubt, so the next attempt has a new token: AWS does not say whether a cancelled
 /// transaction keeps its own. From the first attempt in doubt on, the token stays.
 #[tokio::test]
 async fn the_token_is_new_until_an_attempt_is_in_doubt() {
-    let world = World::new().await;
-    world.wire.writes([
-        Fate::cancelled(&reason("TransactionConflict"), &passed()),
-        Fate::error(400, "ThrottlingException"),
-        Fate::Unreachable,
-        Fate::LoseRequest,
-        Fate::error(400, "ThrottlingException"),
-        Fate::cancelled(&reason("TransactionConflict"), &passed()),
-        Fate::Unreachable,
-        Fate::error(500, "InternalServerError"),
+    let app = TestApp::new().await;
+    app.faults.writes([
+        Fault::cancelled(&reason("TransactionConflict"), &passed()),
+        Fault::error(400, "ThrottlingException"),
+        Fault::Unreachable,
+        Fault::LoseRequest,
+        Fault::error(400, "ThrottlingException"),
+        Fault::cancelled(&reason("TransactionConflict"), &passed()),
+        Fault::Unreachable,
+        Fault::error(500, "InternalServerError"),
     ]);
-    assert_eq!(add_with(&world, crate::world::TIMEOUT).await.status, 200);
-    let mut writes = world.wire.take_calls();
+    assert_eq!(add_with(&app, crate::helpers::TIMEOUT).await.status, 200);
+    let mut writes = app.faults.take_calls();
     writes.retain(|call| call.operation == "TransactWriteItems");
     let token = |call: &Call| call.request["ClientRequestToken"].as_str().unwrap().to_owned();
     let tokens: Vec<_> = writes.iter().map(token).collect();
@@ -153,8 +153,8 @@ async fn the_token_is_new_until_an_attempt_is_in_doubt() {
     let asked = |call: &Call| call.request["TransactItems"].clone();
     assert!(writes.iter().all(|call| asked(call) == asked(&writes[0])));
     // Another request has another token.
-    world.send(&add(demo::CUSTOMER, "6105551213")).await;
-    let next = world.wire.take_calls().pop().unwrap();
+    app.send(&add(demo::CUSTOMER, "6105551213")).await;
+    let next = app.faults.take_calls().pop().unwrap();
     assert!(!tokens.contains(&token(&next)));
 }
 
@@ -162,15 +162,15 @@ async fn the_token_is_new_until_an_attempt_is_in_doubt() {
 /// and our request is told the truth: it did add.
 #[tokio::test]
 async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
-    let world = World::new().await;
-    let lost = Fate::LoseAnswer;
+    let app = TestApp::new().await;
+    let lost = Fault::LoseAnswer;
     // Our second attempt waits until the removal is done.
-    world.wire.writes([lost, Fate::Hang]);
-    let adding = add_with(&world, crate::world::TIMEOUT);
+    app.faults.writes([lost, Fault::Hang]);
+    let adding = add_with(&app, crate::helpers::TIMEOUT);
     let removing = async {
-        let other = world.another_environment();
+        let other = app.another_environment();
         loop {
-            let reply = send(&other, remove(demo::CUSTOMER, "6105551212").http_event(), crate::world::TIMEOUT).await;
+            let reply = send(&other, remove(demo::CUSTOMER, "6105551212").http_event(), crate::helpers::TIMEOUT).await;
             if reply.status == 200 {
                 break;
             }
@@ -179,8 +179,8 @@ async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
     };
     let (added, ()) = tokio::join!(adding, removing);
     assert_eq!(added.status, 200, "{}", added.body);
-    assert_eq!(phones(&world).await, 0);
-    world.assert_consistent().await;
+    assert_eq!(phones(&app).await, 0);
+    app.assert_consistent().await;
 }
 
 #[tokio::test]
@@ -191,18 +191,18 @@ async fn a_refusal_that_will_not_pass_is_not_repeated() {
         "ValidationException",
         "IdempotentParameterMismatchException",
     ] {
-        let world = World::new().await;
-        world.wire.writes([Fate::error(400, name)]);
-        let reply = add_with(&world, crate::world::TIMEOUT).await;
+        let app = TestApp::new().await;
+        app.faults.writes([Fault::error(400, name)]);
+        let reply = add_with(&app, crate::helpers::TIMEOUT).await;
         assert_eq!(reply.row(), (500, Some("internal_error")), "{name}");
         assert!(!reply.body.to_string().contains(name));
-        let writes = world.wire.take_calls().into_iter().filter(|call| call.operation == "TransactWriteItems").count();
+        let writes = app.faults.take_calls().into_iter().filter(|call| call.operation == "TransactWriteItems").count();
         assert_eq!(writes, 1, "{name}");
-        assert_eq!(phones(&world).await, 0);
+        assert_eq!(phones(&app).await, 0);
     }
 }
 
-/// Every pair of reasons, through the whole function: which answer, and whether it was repeated.
+/// Every pair of reasons, through the whole handler: which answer, and whether it was repeated.
 #[tokio::test]
 async fn each_reason_in_each_mix() {
     let full_record = json!({ "Code": "ConditionalCheckFailed", "Item": {
@@ -244,52 +244,53 @@ async fn each_reason_in_each_mix() {
         rows.push((other.clone(), second, Some("internal_error"), 1));
     }
 
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for (place, (first, second, code, attempts)) in rows.into_iter().enumerate() {
         let digits = format!("6105557{place:03}");
         let ccid = format!("FAM-{:05}", 1 + place % 50);
-        world.wire.take_calls();
-        world.wire.writes([Fate::cancelled(&first, &second)]);
+        app.faults.take_calls();
+        app.faults.writes([Fault::cancelled(&first, &second)]);
         // The damage of the scripted item is told of the number in it.
         let digits = if first == has_phone { "6105551212" } else { &digits };
-        let reply = world.send(&add(&ccid, digits)).await;
+        let reply = app.send(&add(&ccid, digits)).await;
         assert_eq!(reply.code(), code, "{first} {second}");
-        let mut calls = world.wire.take_calls();
+        let mut calls = app.faults.take_calls();
         calls.retain(|call| call.operation == "TransactWriteItems");
         assert_eq!(calls.len(), attempts, "{first} {second}");
     }
-    world.assert_consistent().await;
+    app.assert_consistent().await;
 }
 
 /// The operator's tools go on past damage, and stop where the database fails.
 #[tokio::test]
 async fn damage_is_told_from_a_database_that_fails() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let phone = Phone::new(Digits::parse("6105551212").unwrap(), CountryCode::default()).unwrap();
     let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_DAMAGED];
     let (client_id, ccid) = (ClientId::parse(client_id).unwrap(), Ccid::parse(ccid).unwrap());
     let remove = RemovePhone { client_id, ccid, phone };
-    let budget = || Budget::of(crate::world::TIMEOUT);
+    let deadline = || Deadline::new(crate::helpers::TIMEOUT);
     for (table, is_damage) in [(demo::TABLE, true), ("no-such-table", false)] {
-        let store = Store::new(world.database.clone(), table.to_owned());
-        let removed = store.remove_phone(&remove, budget(), &mut Tally::default()).await.unwrap_err();
-        let read = store.customer(&remove.client_id, &remove.ccid, budget(), &mut Tally::default()).await.unwrap_err();
+        let store = Store::new(app.database.clone(), table.to_owned());
+        let removed = store.remove_phone(&remove, deadline(), &mut CallStats::default()).await.unwrap_err();
+        let read =
+            store.customer(&remove.client_id, &remove.ccid, deadline(), &mut CallStats::default()).await.unwrap_err();
         for error in [removed, read] {
-            assert_eq!(error.into_trouble().unwrap().cause.is_corruption(), is_damage, "{table}");
+            assert_eq!(error.into_detail().unwrap().cause.is_corruption(), is_damage, "{table}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_counter_that_stays_unclear_is_damaged() {
-    let world = World::new().await;
-    let unclear = Fate::cancelled(
+    let app = TestApp::new().await;
+    let unclear = Fault::cancelled(
         &passed(),
         &json!({ "Code": "ConditionalCheckFailed", "Item": { "ccid_count": { "N": "7" } } }),
     );
-    world.wire.writes([unclear.clone(), unclear.clone(), Fate::Pass]);
-    assert_eq!(add_with(&world, crate::world::TIMEOUT).await.row(), (500, Some("internal_error")));
-    assert_eq!(world.wire.take_calls().len(), 3, "the key, and two attempts");
+    app.faults.writes([unclear.clone(), unclear.clone(), Fault::Pass]);
+    assert_eq!(add_with(&app, crate::helpers::TIMEOUT).await.row(), (500, Some("internal_error")));
+    assert_eq!(app.faults.take_calls().len(), 3, "the key, and two attempts");
 }
 
 /// A refusal after an attempt in doubt is final only once the token was taken. Where DynamoDB says that it was taken
@@ -299,41 +300,46 @@ async fn a_counter_that_stays_unclear_is_damaged() {
 async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
     let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
         "phone_count": { "N": "1" }, "notification_channels": { "M": { "+16105551212": { "M": {} } } } } });
-    let refused = || Fate::cancelled(&has_phone, &passed());
-    let mismatch = || Fate::error(400, "IdempotentParameterMismatchException");
-    let throttled = || Fate::error(400, "ThrottlingException");
+    let refused = || Fault::cancelled(&has_phone, &passed());
+    let mismatch = || Fault::error(400, "IdempotentParameterMismatchException");
+    let throttled = || Fault::error(400, "ThrottlingException");
     let rows = [
         // The token is ours now: nothing else was done under it.
-        (vec![Fate::LoseRequest, refused()], (409, Some("phone_already_added")), 0, 3),
-        (vec![Fate::LoseRequest, refused(), throttled(), Fate::LoseRequest], (409, Some("phone_already_added")), 0, 5),
-        // It was not: the first attempt had added, and its answer was lost.
-        (vec![Fate::LoseAnswer, refused()], (200, None), 1, 4),
-        (vec![Fate::LoseAnswer, refused(), Fate::LoseAnswer, throttled()], (200, None), 1, 6),
-        // DynamoDB contradicts itself.
-        (vec![Fate::LoseRequest, refused(), mismatch(), refused()], (500, Some("internal_error")), 0, 4),
+        (vec![Fault::LoseRequest, refused()], (409, Some("phone_already_added")), 0, 3),
         (
-            vec![Fate::LoseRequest, refused(), Fate::error(400, "AccessDeniedException")],
+            vec![Fault::LoseRequest, refused(), throttled(), Fault::LoseRequest],
+            (409, Some("phone_already_added")),
+            0,
+            5,
+        ),
+        // It was not: the first attempt had added, and its answer was lost.
+        (vec![Fault::LoseAnswer, refused()], (200, None), 1, 4),
+        (vec![Fault::LoseAnswer, refused(), Fault::LoseAnswer, throttled()], (200, None), 1, 6),
+        // DynamoDB contradicts itself.
+        (vec![Fault::LoseRequest, refused(), mismatch(), refused()], (500, Some("internal_error")), 0, 4),
+        (
+            vec![Fault::LoseRequest, refused(), Fault::error(400, "AccessDeniedException")],
             (500, Some("internal_error")),
             0,
             3,
         ),
     ];
-    for (fates, told, there, writes) in rows {
-        let world = World::new().await;
-        world.wire.writes(fates.clone());
-        let reply = add_with(&world, crate::world::TIMEOUT).await;
-        assert_eq!((reply.row(), phones(&world).await), (told, there), "{fates:?}");
-        let calls = world.wire.take_calls();
+    for (faults, told, there, writes) in rows {
+        let app = TestApp::new().await;
+        app.faults.writes(faults.clone());
+        let reply = add_with(&app, crate::helpers::TIMEOUT).await;
+        assert_eq!((reply.row(), phones(&app).await), (told, there), "{faults:?}");
+        let calls = app.faults.take_calls();
         let calls: Vec<_> = calls.iter().filter(|call| call.operation == "TransactWriteItems").collect();
-        assert_eq!(calls.len(), writes, "{fates:?}");
+        assert_eq!(calls.len(), writes, "{faults:?}");
         let token = &calls[0].request["ClientRequestToken"];
-        assert!(calls.iter().all(|call| &call.request["ClientRequestToken"] == token), "{fates:?}");
+        assert!(calls.iter().all(|call| &call.request["ClientRequestToken"] == token), "{faults:?}");
     }
     // Neither answer comes: the token may be anyone's, and so the refusal is none.
-    for fates in [vec![Fate::LoseRequest, refused()], vec![Fate::LoseRequest, refused(), mismatch()]] {
-        let world = World::new().await;
-        world.wire.writes(fates.into_iter().chain(std::iter::repeat_n(throttled(), 1000)));
-        let reply = add_with(&world, Duration::from_millis(2_500)).await;
+    for faults in [vec![Fault::LoseRequest, refused()], vec![Fault::LoseRequest, refused(), mismatch()]] {
+        let app = TestApp::new().await;
+        app.faults.writes(faults.into_iter().chain(std::iter::repeat_n(throttled(), 1000)));
+        let reply = add_with(&app, Duration::from_millis(2_500)).await;
         assert_eq!(reply.row(), (500, Some("internal_error")));
     }
 }

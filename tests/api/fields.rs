@@ -3,11 +3,11 @@
 use cdm::demo;
 use serde_json::{Value, json};
 
-use crate::world::{Reply, Request, World, add, encoded};
+use crate::helpers::{Reply, Request, TestApp, add, encoded};
 
 /// A refusal of exactly this field, by which nothing was written.
-async fn assert_refused(world: &World, request: &Request, field: &str) {
-    for reply in [world.send(request).await, world.send_rest(request).await] {
+async fn assert_refused(app: &TestApp, request: &Request, field: &str) {
+    for reply in [app.send(request).await, app.send_rest(request).await] {
         assert_eq!(reply.row(), (400, Some("invalid_request")), "{field}: {}", reply.body);
         assert_eq!(reply.fields(), [field], "{}", reply.body);
     }
@@ -20,7 +20,7 @@ fn assert_passed(reply: &Reply) {
 
 #[tokio::test]
 async fn ccid() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for good in [
         "a",
         "..a",
@@ -37,33 +37,33 @@ async fn ccid() {
         &"é".repeat(100),
         &"𝄞".repeat(100),
     ] {
-        assert_passed(&world.send(&add(good, "6105551212")).await);
-        assert_passed(&world.send_rest(&add(good, "6105551212")).await);
+        assert_passed(&app.send(&add(good, "6105551212")).await);
+        assert_passed(&app.send_rest(&add(good, "6105551212")).await);
     }
     let too_long = "x".repeat(101);
     let too_long_in_characters = "é".repeat(101);
     for bad in [".", "..", "a/b", "/", "a\u{0}", "a\tb", "a\nb", "\u{7f}", "\u{85}", &too_long, &too_long_in_characters]
     {
-        assert_refused(&world, &add(bad, "6105551212"), "path.ccid").await;
+        assert_refused(&app, &add(bad, "6105551212"), "path.ccid").await;
     }
 }
 
 #[tokio::test]
 async fn ccids_compare_byte_for_byte() {
-    let world = World::new().await;
-    assert_eq!(world.send(&add(demo::CUSTOMER, "6105551212")).await.status, 200);
-    assert_passed(&world.send(&add(&demo::CUSTOMER.to_lowercase(), "6105551212")).await);
-    assert_passed(&world.send(&add(&format!("{} ", demo::CUSTOMER), "6105551212")).await);
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&add(demo::CUSTOMER, "6105551212")).await.status, 200);
+    assert_passed(&app.send(&add(&demo::CUSTOMER.to_lowercase(), "6105551212")).await);
+    assert_passed(&app.send(&add(&format!("{} ", demo::CUSTOMER), "6105551212")).await);
     // The same letter, composed and decomposed.
-    assert_eq!(world.send(&add(demo::CUSTOMER_ODD, "6105551212")).await.status, 200);
-    assert_passed(&world.send(&add(&demo::CUSTOMER_ODD.replace('ë', "e\u{308}"), "6105551212")).await);
+    assert_eq!(app.send(&add(demo::CUSTOMER_ODD, "6105551212")).await.status, 200);
+    assert_passed(&app.send(&add(&demo::CUSTOMER_ODD.replace('ë', "e\u{308}"), "6105551212")).await);
 }
 
 #[tokio::test]
 async fn phone_number() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for good in ["6105551212", "16105551212", "0000000000", "1234567890"] {
-        assert_passed(&world.send(&add("nobody", good)).await);
+        assert_passed(&app.send(&add("nobody", good)).await);
     }
     for bad in [
         "1",
@@ -82,86 +82,86 @@ async fn phone_number() {
         "26105551212",
         &"6".repeat(10_000),
     ] {
-        assert_refused(&world, &add("nobody", bad), "path.phone_number").await;
+        assert_refused(&app, &add("nobody", bad), "path.phone_number").await;
     }
 }
 
 #[tokio::test]
 async fn a_number_and_its_country_code_are_judged_together() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let add = |digits, code| add("nobody", digits).body(json!({ "country_code": code }));
-    assert_passed(&world.send(&add("0612345678", "33")).await);
-    assert_passed(&world.send(&add("26105551212", "44")).await);
+    assert_passed(&app.send(&add("0612345678", "33")).await);
+    assert_passed(&app.send(&add("26105551212", "44")).await);
     // Eleven digits of country code 1 begin with 1.
-    assert_refused(&world, &add("26105551212", "1"), "path.phone_number").await;
+    assert_refused(&app, &add("26105551212", "1"), "path.phone_number").await;
     // 00 33 dials France, which is not the country that was stated.
-    assert_refused(&world, &add("0033612345", "44"), "path.phone_number").await;
+    assert_refused(&app, &add("0033612345", "44"), "path.phone_number").await;
     // A bad country code alone is no reason to blame the digits.
-    assert_refused(&world, &add("26105551212", "x"), "body.country_code").await;
+    assert_refused(&app, &add("26105551212", "x"), "body.country_code").await;
 }
 
-async fn field(world: &World, name: &str, good: &[Value], bad: &[Value]) {
+async fn field(app: &TestApp, name: &str, good: &[Value], bad: &[Value]) {
     for value in good {
         let digits = if name == "country_code" { "6105551212" } else { "16105551212" };
-        assert_passed(&world.send(&add("nobody", digits).body(json!({ name: value }))).await);
+        assert_passed(&app.send(&add("nobody", digits).body(json!({ name: value }))).await);
     }
     let wrong_types = [json!(null), json!(1), json!(true), json!(["a"]), json!({ "a": 1 }), json!(1.5)];
     for value in bad.iter().chain(&wrong_types) {
         let request = add("nobody", "6105551212").body(json!({ name: value }));
-        assert_refused(world, &request, &format!("body.{name}")).await;
+        assert_refused(app, &request, &format!("body.{name}")).await;
     }
     let twice = format!(r#"{{"{name}":{0},"{name}":{0}}}"#, good[0]);
-    assert_refused(world, &add("nobody", "6105551212").body(twice), &format!("body.{name}")).await;
+    assert_refused(app, &add("nobody", "6105551212").body(twice), &format!("body.{name}")).await;
 }
 
 #[tokio::test]
 async fn consent_type() {
     let words = ["written", "express", "stop"].map(Value::from);
     let others = ["", "Written", "written ", "none", "unknown"].map(Value::from);
-    field(&World::new().await, "consent_type", &words, &others).await;
+    field(&TestApp::new().await, "consent_type", &words, &others).await;
 }
 
 #[tokio::test]
 async fn phone_type() {
     let words = ["mobile", "landline", "unknown"].map(Value::from);
     let others = ["", "MOBILE", "fax", "cell"].map(Value::from);
-    field(&World::new().await, "phone_type", &words, &others).await;
+    field(&TestApp::new().await, "phone_type", &words, &others).await;
 }
 
 #[tokio::test]
 async fn country_code() {
     let codes = ["1", "+1", "44", "+44", "353", "+353"].map(Value::from);
     let others = ["", "+", "0", "01", "+01", "++1", "1 ", " 1", "999", "1234", "12345678901", "٤٤", "US", "1-", "00"];
-    field(&World::new().await, "country_code", &codes, &others.map(Value::from)).await;
+    field(&TestApp::new().await, "country_code", &codes, &others.map(Value::from)).await;
 }
 
 #[tokio::test]
 async fn client_source() {
     let texts = ["x".to_owned(), "internal".to_owned(), "x".repeat(100), "é".repeat(100)].map(Value::from);
     let others = [String::new(), "x".repeat(101), "é".repeat(101)].map(Value::from);
-    field(&World::new().await, "client_source", &texts, &others).await;
+    field(&TestApp::new().await, "client_source", &texts, &others).await;
 }
 
 #[tokio::test]
 async fn idempotency_key() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let add = |key: &str| add("nobody", "6105551212").header("Idempotency-Key", key);
     for good in ["k", " ", "a b", "~", &"k".repeat(255)] {
-        assert_passed(&world.send(&add(good)).await);
+        assert_passed(&app.send(&add(good)).await);
     }
     for bad in ["", "é", "a\tb", "\u{7f}", &"k".repeat(256)] {
-        assert_refused(&world, &add(bad), "header.idempotency-key").await;
+        assert_refused(&app, &add(bad), "header.idempotency-key").await;
     }
 }
 
 #[tokio::test]
 async fn the_body_is_one_json_object_or_nothing() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let with = |body: &str| add("nobody", "6105551212").body(body);
     for good in ["", "{}", " {} ", "{\"phone_type\":\"\\u006dobile\"}", "\n{\n}\n"] {
-        assert_passed(&world.send(&with(good)).await);
+        assert_passed(&app.send(&with(good)).await);
     }
-    assert_passed(&world.send(&add("nobody", "6105551212")).await);
+    assert_passed(&app.send(&add("nobody", "6105551212")).await);
     let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
     let long_number = format!("{{\"consent_type\":1{}}}", "0".repeat(10_000));
     for bad in [
@@ -186,7 +186,7 @@ async fn the_body_is_one_json_object_or_nothing() {
         &long_number,
         &format!("{{\"x\":{deep}}}"),
     ] {
-        assert_refused(&world, &with(bad), "body").await;
+        assert_refused(&app, &with(bad), "body").await;
     }
 }
 
@@ -194,11 +194,11 @@ async fn the_body_is_one_json_object_or_nothing() {
 async fn a_body_may_be_base64_and_must_be_utf_8() {
     use base64::Engine as _;
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let send = async |text: &str| {
         let mut event = add("nobody", "6105551212").body(text).http_event();
         event["isBase64Encoded"] = true.into();
-        crate::world::send(&world.function, event, crate::world::TIMEOUT).await
+        crate::helpers::send(&app.handler, event, crate::helpers::TIMEOUT).await
     };
     assert_passed(&send(&STANDARD.encode(r#"{"phone_type":"mobile"}"#)).await);
     assert_passed(&send("").await);
@@ -215,40 +215,40 @@ async fn a_body_may_be_base64_and_must_be_utf_8() {
 async fn a_body_is_at_most_16_kib_after_base64() {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
-    assert_passed(&world.send(&add("nobody", "6105551212").body(padded(16 * 1024))).await);
-    assert_refused(&world, &add("nobody", "6105551212").body(padded(16 * 1024 + 1)), "body").await;
+    assert_passed(&app.send(&add("nobody", "6105551212").body(padded(16 * 1024))).await);
+    assert_refused(&app, &add("nobody", "6105551212").body(padded(16 * 1024 + 1)), "body").await;
     for (length, fits) in [(16 * 1024, true), (16 * 1024 + 1, false), (6_000_000, false)] {
         let mut event = add("nobody", "6105551212").body(STANDARD.encode(padded(length))).http_event();
         event["isBase64Encoded"] = true.into();
-        let reply = crate::world::send(&world.function, event, crate::world::TIMEOUT).await;
+        let reply = crate::helpers::send(&app.handler, event, crate::helpers::TIMEOUT).await;
         assert_eq!(reply.status == 404, fits, "{length}: {}", reply.body);
     }
 }
 
 #[tokio::test]
 async fn unknown_fields_are_named_where_the_name_is_safe_to_repeat() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let with = |body: Value| add("nobody", "6105551212").body(body);
-    assert_refused(&world, &with(json!({ "consent_typ": "written" })), "body.consent_typ").await;
-    assert_refused(&world, &with(json!({ "Phone_type": "mobile" })), "body.Phone_type").await;
+    assert_refused(&app, &with(json!({ "consent_typ": "written" })), "body.consent_typ").await;
+    assert_refused(&app, &with(json!({ "Phone_type": "mobile" })), "body.Phone_type").await;
     // This might be anything, a phone number too.
     for name in ["6105551213", "", "a b", "é", "a1", &"a".repeat(65)] {
-        assert_refused(&world, &with(json!({ name: 1 })), "body").await;
+        assert_refused(&app, &with(json!({ name: 1 })), "body").await;
     }
     let twice = add("nobody", "6105551212").body(r#"{"x":1,"x":2}"#);
-    assert_refused(&world, &twice, "body.x").await;
+    assert_refused(&app, &twice, "body.x").await;
 }
 
 #[tokio::test]
 async fn every_bad_field_is_told_at_once_in_one_order_and_no_value_is_repeated() {
-    let world = World::new().await;
-    let before = world.everything().await;
+    let app = TestApp::new().await;
+    let before = app.everything().await;
     let request = add("bad/ccid-value", "bad-number").header("idempotency-key", "bad-kéy").body(
         r#"{"zzz":"bad-zzz","client_source":"","country_code":"bad-code","aaa":1,"phone_type":"bad-type","consent_type":"bad-consent"}"#,
     );
-    for reply in [world.send(&request).await, world.send_rest(&request).await] {
+    for reply in [app.send(&request).await, app.send_rest(&request).await] {
         assert_eq!(
             reply.fields(),
             [
@@ -269,16 +269,16 @@ async fn every_bad_field_is_told_at_once_in_one_order_and_no_value_is_repeated()
     }
     // A body that is bad as a whole comes last.
     let request = add("a/b", "1").body("{");
-    assert_eq!(world.send(&request).await.fields(), ["path.ccid", "path.phone_number", "body"]);
-    assert_eq!(world.everything().await, before);
+    assert_eq!(app.send(&request).await.fields(), ["path.ccid", "path.phone_number", "body"]);
+    assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
 async fn the_content_type_is_not_looked_at() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
         let request = add("nobody", "6105551212").header("content-type", content_type).body("{}");
-        assert_passed(&world.send(&request).await);
+        assert_passed(&app.send(&request).await);
     }
 }
 

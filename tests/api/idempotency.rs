@@ -3,7 +3,7 @@
 use cdm::demo;
 use serde_json::json;
 
-use crate::world::{Request, World, add, number, remove};
+use crate::helpers::{Request, TestApp, add, number, remove};
 
 fn keyed(key: &str) -> Request {
     add(demo::CUSTOMER, "6105551212").header("Idempotency-Key", key)
@@ -11,98 +11,98 @@ fn keyed(key: &str) -> Request {
 
 #[tokio::test]
 async fn a_repeat_is_replayed_and_writes_nothing() {
-    let world = World::new().await;
-    let first = world.send(&keyed("a key")).await;
+    let app = TestApp::new().await;
+    let first = app.send(&keyed("a key")).await;
     assert_eq!(first.status, 200);
     assert_eq!(first.headers.get("idempotency-replayed"), None);
-    let before = world.everything().await;
+    let before = app.everything().await;
     for _ in 0..3 {
-        let repeat = world.send(&keyed("a key")).await;
+        let repeat = app.send(&keyed("a key")).await;
         assert_eq!((repeat.status, &repeat.body), (200, &first.body));
         assert_eq!(repeat.headers["idempotency-replayed"], "true");
     }
-    assert_eq!(world.everything().await, before);
+    assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
 async fn the_same_request_may_be_spelt_another_way() {
-    let world = World::new().await;
-    assert_eq!(world.send(&keyed("k")).await.status, 200);
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&keyed("k")).await.status, 200);
     let spelt = [
         keyed("k").body(json!({})),
         keyed("k").body(json!({ "country_code": "+1", "phone_type": "unknown", "client_source": "internal" })),
         add(demo::CUSTOMER, "16105551212").header("idempotency-key", "k"),
     ];
     for request in spelt {
-        let reply = world.send(&request).await;
+        let reply = app.send(&request).await;
         assert_eq!((reply.status, &reply.headers["idempotency-replayed"]), (200, &json!("true")));
     }
 }
 
 #[tokio::test]
 async fn other_values_under_the_key_are_a_conflict() {
-    let world = World::new().await;
-    assert_eq!(world.send(&keyed("k")).await.status, 200);
-    let before = world.everything().await;
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&keyed("k")).await.status, 200);
+    let before = app.everything().await;
     for body in
         [json!({ "consent_type": "stop" }), json!({ "phone_type": "mobile" }), json!({ "client_source": "web" })]
     {
-        let reply = world.send(&keyed("k").body(body)).await;
+        let reply = app.send(&keyed("k").body(body)).await;
         assert_eq!(reply.row(), (409, Some("idempotency_key_reused")));
     }
-    assert_eq!(world.everything().await, before);
+    assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
 async fn without_the_key_or_with_another_the_number_is_just_there() {
-    let world = World::new().await;
-    assert_eq!(world.send(&keyed("k")).await.status, 200);
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&keyed("k")).await.status, 200);
     for request in [keyed("K"), keyed("another"), add(demo::CUSTOMER, "6105551212")] {
-        assert_eq!(world.send(&request).await.row(), (409, Some("phone_already_added")));
+        assert_eq!(app.send(&request).await.row(), (409, Some("phone_already_added")));
     }
     // And a key that comes after an add without one finds it there, too.
-    assert_eq!(world.send(&add(demo::CUSTOMER, "6105551213")).await.status, 200);
+    assert_eq!(app.send(&add(demo::CUSTOMER, "6105551213")).await.status, 200);
     let late = add(demo::CUSTOMER, "6105551213").header("idempotency-key", "k");
-    assert_eq!(world.send(&late).await.row(), (409, Some("phone_already_added")));
+    assert_eq!(app.send(&late).await.row(), (409, Some("phone_already_added")));
 }
 
 #[tokio::test]
 async fn a_key_is_of_one_record_and_number() {
-    let world = World::new().await;
-    assert_eq!(world.send(&keyed("k")).await.status, 200);
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&keyed("k")).await.status, 200);
     for request in [add(demo::CUSTOMER, "6105551213"), add(demo::CUSTOMER_ODD, "6105551212")] {
-        let reply = world.send(&request.header("idempotency-key", "k").body(json!({ "consent_type": "stop" }))).await;
+        let reply = app.send(&request.header("idempotency-key", "k").body(json!({ "consent_type": "stop" }))).await;
         assert_eq!((reply.status, reply.headers.get("idempotency-replayed")), (200, None));
     }
 }
 
 #[tokio::test]
 async fn a_removal_forgets_the_key() {
-    let world = World::new().await;
-    assert_eq!(world.send(&keyed("k")).await.status, 200);
-    assert_eq!(world.send(&remove(demo::CUSTOMER, "6105551212")).await.status, 200);
-    let other_values = world.send(&keyed("k").body(json!({ "consent_type": "stop" }))).await;
+    let app = TestApp::new().await;
+    assert_eq!(app.send(&keyed("k")).await.status, 200);
+    assert_eq!(app.send(&remove(demo::CUSTOMER, "6105551212")).await.status, 200);
+    let other_values = app.send(&keyed("k").body(json!({ "consent_type": "stop" }))).await;
     assert_eq!((other_values.status, other_values.headers.get("idempotency-replayed")), (200, None));
 }
 
 #[tokio::test]
 async fn a_replay_is_answered_on_a_full_record_and_for_a_full_number() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let on_record = add(demo::CUSTOMER_WITH_49, "6105551212").header("idempotency-key", "k");
     let on_number = add(demo::CUSTOMER, demo::PHONE_ON_49).header("idempotency-key", "k");
     for request in [on_record, on_number] {
-        assert_eq!(world.send(&request).await.status, 200);
-        assert_eq!(world.send(&request).await.headers["idempotency-replayed"], "true");
+        assert_eq!(app.send(&request).await.status, 200);
+        assert_eq!(app.send(&request).await.headers["idempotency-replayed"], "true");
     }
 }
 
 #[tokio::test]
 async fn racing_repeats_add_once() {
-    let world = World::new().await;
-    let repeats = (0..50).map(|_| async { world.send(&keyed("k")).await });
+    let app = TestApp::new().await;
+    let repeats = (0..50).map(|_| async { app.send(&keyed("k")).await });
     let replies = futures_util::future::join_all(repeats).await;
     assert!(replies.iter().all(|reply| reply.status == 200));
     let replayed = replies.iter().filter(|reply| reply.headers.get("idempotency-replayed").is_some()).count();
     assert_eq!(replayed, 49);
-    assert_eq!(number(&world.record(demo::CUSTOMER).await.unwrap()["phone_count"]), 1);
+    assert_eq!(number(&app.record(demo::CUSTOMER).await.unwrap()["phone_count"]), 1);
 }

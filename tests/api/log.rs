@@ -17,7 +17,8 @@ struct Captured {
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        tracing::subscriber::set_global_default(cdm_lambda::log::subscriber(LevelFilter::TRACE, || Searched)).unwrap();
+        tracing::subscriber::set_global_default(cdm_lambda::telemetry::subscriber(LevelFilter::TRACE, || Searched))
+            .unwrap();
     });
 }
 

@@ -15,15 +15,15 @@ mod cost;
 mod event_table;
 mod events;
 mod failures;
+mod fault_connector;
 mod fields;
+mod helpers;
 mod idempotency;
 mod limits;
 mod log;
 mod openapi;
 mod paths;
 mod request_log;
-mod wire;
-mod world;
 
 #[path = "../support/database.rs"]
 mod database;

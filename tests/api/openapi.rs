@@ -1,4 +1,4 @@
-//! `openapi.yaml`: every example in it is what the function answers, and none is missing.
+//! `openapi.yaml`: every example in it is what the handler answers, and none is missing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,8 +12,8 @@ use lambda_http::http;
 use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crate::wire::Fate;
-use crate::world::{World, encoded};
+use crate::fault_connector::Fault;
+use crate::helpers::{TestApp, encoded};
 
 /// The contract's rows: operation, status, `code`.
 const ROWS: [(&str, u16, Option<&str>); 29] = [
@@ -55,7 +55,7 @@ const GATEWAYS_OWN: [u16; 7] = [404, 413, 414, 429, 500, 503, 504];
 async fn every_example_is_what_the_function_answers() {
     let document = document();
     // Those that are refused need no data of their own, since they change none.
-    let shared = World::new().await;
+    let shared = TestApp::new().await;
     let before = shared.everything().await;
     let mut rows = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -90,9 +90,9 @@ async fn every_example_of_a_body_is_accepted() {
     for operation in operations(&document) {
         let media = &operation.value["requestBody"]["content"]["application/json"];
         for (name, example) in media["examples"].as_object().into_iter().flatten() {
-            let world = World::new().await;
+            let app = TestApp::new().await;
             let request = operation.request(&json!({ "body": example["value"] }));
-            let (status, _, body) = send(&world, request).await;
+            let (status, _, body) = send(&app, request).await;
             assert_eq!(status, 200, "{} {name}: {body}", operation.id);
             bodies += 1;
         }
@@ -123,7 +123,7 @@ fn the_functions_operations_are_those_of_the_document() {
     let document = document();
     let documented = operations(&document).iter().map(|operation| operation.path.to_owned()).collect();
     let functions: BTreeSet<_> =
-        cdm_lambda::route::Operation::ALL.iter().map(|operation| operation.template()).collect();
+        cdm_lambda::http::route::Operation::ALL.iter().map(|operation| operation.template()).collect();
     assert_eq!(functions, documented);
 }
 
@@ -257,27 +257,27 @@ impl Operation<'_> {
     }
 }
 
-async fn send(world: &World, request: http::Request<Vec<u8>>) -> (u16, Map<String, Value>, Value) {
+async fn send(app: &TestApp, request: http::Request<Vec<u8>>) -> (u16, Map<String, Value>, Value) {
     let (parts, body) = request.into_parts();
-    let response = Box::pin(Gateway::Http.serve(&world.function, parts, body.into())).await.response;
+    let response = Box::pin(Gateway::Http.serve(&app.handler, parts, body.into())).await.response;
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().into())).collect();
     (response.status().as_u16(), headers, serde_json::from_str(response.body()).unwrap())
 }
 
-/// A world in which an example comes about.
-async fn given(example: &Example) -> World {
-    let world = World::new().await;
+/// An app in which an example comes about.
+async fn given(example: &Example) -> TestApp {
+    let app = TestApp::new().await;
     match example.value["x-given"].as_str() {
         None => {}
-        Some("the database cannot be reached") => world.wire.reads(vec![Fate::Unreachable; 10_000]),
+        Some("the database cannot be reached") => app.faults.reads(vec![Fault::Unreachable; 10_000]),
         Some(other) => panic!("{}: nobody knows how to make it so that {other}", example.name),
     }
-    world
+    app
 }
 
-async fn compare(world: &World, request: http::Request<Vec<u8>>, example: &Example) -> Result<(), String> {
-    let (status, mut headers, mut body) = send(world, request).await;
+async fn compare(app: &TestApp, request: http::Request<Vec<u8>>, example: &Example) -> Result<(), String> {
+    let (status, mut headers, mut body) = send(app, request).await;
 
     let mut expected_headers = example.value["x-response-headers"].as_object().cloned().unwrap_or_default();
     let undocumented: Vec<_> = expected_headers.keys().filter(|name| !example.documented.contains(*name)).collect();

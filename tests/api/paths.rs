@@ -3,10 +3,10 @@
 use cdm::demo;
 use serde_json::{Value, json};
 
-use crate::world::{Reply, Request, TIMEOUT, World, add, customer, encoded, remove, send};
+use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, customer, encoded, remove, send};
 
 /// An event of a catch-all route: only the path tells.
-async fn by_path(world: &World, method: &str, path: &str, shape: &str) -> Reply {
+async fn by_path(app: &TestApp, method: &str, path: &str, shape: &str) -> Reply {
     let mut event = if shape == "http" {
         add(demo::CUSTOMER, "6105551212").http_event()
     } else {
@@ -22,26 +22,26 @@ async fn by_path(world: &World, method: &str, path: &str, shape: &str) -> Reply 
         event["httpMethod"] = method.into();
     }
     event["pathParameters"] = Value::Null;
-    send(&world.function, event, TIMEOUT).await
+    send(&app.handler, event, TIMEOUT).await
 }
 
 #[tokio::test]
 async fn any_stage_or_base_path_may_stand_in_front() {
     for base in ["", "/prod", "/platform/v3/api", "/cdm/client/x/customer/y", "//", "/add_phone/1"] {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         let route = format!("{base}/cdm/client/demo-clinic/customer/BAK-11984-007");
         for (digits, shape) in [("6105551212", "http"), ("6105551213", "rest")] {
-            let reply = by_path(&world, "PUT", &format!("{route}/add_phone/{digits}"), shape).await;
+            let reply = by_path(&app, "PUT", &format!("{route}/add_phone/{digits}"), shape).await;
             assert_eq!(reply.status, 200, "{base} {shape}: {}", reply.body);
         }
-        assert_eq!(world.send(&add(demo::CUSTOMER, "6105551214").base(base)).await.status, 200, "{base}");
-        assert_eq!(by_path(&world, "GET", &route, "http").await.body["phone_count"], 3);
+        assert_eq!(app.send(&add(demo::CUSTOMER, "6105551214").base(base)).await.status, 200, "{base}");
+        assert_eq!(by_path(&app, "GET", &route, "http").await.body["phone_count"], 3);
     }
 }
 
 #[tokio::test]
 async fn what_is_no_route_is_a_404_before_any_key() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let end = "cdm/client/demo-clinic/customer/BAK-11984-007/add_phone/6105551212";
     let others = [
         String::new(),
@@ -58,28 +58,27 @@ async fn what_is_no_route_is_a_404_before_any_key() {
     ];
     for path in others {
         for shape in ["http", "rest"] {
-            let reply = by_path(&world, "PUT", &path, shape).await;
+            let reply = by_path(&app, "PUT", &path, shape).await;
             assert_eq!(reply.row(), (404, Some("route_not_found")), "{shape} {path}");
         }
     }
-    assert!(world.wire.take_calls().is_empty());
+    assert!(app.faults.take_calls().is_empty());
 }
 
 #[tokio::test]
 async fn another_method_is_a_405_that_names_the_right_one() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for method in ["GET", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "put", ""] {
         for request in [add(demo::CUSTOMER, "6105551212"), remove(demo::CUSTOMER, "6105551212")] {
-            for reply in [
-                world.send(&request.clone().method(method)).await,
-                world.send_rest(&request.clone().method(method)).await,
-            ] {
+            for reply in
+                [app.send(&request.clone().method(method)).await, app.send_rest(&request.clone().method(method)).await]
+            {
                 assert_eq!(reply.row(), (405, Some("method_not_allowed")), "{method}");
                 assert_eq!(reply.headers["allow"], "PUT");
             }
         }
     }
-    let reply = world.send(&customer(demo::CUSTOMER).method("PUT")).await;
+    let reply = app.send(&customer(demo::CUSTOMER).method("PUT")).await;
     assert_eq!((reply.status, &reply.headers["allow"]), (405, &json!("GET")));
 }
 
@@ -87,8 +86,8 @@ async fn another_method_is_a_405_that_names_the_right_one() {
 async fn seen_as(request: &Request) -> [String; 2] {
     let mut seen = Vec::new();
     for rest in [false, true] {
-        let world = World::new().await;
-        let reply = if rest { world.send_rest(request).await } else { world.send(request).await };
+        let app = TestApp::new().await;
+        let reply = if rest { app.send_rest(request).await } else { app.send(request).await };
         assert_eq!(reply.status, 200, "{}", reply.body);
         let (_, end) = reply.message().split_once("with ccid ").unwrap();
         seen.push(end.rsplit_once(" for client").unwrap().0.to_owned());
@@ -105,48 +104,48 @@ async fn each_gateways_path_is_decoded_exactly_once() {
 
 #[tokio::test]
 async fn by_path_each_shape_has_its_own_encoding() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let path = |ccid: &str, digits: &str| format!("/cdm/client/demo-clinic/customer/{ccid}/add_phone/{digits}");
     let odd = encoded(demo::CUSTOMER_ODD);
-    let reply = by_path(&world, "PUT", &path(&odd, "6105551212"), "rest").await;
+    let reply = by_path(&app, "PUT", &path(&odd, "6105551212"), "rest").await;
     assert_eq!(reply.status, 200, "REST API keeps the encoding: {}", reply.body);
-    let reply = by_path(&world, "PUT", &path(demo::CUSTOMER_ODD, "6105551212"), "http").await;
+    let reply = by_path(&app, "PUT", &path(demo::CUSTOMER_ODD, "6105551212"), "http").await;
     assert_eq!(reply.code(), Some("phone_already_added"), "HTTP API has decoded it");
     // A second decoding would find the customer once more.
     let twice = encoded(&odd);
-    let reply = by_path(&world, "PUT", &path(&twice, "6105551212"), "rest").await;
+    let reply = by_path(&app, "PUT", &path(&twice, "6105551212"), "rest").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
-    let reply = by_path(&world, "PUT", &path(&odd, "6105551212"), "http").await;
+    let reply = by_path(&app, "PUT", &path(&odd, "6105551212"), "http").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
     // A plus sign is no space, and %2B is a plus sign: neither is a digit.
     for digits in ["+6105551212", "%2B6105551212"] {
-        assert_eq!(by_path(&world, "PUT", &path("a", digits), "rest").await.fields(), ["path.phone_number"]);
+        assert_eq!(by_path(&app, "PUT", &path("a", digits), "rest").await.fields(), ["path.phone_number"]);
     }
     // An encoded slash is part of the segment, and then no part of a ccid.
-    assert_eq!(by_path(&world, "PUT", &path("a%2Fb", "6105551212"), "rest").await.fields(), ["path.ccid"]);
+    assert_eq!(by_path(&app, "PUT", &path("a%2Fb", "6105551212"), "rest").await.fields(), ["path.ccid"]);
     // Dots are not taken for steps up, encoded or not.
     for dots in ["..", "%2E%2E"] {
-        assert_eq!(by_path(&world, "PUT", &path(dots, "6105551212"), "rest").await.fields(), ["path.ccid"]);
+        assert_eq!(by_path(&app, "PUT", &path(dots, "6105551212"), "rest").await.fields(), ["path.ccid"]);
     }
     // A percent sign that begins no escape stays one.
-    assert_eq!(by_path(&world, "PUT", &path("%zz%4", "6105551212"), "rest").await.code(), Some("customer_not_found"));
+    assert_eq!(by_path(&app, "PUT", &path("%zz%4", "6105551212"), "rest").await.code(), Some("customer_not_found"));
     // Route words may be encoded, as any segment may.
     let reply =
-        by_path(&world, "PUT", "/%63dm/client/demo%2Dclinic/customer/nobody/add%5Fphone/6105551212", "rest").await;
+        by_path(&app, "PUT", "/%63dm/client/demo%2Dclinic/customer/nobody/add%5Fphone/6105551212", "rest").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
 }
 
 #[tokio::test]
 async fn bad_utf_8_is_a_400_behind_the_key_check() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let path =
         |client: &str, ccid: &str, digits: &str| format!("/cdm/client/{client}/customer/{ccid}/add_phone/{digits}");
-    let reply = by_path(&world, "PUT", &path("demo-clinic", "a%FF", "6105551212"), "rest").await;
+    let reply = by_path(&app, "PUT", &path("demo-clinic", "a%FF", "6105551212"), "rest").await;
     assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
-    let reply = by_path(&world, "PUT", &path("demo-clinic", "%C3%28", "%ED%A0%80"), "rest").await;
+    let reply = by_path(&app, "PUT", &path("demo-clinic", "%C3%28", "%ED%A0%80"), "rest").await;
     assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid", "path.phone_number"]));
     // It is no client's name.
-    assert_eq!(by_path(&world, "PUT", &path("%FF", "a", "6105551212"), "rest").await.status, 401);
+    assert_eq!(by_path(&app, "PUT", &path("%FF", "a", "6105551212"), "rest").await.status, 401);
 }
 
 /// A ccid that holds the encoded path of another operation.
@@ -154,23 +153,23 @@ const PATH_IN_CCID: &str = "cdm/client/demo-clinic/customer/BAK-11984-007/add_ph
 
 #[tokio::test]
 async fn the_route_that_the_gateway_matched_is_the_route() {
-    let world = World::new().await;
-    let before = world.everything().await;
+    let app = TestApp::new().await;
+    let before = app.everything().await;
     let get = customer(PATH_IN_CCID);
     let put = customer(PATH_IN_CCID).method("PUT");
-    for reply in [world.send(&put).await, world.send_rest(&put).await] {
+    for reply in [app.send(&put).await, app.send_rest(&put).await] {
         assert_eq!(reply.row(), (405, Some("method_not_allowed")), "the gateway matched the customer's path");
         assert_eq!(reply.headers["allow"], "GET");
     }
-    for reply in [world.send(&get).await, world.send_rest(&get).await] {
+    for reply in [app.send(&get).await, app.send_rest(&get).await] {
         assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
     }
-    assert_eq!(world.everything().await, before);
+    assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
 async fn a_route_of_another_service_is_not_found_whatever_its_path_holds() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for template in ["/cdm/client/{client_id}/customer/{ccid}/notes/{note}", "/patients/{id}", "/"] {
         for mut event in
             [add(demo::CUSTOMER, "6105551212").http_event(), add(demo::CUSTOMER, "6105551212").rest_event()]
@@ -180,7 +179,7 @@ async fn a_route_of_another_service_is_not_found_whatever_its_path_holds() {
             } else {
                 event["resource"] = template.into();
             }
-            let reply = send(&world.function, event, TIMEOUT).await;
+            let reply = send(&app.handler, event, TIMEOUT).await;
             assert_eq!(reply.row(), (404, Some("route_not_found")), "{template}");
         }
     }
@@ -188,17 +187,17 @@ async fn a_route_of_another_service_is_not_found_whatever_its_path_holds() {
 
 #[tokio::test]
 async fn a_matched_route_without_its_values_is_not_found() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for parameters in
         [Value::Null, json!({}), json!({ "client_id": "demo-clinic", "ccid": "", "phone_number": "6105551212" })]
     {
         let mut event = add(demo::CUSTOMER, "6105551212").http_event();
         event["pathParameters"] = parameters;
-        assert_eq!(send(&world.function, event, TIMEOUT).await.row(), (404, Some("route_not_found")));
+        assert_eq!(send(&app.handler, event, TIMEOUT).await.row(), (404, Some("route_not_found")));
     }
 }
 
-/// Which fronts have decoded the path before the function sees it, and which leave it as it was sent.
+/// Which fronts have decoded the path before the handler sees it, and which leave it as it was sent.
 #[tokio::test]
 async fn each_front_is_decoded_exactly_once() {
     let odd = demo::CUSTOMER_ODD;
@@ -230,8 +229,8 @@ async fn each_front_is_decoded_exactly_once() {
         ("load balancer", load_balancer),
     ];
     for (front, event) in fronts {
-        let world = World::new().await;
-        let reply = send(&world.function, event, TIMEOUT).await;
+        let app = TestApp::new().await;
+        let reply = send(&app.handler, event, TIMEOUT).await;
         assert_eq!(reply.status, 200, "{front}: {}", reply.body);
         assert!(reply.message().contains(&format!("with ccid {odd} for client")), "{front}");
     }

@@ -8,17 +8,17 @@ use cdm_lambda::auth::ApiKey;
 use cdm_lambda::error::Cause;
 use serde_json::{Value, json};
 
+use crate::fault_connector::{AWS_REQUEST_ID, Fault};
+use crate::helpers::{Request, TIMEOUT, TRACE_ID, TestApp, add, customer, send};
 use crate::log;
-use crate::wire::{AWS_REQUEST_ID, Fate};
-use crate::world::{Request, TIMEOUT, TRACE_ID, World, add, customer, send};
 
 #[tokio::test]
 async fn one_line_a_request_tells_what_an_operator_needs() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = "one-line-a-request".into();
     for _ in 0..2 {
-        send(&world.function, event.clone(), TIMEOUT).await;
+        send(&app.handler, event.clone(), TIMEOUT).await;
     }
     let lines = log::lines_with("one-line-a-request");
     assert_eq!(lines.len(), 2);
@@ -55,17 +55,17 @@ async fn one_line_a_request_tells_what_an_operator_needs() {
 
 #[tokio::test]
 async fn the_line_counts_repeats_and_what_was_refused_for_others() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let [conflict, passed] = ["TransactionConflict", "None"].map(|code| json!({ "Code": code }));
-    world.wire.writes([
-        Fate::cancelled(&conflict, &passed),
-        Fate::LoseRequest,
-        Fate::error(400, "ThrottlingException"),
-        Fate::Unreachable,
+    app.faults.writes([
+        Fault::cancelled(&conflict, &passed),
+        Fault::LoseRequest,
+        Fault::error(400, "ThrottlingException"),
+        Fault::Unreachable,
     ]);
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-line-of-repeats".into();
-    assert_eq!(send(&world.function, event, TIMEOUT).await.status, 200);
+    assert_eq!(send(&app.handler, event, TIMEOUT).await.status, 200);
     let line = &log::lines_with("a-line-of-repeats")[0];
     // The key, and five attempts of the write.
     let told = ["RoundTrips", "Retries", "Conflicts", "Throttles"].map(|name| line[name].as_u64());
@@ -92,11 +92,11 @@ fn metrics(line: &Value) -> Value {
 
 #[tokio::test]
 async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let line = async |request: Request, id: &str| {
         let mut event = request.http_event();
         event["requestContext"]["requestId"] = id.into();
-        send(&world.function, event, TIMEOUT).await;
+        send(&app.handler, event, TIMEOUT).await;
         log::lines_with(id).remove(0)
     };
     assert_eq!(
@@ -123,10 +123,10 @@ async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
 
 #[tokio::test]
 async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER_DAMAGED, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-damaged-record".into();
-    let reply = send(&world.function, event, TIMEOUT).await;
+    let reply = send(&app.handler, event, TIMEOUT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
     let told = ["message", "code", "request_id"];
     assert!(reply.body.as_object().unwrap().keys().all(|name| told.contains(&name.as_str())));
@@ -141,11 +141,11 @@ async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
 /// AWS documents it as a reason of the cancelled transaction; DynamoDB Local refuses the whole call.
 #[tokio::test]
 async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so() {
-    let world = World::new().await;
-    world.wire.writes([Fate::error(400, "ValidationException")]);
+    let app = TestApp::new().await;
+    app.faults.writes([Fault::error(400, "ValidationException")]);
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-validation-error".into();
-    let reply = send(&world.function, event, TIMEOUT).await;
+    let reply = send(&app.handler, event, TIMEOUT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
     let lines = log::lines_with("a-validation-error");
     assert_eq!(lines[0]["message"], "the customer's record or the number's counter is corrupt");
@@ -155,25 +155,25 @@ async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so(
 
 #[tokio::test]
 async fn what_came_before_the_key_check_names_no_client() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER, "6105551212").no_key().http_event();
     event["requestContext"]["requestId"] = "no-client-yet".into();
-    send(&world.function, event, TIMEOUT).await;
+    send(&app.handler, event, TIMEOUT).await;
     assert_eq!(log::lines_with("no-client-yet")[0].get("client_id"), None);
 }
 
-/// The line of an add whose every write ends in this fate, from the key lookup on where `reads` says so.
-async fn failed_line(id: &str, fate: &Fate, reads: bool) -> Value {
-    let world = World::new().await;
-    let fates = repeat_n(fate.clone(), 1000);
+/// The line of an add whose every write ends in this fault, from the key lookup on where `reads` says so.
+async fn failed_line(id: &str, fault: &Fault, reads: bool) -> Value {
+    let app = TestApp::new().await;
+    let faults = repeat_n(fault.clone(), 1000);
     if reads {
-        world.wire.reads(fates);
+        app.faults.reads(faults);
     } else {
-        world.wire.writes(fates);
+        app.faults.writes(faults);
     }
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = id.into();
-    assert_eq!(send(&world.function, event, Duration::from_millis(900)).await.status, 500);
+    assert_eq!(send(&app.handler, event, Duration::from_millis(900)).await.status, 500);
     log::lines_with(id).remove(0)
 }
 
@@ -183,24 +183,24 @@ async fn a_failure_names_its_cause() {
         ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "None"]
             .map(|code| json!({ "Code": code }));
     let rows = [
-        (Fate::cancelled(&conflict, &passed), "conflict"),
-        (Fate::cancelled(&passed, &conflict), "conflict"),
-        (Fate::cancelled(&throttled, &passed), "throttled"),
-        (Fate::cancelled(&passed, &exceeded), "throttled"),
-        (Fate::error(400, "ThrottlingException"), "throttled"),
-        (Fate::error(400, "ProvisionedThroughputExceededException"), "throttled"),
-        (Fate::error(400, "RequestLimitExceeded"), "throttled"),
-        (Fate::error(400, "TransactionInProgressException"), "earlier_attempt_running"),
-        (Fate::error(400, "AccessDeniedException"), "refused"),
-        (Fate::error(500, "InternalServerError"), "service_failed"),
-        (Fate::Unreachable, "no_connection"),
-        (Fate::LoseAnswer, "connection_lost"),
-        (Fate::Garbage(200, "<html>"), "unreadable_answer"),
-        (Fate::Hang, "timed_out"),
+        (Fault::cancelled(&conflict, &passed), "conflict"),
+        (Fault::cancelled(&passed, &conflict), "conflict"),
+        (Fault::cancelled(&throttled, &passed), "throttled"),
+        (Fault::cancelled(&passed, &exceeded), "throttled"),
+        (Fault::error(400, "ThrottlingException"), "throttled"),
+        (Fault::error(400, "ProvisionedThroughputExceededException"), "throttled"),
+        (Fault::error(400, "RequestLimitExceeded"), "throttled"),
+        (Fault::error(400, "TransactionInProgressException"), "earlier_attempt_running"),
+        (Fault::error(400, "AccessDeniedException"), "refused"),
+        (Fault::error(500, "InternalServerError"), "service_failed"),
+        (Fault::Unreachable, "no_connection"),
+        (Fault::LoseAnswer, "connection_lost"),
+        (Fault::Garbage(200, "<html>"), "unreadable_answer"),
+        (Fault::Hang, "timed_out"),
     ];
-    for (place, (fate, cause)) in rows.into_iter().enumerate() {
-        let line = failed_line(&format!("a-cause-{place}."), &fate, false).await;
-        assert_eq!(line["cause"], cause, "{fate:?}: {line}");
+    for (place, (fault, cause)) in rows.into_iter().enumerate() {
+        let line = failed_line(&format!("a-cause-{place}."), &fault, false).await;
+        assert_eq!(line["cause"], cause, "{fault:?}: {line}");
         assert!(line["message"].as_str().is_some_and(|message| message != "request answered"), "{line}");
         // A throttle is no conflict: no other caller is the reason.
         let counted = ["Conflicts", "Throttles"].map(|name| line[name].as_u64() > Some(0));
@@ -222,14 +222,14 @@ fn every_cause_is_explained_in_the_operators_guide() {
 
 #[tokio::test]
 async fn a_throttled_key_lookup_is_counted_too() {
-    let line = failed_line("a-throttled-read", &Fate::error(400, "ThrottlingException"), true).await;
+    let line = failed_line("a-throttled-read", &Fault::error(400, "ThrottlingException"), true).await;
     assert_eq!((&line["cause"], line["Throttles"].as_u64() > Some(0)), (&json!("throttled"), true), "{line}");
 }
 
 #[tokio::test]
 async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not() {
     for (place, code) in ["ThrottlingException", "ProvisionedThroughputExceededException"].into_iter().enumerate() {
-        let Fate::Answer(status, mut body) = Fate::error(400, code) else { panic!("an error is an answer") };
+        let Fault::Answer(status, mut body) = Fault::error(400, code) else { panic!("an error is an answer") };
         body["throttlingReasons"] = json!([{
             "reason": "TableWriteMaxOnDemandThroughputExceeded",
             "resource": "arn:aws:dynamodb:us-east-1:111122223333:table/phones",
@@ -237,7 +237,7 @@ async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not(
         body["ThrottlingReasons"] = body["throttlingReasons"].clone();
         for reads in [false, true] {
             let line =
-                failed_line(&format!("a-reason-{place}-{reads}"), &Fate::Answer(status, body.clone()), reads).await;
+                failed_line(&format!("a-reason-{place}-{reads}"), &Fault::Answer(status, body.clone()), reads).await;
             assert_eq!(line["throttling_reason"], "TableWriteMaxOnDemandThroughputExceeded", "{line}");
             assert!(!line.to_string().contains("arn:"), "{line}");
         }
@@ -246,7 +246,7 @@ async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not(
 
 #[tokio::test]
 async fn a_key_is_named_by_its_fingerprint_even_where_it_is_refused() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let unknown = ApiKey::from_secret(&[9; 32]);
     for (id, key, hash) in [
         ("an-unknown-key", unknown.reveal(), Some(unknown.sha256_hex())),
@@ -255,7 +255,7 @@ async fn a_key_is_named_by_its_fingerprint_even_where_it_is_refused() {
     ] {
         let mut event = add(demo::CUSTOMER, "6105551212").key(key).http_event();
         event["requestContext"]["requestId"] = id.into();
-        assert_eq!(send(&world.function, event, TIMEOUT).await.status, 401);
+        assert_eq!(send(&app.handler, event, TIMEOUT).await.status, 401);
         let line = log::lines_with(id).remove(0);
         assert_eq!(line["key_fingerprint"].as_str(), hash.as_deref().map(|hash| &hash[..12]), "{line}");
     }
@@ -263,11 +263,11 @@ async fn a_key_is_named_by_its_fingerprint_even_where_it_is_refused() {
 
 #[tokio::test]
 async fn a_request_that_takes_longer_than_a_second_is_slow() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     // The first attempt is given up after a second and a half.
-    world.wire.writes([Fate::Hang]);
+    app.faults.writes([Fault::Hang]);
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-slow-request".into();
-    assert_eq!(send(&world.function, event, TIMEOUT).await.status, 200);
+    assert_eq!(send(&app.handler, event, TIMEOUT).await.status, 200);
     assert_eq!(log::lines_with("a-slow-request")[0]["SlowRequests"], 1);
 }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm::demo;
 use cdm::embedded::{Embedded, any_credentials};
-use cdm_lambda::dynamodb::DynamoDb;
+use cdm_lambda::store::client::DynamoDb;
 use runtime_api::{Environment, Invocation};
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;

@@ -5,9 +5,9 @@ use std::fs;
 use std::time::Duration;
 
 use cdm::demo;
-use cdm_lambda::dynamodb::DynamoDb;
-use cdm_lambda::function::Function;
+use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
+use cdm_lambda::store::client::DynamoDb;
 use cdm_lambda::time::UnixMillis;
 use lambda_http::Context;
 use lambda_http::lambda_runtime::LambdaEvent;
@@ -18,7 +18,7 @@ use crate::database::Database;
 use crate::world::{TIMEOUT, is_full};
 
 struct Target {
-    function: Function,
+    function: Handler,
     _database: Database,
 }
 
@@ -28,7 +28,7 @@ impl Target {
         let client = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
         cdm::table::create(&client, demo::TABLE).await.unwrap();
         demo::seed(&client, demo::TABLE).await.unwrap();
-        let function = Function::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60));
+        let function = Handler::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60));
         Self { function, _database: database }
     }
 

@@ -239,7 +239,7 @@ impl Protocol {
         asked.phase = Phase::Answered(answer);
     }
 
-    /// The ranking of `store::reasons`.
+    /// The ranking of `store::cancellation`.
     fn read(&self, record: Reason, counter: Reason) -> Option<Answer> {
         match (record, counter) {
             (Reason::Failed(Fact::HasPhone), _) => Some(Answer::AlreadyAdded),

@@ -21,7 +21,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
 use cdm_lambda::domain::{Ccid, ClientId};
 use cdm_lambda::error::Error;
-use cdm_lambda::store::{AddPhone, Budget, Store, Tally};
+use cdm_lambda::store::{AddPhone, CallStats, Deadline, Store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -312,8 +312,8 @@ async fn shipped(store: &Store, phone: &str) -> (Told, u32) {
         ccid: Ccid::parse("BAK-1").unwrap(),
         channel: channel(phone),
     };
-    let mut tally = Tally::default();
-    let told = match store.add_phone(&add, Budget::of(BUDGET), &mut tally).await {
+    let mut tally = CallStats::default();
+    let told = match store.add_phone(&add, Deadline::new(BUDGET), &mut tally).await {
         Ok(_) => Told::Added,
         Err(Error::CustomerPhoneLimitReached) => Told::Full,
         Err(Error::TryAgain(_)) => Told::TryAgain,

@@ -8,8 +8,8 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
-use cdm_lambda::dynamodb::DynamoDb;
 use cdm_lambda::store::CustomerRecord;
+use cdm_lambda::store::client::DynamoDb;
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 use serde_json::{Value, json};
@@ -231,7 +231,7 @@ pub(crate) fn channel(digits: &str) -> Channel {
         consent_type: None,
         client_source: ClientSource::default(),
         created_at: UnixMillis::now(),
-        mark: None,
+        fingerprint: None,
     }
 }
 

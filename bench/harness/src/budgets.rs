@@ -14,7 +14,7 @@ use crate::subjects::{Subject, run};
 use crate::{Result, events};
 
 /// One thing that is held.
-struct Budget {
+struct Deadline {
     name: &'static str,
     what: &'static str,
     unit: &'static str,
@@ -34,8 +34,8 @@ const WIRE: &str = "src/store: one GetItem for a key that is not remembered, one
                     round_trips in the log line";
 const UNITS: &str = "src/store/items.rs: an item or attribute that came in, names that grew";
 
-const BUDGETS: [Budget; 13] = [
-    Budget {
+const BUDGETS: [Deadline; 13] = [
+    Deadline {
         name: "stripped_bytes",
         what: "bootstrap, stripped",
         unit: "bytes",
@@ -43,7 +43,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 1.0,
         look: SIZE,
     },
-    Budget {
+    Deadline {
         name: "zipped_bytes",
         what: "bootstrap, zipped",
         unit: "bytes",
@@ -51,7 +51,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 1.0,
         look: SIZE,
     },
-    Budget {
+    Deadline {
         name: "first_instructions",
         what: "init + first invoke over TLS",
         unit: "instructions",
@@ -59,7 +59,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 4.0,
         look: PROFILE,
     },
-    Budget {
+    Deadline {
         name: "warm_instructions",
         what: "a warm add",
         unit: "instructions",
@@ -67,7 +67,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 4.0,
         look: PROFILE,
     },
-    Budget {
+    Deadline {
         name: "calls_cold",
         what: "calls to DynamoDB of a cold add",
         unit: "calls",
@@ -75,7 +75,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 0.0,
         look: WIRE,
     },
-    Budget {
+    Deadline {
         name: "calls_warm",
         what: "calls to DynamoDB of a warm add",
         unit: "calls",
@@ -83,15 +83,15 @@ const BUDGETS: [Budget; 13] = [
         margin: 0.0,
         look: WIRE,
     },
-    Budget {
+    Deadline {
         name: "connections",
         what: "connections to DynamoDB in 10,000 adds",
         unit: "connections",
         limit: Some(1.0),
         margin: 0.0,
-        look: "src/dynamodb.rs: the connection opened at start must be the one that calls use, and live on",
+        look: "src/store/client.rs: the connection opened at start must be the one that calls use, and live on",
     },
-    Budget {
+    Deadline {
         name: "units_small",
         what: "write units of an add, small record",
         unit: "units",
@@ -99,7 +99,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 0.0,
         look: UNITS,
     },
-    Budget {
+    Deadline {
         name: "units_full",
         what: "write units of the 50th add",
         unit: "units",
@@ -107,7 +107,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 0.0,
         look: UNITS,
     },
-    Budget {
+    Deadline {
         name: "peak_kb",
         what: "peak memory after 10,000 adds",
         unit: "kB",
@@ -115,7 +115,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 20.0,
         look: "what is kept per request (src/auth.rs bounds the keys), the allocator, a larger binary",
     },
-    Budget {
+    Deadline {
         name: "growth_kb",
         what: "its growth after the first 1,000",
         unit: "kB",
@@ -123,7 +123,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 100.0,
         look: "a leak: what is kept per request",
     },
-    Budget {
+    Deadline {
         name: "direct_crates",
         what: "direct dependencies of the function",
         unit: "crates",
@@ -131,7 +131,7 @@ const BUDGETS: [Budget; 13] = [
         margin: 0.0,
         look: "Cargo.toml: does the new one earn its place?",
     },
-    Budget {
+    Deadline {
         name: "all_crates",
         what: "crates linked into the function",
         unit: "crates",

@@ -11,7 +11,7 @@ use rustls::{CipherSuite, ServerConfig};
 
 use crate::Result;
 
-const AMAZON_ROOTS: &str = include_str!("../../../src/amazon_roots.pem");
+const AMAZON_ROOTS: &str = include_str!("../../../src/store/amazon_roots.pem");
 
 /// Where a system keeps the roots that it trusts: Debian's and Amazon Linux's place.
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];

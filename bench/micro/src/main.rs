@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::answer::Answer;
+use cdm_lambda::http::response::Response;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Phone};
-use cdm_lambda::event::Event;
-use cdm_lambda::request;
-use cdm_lambda::route::Route;
+use cdm_lambda::http::event::Event;
+use cdm_lambda::http::request;
+use cdm_lambda::http::route::Route;
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::reasons::{Reason, Verdict, read_add};
+use cdm_lambda::store::cancellation::{Reason, Cancellation, read_add};
 use cdm_lambda::time::UnixMillis;
 
 const ADD: &str = include_str!("../../../events/http-200-added.json");
@@ -24,11 +24,11 @@ type Piece = (&'static str, fn() -> Option<()>);
 /// Whatever a piece makes is looked at, so that nothing is optimised away.
 const PIECES: [Piece; 9] = [
     ("event", || Event::read(black_box(ADD)).ok().map(drop)),
-    ("route", || Route::of(black_box(&event()?)).ok().map(drop)),
+    ("route", || Route::find(black_box(&event()?)).ok().map(drop)),
     ("request", || {
         let event = event()?;
         let client = ClientId::parse("demo-clinic").ok()?;
-        request::add_phone(client, &Route::of(&event).ok()?, black_box(&event), UnixMillis::now()).ok().map(drop)
+        request::add_phone(client, &Route::find(&event).ok()?, black_box(&event), UnixMillis::now()).ok().map(drop)
     }),
     ("api_key", || black_box(ApiKey::parse(black_box(KEY))?.sha256_hex()).get(..1).map(drop)),
     ("e164_country_1", || e164(black_box("6105551212"), "1")),
@@ -36,7 +36,7 @@ const PIECES: [Piece; 9] = [
     ("items", || {
         let event = event()?;
         let client = ClientId::parse("demo-clinic").ok()?;
-        let add = request::add_phone(client, &Route::of(&event).ok()?, &event, UnixMillis::now()).ok()?;
+        let add = request::add_phone(client, &Route::find(&event).ok()?, &event, UnixMillis::now()).ok()?;
         black_box(items::customer_key(&add.client_id, &add.ccid));
         black_box(items::phone_key(&add.client_id, &add.channel.phone));
         black_box(items::from_channel(&add.channel));
@@ -45,10 +45,10 @@ const PIECES: [Piece; 9] = [
     ("reasons", || {
         let record = Reason { code: "ConditionalCheckFailed", item: FULL.as_ref() };
         let counter = Reason { code: "None", item: None };
-        (read_add(black_box(&[record, counter]), black_box("+16105551212")) == Verdict::RecordFull).then_some(())
+        (read_add(black_box(&[record, counter]), black_box("+16105551212")) == Cancellation::RecordFull).then_some(())
     }),
     ("answer", || {
-        let answer = Answer::added(black_box("6105551212"), black_box("BAK-11984-007"), black_box("demo-clinic"));
+        let answer = Response::added(black_box("6105551212"), black_box("BAK-11984-007"), black_box("demo-clinic"));
         black_box(answer).body.get(..1).map(drop)
     }),
 ];

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use cdm_lambda::domain::ClientId;
 use cdm_lambda::error::{Cause, Error};
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::{AddPhone, Budget, Tally};
+use cdm_lambda::store::{AddPhone, CallStats, Deadline};
 use tokio::sync::watch;
 
 use crate::connection::Connection;
@@ -152,7 +152,7 @@ impl Writer {
 
 /// Adds a number by the function's own write. `false` where it is there already.
 async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Problem> {
-    match connection.store.add_phone(add, Budget::of(TRY), &mut Tally::default()).await {
+    match connection.store.add_phone(add, Deadline::new(TRY), &mut CallStats::default()).await {
         Ok(_) => Ok(true),
         Err(Error::PhoneAlreadyAdded) => Ok(false),
         Err(error) => Err(problem(error, &connection.table)),
@@ -162,7 +162,7 @@ async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Pro
 fn problem(error: Error, table: &str) -> Problem {
     let cause = match &error {
         Error::TryAgain(_) => return Problem::Passing,
-        Error::Internal(trouble) => trouble.cause,
+        Error::Internal(detail) => detail.cause,
         _ => return Problem::Rejected(explain::refusal(error, table)),
     };
     match cause {

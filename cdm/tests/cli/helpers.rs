@@ -192,7 +192,7 @@ pub(crate) fn channel(digits: &str) -> Channel {
         consent_type: None,
         client_source: ClientSource::default(),
         created_at: UnixMillis::new(1_732_003_200_000).unwrap(),
-        mark: None,
+        fingerprint: None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! The API key's item.
 
-use super::attempts::{Attempt, Call};
-use super::failure::failed;
-use super::{Budget, Store, Tally, items};
 use crate::domain::ClientId;
-use crate::error::{Cause, Error, Trouble};
+use crate::error::{Cause, Error, FailureDetail};
+use crate::store::failure::failed;
+use crate::store::retry::{Attempt, Call};
+use crate::store::{CallStats, Deadline, Store, items};
 use crate::time::UnixMillis;
 
 /// What the table says of one API key.
@@ -38,7 +38,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::TryAgain`] where the table could not be asked, [`Error::Internal`] where asking again will not help.
-    pub async fn key(&self, sha256_hex: &str, budget: Budget, tally: &mut Tally) -> Result<Option<KeyRecord>, Error> {
+    pub async fn key(
+        &self,
+        sha256_hex: &str,
+        deadline: Deadline,
+        stats: &mut CallStats,
+    ) -> Result<Option<KeyRecord>, Error> {
         let get = self
             .client
             .get_item()
@@ -47,14 +52,16 @@ impl Store {
             .consistent_read(true)
             // Not the label: an operator may have written anything into it.
             .projection_expression("client_id, expires_at, revoked_at");
-        budget
-            .settle(Call::Read, tally, |_| async {
+        deadline
+            .settle(Call::Read, stats, |_| async {
                 match get.clone().send().await {
                     Ok(output) => Attempt::Settled(
                         output
                             .item
                             .as_ref()
-                            .map(|item| KeyRecord::read(item).ok_or(Error::Internal(Trouble::new(Cause::CorruptKey))))
+                            .map(|item| {
+                                KeyRecord::read(item).ok_or(Error::Internal(FailureDetail::new(Cause::CorruptKey)))
+                            })
                             .transpose(),
                     ),
                     Err(error) => failed(&error),

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::attempts::Attempt;
-use super::reasons::{Verdict, read_remove};
-use super::transaction::{Transaction, judge};
-use super::{Budget, Store, Tally, items};
 use crate::domain::{Ccid, ClientId, Phone};
 use crate::error::Error;
+use crate::store::cancellation::{Cancellation, read_remove};
+use crate::store::retry::Attempt;
+use crate::store::transaction::{Transaction, judge};
+use crate::store::{CallStats, Deadline, Store, items};
 
 /// A number to be removed from a customer's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,12 @@ impl Store {
     /// # Errors
     /// [`Error::CustomerNotFound`], [`Error::PhoneNotFound`], each with nothing written; [`Error::TryAgain`] with nothing
     /// written; [`Error::Internal`] with an unknown outcome.
-    pub async fn remove_phone(&self, remove: &RemovePhone, budget: Budget, tally: &mut Tally) -> Result<(), Error> {
+    pub async fn remove_phone(
+        &self,
+        remove: &RemovePhone,
+        deadline: Deadline,
+        stats: &mut CallStats,
+    ) -> Result<(), Error> {
         let one_less = || (":minus_one".to_owned(), AttributeValue::N("-1".to_owned()));
         let record = self
             .update(items::customer_key(&remove.client_id, &remove.ccid))
@@ -48,9 +53,9 @@ impl Store {
             ])));
         let transaction = Transaction::new(&self.client, [record, counter], remove.phone.e164(), read_remove)?;
         transaction
-            .settle(budget, tally, (), |verdict, error| match verdict {
-                Verdict::NoRecord => Attempt::Settled(Err(Error::CustomerNotFound)),
-                Verdict::NoPhone => Attempt::Settled(Err(Error::PhoneNotFound)),
+            .settle(deadline, stats, (), |cancellation, error| match cancellation {
+                Cancellation::NoRecord => Attempt::Settled(Err(Error::CustomerNotFound)),
+                Cancellation::NoPhone => Attempt::Settled(Err(Error::PhoneNotFound)),
                 other => judge(other, error),
             })
             .await

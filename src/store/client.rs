@@ -50,7 +50,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 /// A client, and what it takes to open its connection ahead of the first call.
 #[derive(Debug)]
 pub struct DynamoDb {
-    /// Its own retries are off: [`crate::store::Budget`] counts attempts.
+    /// Its own retries are off: [`crate::store::Deadline`] counts attempts.
     pub client: Client,
     connector: SharedHttpConnector,
     url: String,

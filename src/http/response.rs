@@ -10,7 +10,7 @@ use crate::store::CustomerRecord;
 /// An answer to the gateway, in the shape that both its payloads take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status_code: u16,
     /// Header names are lower case.
@@ -33,7 +33,7 @@ fn as_map<S: Serializer>(headers: &[(&'static str, &'static str)], serializer: S
 /// at random, so that requests that were refused together do not come back together.
 const RETRY_AFTER: [&str; 5] = ["1", "2", "3", "4", "5"];
 
-impl Answer {
+impl Response {
     fn new(status_code: u16, code: Option<&'static str>, body: String) -> Self {
         // Health data: no cache on the way may keep it.
         let headers = vec![("content-type", "application/json; charset=utf-8"), ("cache-control", "no-store")];

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dynamodb::CONNECT;
-use crate::error::{Cause, Error, Trouble};
+use crate::error::{Cause, Error, FailureDetail};
+use crate::store::client::CONNECT;
 
 /// An attempt that DynamoDB has not answered by then is given up: it answers in milliseconds, and a lost packet must
 /// not cost the whole invocation.
@@ -29,15 +29,15 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
 
 /// Until when a request must be answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget {
+pub struct Deadline {
     deadline: Instant,
     /// Until when contention alone is retried.
     contention: Instant,
 }
 
-impl Budget {
+impl Deadline {
     /// All attempts and pauses end within `time` from now.
-    pub fn of(time: Duration) -> Self {
+    pub fn new(time: Duration) -> Self {
         let now = Instant::now();
         Self { deadline: now + time, contention: now + time.min(CONTENTION) }
     }
@@ -49,7 +49,7 @@ impl Budget {
 
 /// What a request cost at the database, for its log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct CallStats {
     /// Calls sent to DynamoDB.
     pub round_trips: u32,
     /// Those of them that repeated another.
@@ -79,13 +79,13 @@ pub(super) enum Attempt<T> {
     /// With an answer, good or bad.
     Settled(Result<T, Error>),
     /// Refused for now, because of other requests or of the rate: for certain, it wrote nothing.
-    Contended(Trouble),
+    Contended(FailureDetail),
     /// Refused for what may be a change between two looks: for certain, it wrote nothing. The second time it is damage.
-    Unclear(Trouble),
+    Unclear(FailureDetail),
     /// It never reached DynamoDB: for certain, it wrote nothing.
-    Unsent(Trouble),
+    Unsent(FailureDetail),
     /// Nobody knows whether it wrote.
-    Unknown(Trouble),
+    Unknown(FailureDetail),
 }
 
 impl<T> Attempt<T> {
@@ -93,10 +93,10 @@ impl<T> Attempt<T> {
     pub(super) fn map<U>(self, answer: impl FnOnce(Result<T, Error>) -> Result<U, Error>) -> Attempt<U> {
         match self {
             Self::Settled(settled) => Attempt::Settled(answer(settled)),
-            Self::Contended(trouble) => Attempt::Contended(trouble),
-            Self::Unclear(trouble) => Attempt::Unclear(trouble),
-            Self::Unsent(trouble) => Attempt::Unsent(trouble),
-            Self::Unknown(trouble) => Attempt::Unknown(trouble),
+            Self::Contended(detail) => Attempt::Contended(detail),
+            Self::Unclear(detail) => Attempt::Unclear(detail),
+            Self::Unsent(detail) => Attempt::Unsent(detail),
+            Self::Unknown(detail) => Attempt::Unknown(detail),
         }
     }
 }
@@ -109,7 +109,7 @@ pub(super) struct Ended<T> {
     pub in_doubt: bool,
 }
 
-impl Budget {
+impl Deadline {
     /// Runs `attempt` until it is settled or the time is up. Its argument says whether an attempt before it is in doubt;
     /// from then on every attempt must send exactly the same call.
     ///
@@ -118,7 +118,7 @@ impl Budget {
     pub(super) async fn settle<T, F>(
         self,
         call: Call,
-        tally: &mut Tally,
+        stats: &mut CallStats,
         mut attempt: impl FnMut(bool) -> F,
     ) -> Ended<T>
     where
@@ -126,46 +126,46 @@ impl Budget {
     {
         let mut unknown = None;
         let mut was_unclear = false;
-        let mut refused = Trouble::new(Cause::OutOfTime);
+        let mut refused = FailureDetail::new(Cause::OutOfTime);
         let mut shortest = SHORTEST_ATTEMPT;
         for retry in 0_u32.. {
             let left = self.left();
             if left < shortest {
                 break;
             }
-            tally.round_trips += 1;
-            tally.retries += u32::from(retry > 0);
+            stats.round_trips += 1;
+            stats.retries += u32::from(retry > 0);
             let ended = timeout(left.min(ATTEMPT), attempt(unknown.is_some()))
                 .await
-                .unwrap_or_else(|_| Attempt::Unknown(Trouble::new(Cause::TimedOut)));
+                .unwrap_or_else(|_| Attempt::Unknown(FailureDetail::new(Cause::TimedOut)));
             let mut until = self.deadline;
             match ended {
                 Attempt::Settled(answer) => return Ended { answer, in_doubt: unknown.is_some() },
-                Attempt::Contended(trouble) => {
+                Attempt::Contended(detail) => {
                     let counted =
-                        if trouble.cause == Cause::Throttled { &mut tally.throttles } else { &mut tally.conflicts };
+                        if detail.cause == Cause::Throttled { &mut stats.throttles } else { &mut stats.conflicts };
                     *counted += 1;
-                    refused = trouble;
+                    refused = detail;
                     // It had a connection, which the next attempt finds open.
                     shortest = SHORTEST_ATTEMPT;
                     if unknown.is_none() && call != Call::Settlement {
                         until = self.contention;
                     }
                 }
-                Attempt::Unclear(trouble) if was_unclear => {
-                    return Ended { answer: Err(Error::Internal(trouble)), in_doubt: unknown.is_some() };
+                Attempt::Unclear(detail) if was_unclear => {
+                    return Ended { answer: Err(Error::Internal(detail)), in_doubt: unknown.is_some() };
                 }
-                Attempt::Unclear(trouble) => {
+                Attempt::Unclear(detail) => {
                     was_unclear = true;
-                    refused = trouble;
+                    refused = detail;
                 }
-                Attempt::Unsent(trouble) => {
-                    refused = trouble;
+                Attempt::Unsent(detail) => {
+                    refused = detail;
                     // Cut short while it still waits for a connection, the next would look as if it had been sent.
                     shortest = CONNECT + SHORTEST_ATTEMPT;
                 }
-                Attempt::Unknown(trouble) if call == Call::Read => refused = trouble,
-                Attempt::Unknown(trouble) => unknown = Some(trouble),
+                Attempt::Unknown(detail) if call == Call::Read => refused = detail,
+                Attempt::Unknown(detail) => unknown = Some(detail),
             }
             let pause = pause_before(retry);
             if until.saturating_duration_since(Instant::now()) < pause + shortest {
@@ -210,15 +210,15 @@ mod tests {
         for seed in 0..20 {
             for cause in [Cause::Conflict, Cause::Throttled] {
                 fastrand::seed(seed);
-                let (began, mut tally) = (Instant::now(), Tally::default());
-                let refused = |_| after_a_moment(Attempt::Contended(Trouble::new(cause)));
-                let ended = Budget::of(Duration::from_secs(14)).settle(Call::Write, &mut tally, refused).await;
-                assert_eq!(ended.answer, Err(Error::TryAgain(Trouble::new(cause))));
+                let (began, mut stats) = (Instant::now(), CallStats::default());
+                let refused = |_| after_a_moment(Attempt::Contended(FailureDetail::new(cause)));
+                let ended = Deadline::new(Duration::from_secs(14)).settle(Call::Write, &mut stats, refused).await;
+                assert_eq!(ended.answer, Err(Error::TryAgain(FailureDetail::new(cause))));
                 // A pause that would end later is not begun.
                 let took = began.elapsed();
                 assert!(took <= CONTENTION && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > CONTENTION, "{took:?}");
-                let counted = [tally.conflicts, tally.throttles];
-                let expected = if cause == Cause::Conflict { [tally.round_trips, 0] } else { [0, tally.round_trips] };
+                let counted = [stats.conflicts, stats.throttles];
+                let expected = if cause == Cause::Conflict { [stats.round_trips, 0] } else { [0, stats.round_trips] };
                 assert_eq!(counted, expected);
             }
         }
@@ -231,11 +231,11 @@ mod tests {
             let began = Instant::now();
             let mut first = true;
             let refused = |_| {
-                let (conflict, unsent) = (Trouble::new(Cause::Conflict), Trouble::new(Cause::Dns));
+                let (conflict, unsent) = (FailureDetail::new(Cause::Conflict), FailureDetail::new(Cause::Dns));
                 let is_first = std::mem::take(&mut first);
                 after_a_moment(if is_first { Attempt::Unsent(unsent) } else { Attempt::Contended(conflict) })
             };
-            Budget::of(Duration::from_secs(14)).settle(Call::Write, &mut Tally::default(), refused).await;
+            Deadline::new(Duration::from_secs(14)).settle(Call::Write, &mut CallStats::default(), refused).await;
             let took = began.elapsed();
             assert!(took <= CONTENTION && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > CONTENTION, "{took:?}");
         }
@@ -251,10 +251,10 @@ mod tests {
                 let mut first = true;
                 let refused = |_| {
                     let is_unknown = std::mem::take(&mut first) && call == Call::Write;
-                    let conflict = Trouble::new(Cause::Conflict);
+                    let conflict = FailureDetail::new(Cause::Conflict);
                     after_a_moment(if is_unknown { Attempt::Unknown(conflict) } else { Attempt::Contended(conflict) })
                 };
-                let ended = Budget::of(time).settle(call, &mut Tally::default(), refused).await;
+                let ended = Deadline::new(time).settle(call, &mut CallStats::default(), refused).await;
                 assert_eq!(ended.in_doubt, call == Call::Write);
                 let took = began.elapsed();
                 assert!(took <= time && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > time, "{took:?}");
@@ -264,20 +264,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_attempt_hears_whether_one_before_it_is_in_doubt() {
-        let trouble = || Trouble::new(Cause::Conflict);
+        let detail = || FailureDetail::new(Cause::Conflict);
         let mut ends = vec![
             Attempt::Settled(Ok(())),
-            Attempt::Contended(trouble()),
-            Attempt::Unknown(trouble()),
-            Attempt::Unsent(trouble()),
-            Attempt::Contended(trouble()),
+            Attempt::Contended(detail()),
+            Attempt::Unknown(detail()),
+            Attempt::Unsent(detail()),
+            Attempt::Contended(detail()),
         ];
         let mut heard = Vec::new();
         let attempt = |in_doubt| {
             heard.push(in_doubt);
             after_a_moment(ends.pop().unwrap())
         };
-        let ended = Budget::of(Duration::from_secs(14)).settle(Call::Write, &mut Tally::default(), attempt).await;
+        let ended =
+            Deadline::new(Duration::from_secs(14)).settle(Call::Write, &mut CallStats::default(), attempt).await;
         assert_eq!((ended.answer, ended.in_doubt), (Ok(()), true));
         assert_eq!(heard, [false, false, false, true, true]);
     }

@@ -13,8 +13,8 @@ use crate::domain::{
     Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, IdempotencyKey, Number, Phone, PhoneType,
 };
 use crate::error::{Error, FieldError, Rule};
-use crate::event::Event;
-use crate::route::{PathValue, Route};
+use crate::http::event::Event;
+use crate::http::route::{PathValue, Route};
 use crate::store::{AddPhone, RemovePhone};
 use crate::time::UnixMillis;
 
@@ -51,9 +51,9 @@ pub fn add_phone(client_id: ClientId, route: &Route<'_>, event: &Event, now: Uni
                 consent_type,
                 client_source: client_source.unwrap_or_default(),
                 created_at: now,
-                mark: None,
+                fingerprint: None,
             };
-            channel.mark = key.map(|key| channel.mark_for(&key));
+            channel.fingerprint = key.map(|key| channel.fingerprint_for(&key));
             Ok(AddPhone { client_id, ccid, channel })
         }
         _ => Err(Error::InvalidRequest(errors.0)),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use crate::error::Error;
-use crate::event::{Event, PathEncoding};
+use crate::http::event::{Event, PathEncoding};
 
 /// What the function can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl<'a> Route<'a> {
     ///
     /// # Errors
     /// [`Error::RouteNotFound`], or [`Error::MethodNotAllowed`] where only the method is wrong.
-    pub fn of(event: &'a Event) -> Result<Self, Error> {
+    pub fn find(event: &'a Event) -> Result<Self, Error> {
         let mut operations = Operation::ALL.into_iter();
         let route = match event.template.as_deref() {
             Some(template) => operations.find_map(|operation| Self::from_template(operation, template, event)),

@@ -1,4 +1,4 @@
-//! A world of its own for each test: a DynamoDB with the demo data, and the function over it.
+//! An app of its own for each test: a DynamoDB with the demo data, and the handler over it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use aws_smithy_runtime_api::client::http::http_client_fn;
 use cdm::demo;
 use cdm::embedded::REGION;
 use cdm_lambda::config::Endpoint;
-use cdm_lambda::event::NotAnHttpEvent;
-use cdm_lambda::function::Function;
+use cdm_lambda::handler::Handler;
+use cdm_lambda::http::event::NotAnHttpEvent;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::items::Item;
 use cdm_lambda::time::UnixMillis;
@@ -20,25 +20,25 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
 use crate::database::Database;
+use crate::fault_connector::{FaultConnector, Faults};
 use crate::log;
-use crate::wire::{Wire, Wired};
 
-/// The function's timeout in the template.
+/// The handler's timeout in the template.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// X-Ray's id of every invocation.
 pub(crate) const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
 
-/// A function, its database, and the wire between them.
-pub(crate) struct World {
-    pub(crate) function: Function,
-    pub(crate) wire: Arc<Wire>,
-    /// Past the wire.
+/// A handler, its database, and the faults between them.
+pub(crate) struct TestApp {
+    pub(crate) handler: Handler,
+    pub(crate) faults: Arc<Faults>,
+    /// Past the faults.
     pub(crate) database: Client,
     table: Database,
 }
 
-impl World {
+impl TestApp {
     /// The demo data, and a key cache of a minute.
     pub(crate) async fn new() -> Self {
         Self::with_key_cache(Duration::from_secs(60)).await
@@ -47,12 +47,12 @@ impl World {
     pub(crate) async fn with_key_cache(key_cache: Duration) -> Self {
         log::capture();
         let table = Database::start().await;
-        let wire = Arc::new(Wire::default());
+        let faults = Arc::new(Faults::default());
         let database = client(&table, &Arc::default());
         cdm::table::create(&database, demo::TABLE).await.unwrap();
         demo::seed(&database, demo::TABLE).await.unwrap();
-        let store = Store::new(client(&table, &wire), demo::TABLE.to_owned());
-        Self { function: Function::new(store, key_cache), wire, database, table }
+        let store = Store::new(client(&table, &faults), demo::TABLE.to_owned());
+        Self { handler: Handler::new(store, key_cache), faults, database, table }
     }
 
     /// Where the database is.
@@ -66,19 +66,19 @@ impl World {
     }
 
     /// Another execution environment over the same database.
-    pub(crate) fn another_environment(&self) -> Function {
+    pub(crate) fn another_environment(&self) -> Handler {
         let client = client(&self.table, &Arc::default());
-        Function::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60))
+        Handler::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60))
     }
 
     /// Sends a request as an event of HTTP API.
     pub(crate) async fn send(&self, request: &Request) -> Reply {
-        send(&self.function, request.http_event(), TIMEOUT).await
+        send(&self.handler, request.http_event(), TIMEOUT).await
     }
 
     /// Sends a request as an event of REST API.
     pub(crate) async fn send_rest(&self, request: &Request) -> Reply {
-        send(&self.function, request.rest_event(), TIMEOUT).await
+        send(&self.handler, request.rest_event(), TIMEOUT).await
     }
 
     /// The item of a customer of the demo client.
@@ -138,9 +138,9 @@ impl World {
     }
 }
 
-fn client(table: &Database, wire: &Arc<Wire>) -> Client {
+fn client(table: &Database, faults: &Arc<Faults>) -> Client {
     let endpoint = table.endpoint();
-    let connector = Wired::connector(Arc::clone(wire));
+    let connector = FaultConnector::connector(Arc::clone(faults));
     let http: SharedHttpClient = http_client_fn(move |_, _| connector.clone());
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -354,7 +354,7 @@ impl From<String> for Body {
     }
 }
 
-/// What the function answered.
+/// What the handler answered.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -384,16 +384,16 @@ impl Reply {
 }
 
 /// Sends an event with this much time before the invocation's deadline.
-pub(crate) async fn send(function: &Function, event: Value, time: Duration) -> Reply {
-    invoke(function, to_raw_value(&event).unwrap(), time).await.expect("an HTTP event is answered")
+pub(crate) async fn send(handler: &Handler, event: Value, time: Duration) -> Reply {
+    invoke(handler, to_raw_value(&event).unwrap(), time).await.expect("an HTTP event is answered")
 }
 
-pub(crate) async fn invoke(function: &Function, event: Box<RawValue>, time: Duration) -> Result<Reply, NotAnHttpEvent> {
+pub(crate) async fn invoke(handler: &Handler, event: Box<RawValue>, time: Duration) -> Result<Reply, NotAnHttpEvent> {
     let mut context = Context::default();
     "lambda-request".clone_into(&mut context.request_id);
     context.xray_trace_id = Some(format!("Root={TRACE_ID};Parent=53995c3f42cd8ad8;Sampled=1"));
     context.deadline = UnixMillis::now().millis() + u64::try_from(time.as_millis()).unwrap();
-    let answer = function.handle(LambdaEvent::new(event, context)).await?;
+    let answer = handler.handle(LambdaEvent::new(event, context)).await?;
     let answer: Value = serde_json::from_str(&serde_json::to_string(&answer).unwrap()).unwrap();
     assert_eq!(answer["headers"]["content-type"], "application/json; charset=utf-8");
     assert_eq!(answer["headers"]["cache-control"], "no-store", "it is health data");

@@ -1,11 +1,11 @@
 //! Reading a customer's record.
 
-use super::attempts::{Attempt, Call};
-use super::failure::failed;
-use super::items::{self, Item};
-use super::{Budget, Store, Tally};
 use crate::domain::{Ccid, Channel, ClientId};
-use crate::error::{Cause, Error, Trouble};
+use crate::error::{Cause, Error, FailureDetail};
+use crate::store::failure::failed;
+use crate::store::items::{self, Item};
+use crate::store::retry::{Attempt, Call};
+use crate::store::{CallStats, Deadline, Store};
 use crate::time::UnixMillis;
 
 /// A customer's record: whole, and in agreement with itself.
@@ -40,8 +40,8 @@ impl Store {
         &self,
         client_id: &ClientId,
         ccid: &Ccid,
-        budget: Budget,
-        tally: &mut Tally,
+        deadline: Deadline,
+        stats: &mut CallStats,
     ) -> Result<CustomerRecord, Error> {
         let get = self
             .client
@@ -49,13 +49,13 @@ impl Store {
             .table_name(&self.table)
             .set_key(Some(items::customer_key(client_id, ccid)))
             .consistent_read(true);
-        budget
-            .settle(Call::Read, tally, |_| async {
+        deadline
+            .settle(Call::Read, stats, |_| async {
                 match get.clone().send().await {
                     Ok(output) => Attempt::Settled(match output.item {
                         None => Err(Error::CustomerNotFound),
                         Some(item) => {
-                            CustomerRecord::read(&item).ok_or(Error::Internal(Trouble::new(Cause::CorruptRecord)))
+                            CustomerRecord::read(&item).ok_or(Error::Internal(FailureDetail::new(Cause::CorruptRecord)))
                         }
                     }),
                     Err(error) => failed(&error),

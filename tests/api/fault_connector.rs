@@ -1,4 +1,4 @@
-//! The wire between the function and its database: counts what passes, and does to it what a test has scripted.
+//! The faults between the handler and its database: counts what passes, and does to it what a test has scripted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 /// What happens to one call.
 #[derive(Debug, Clone)]
-pub(crate) enum Fate {
+pub(crate) enum Fault {
     /// It passes.
     Pass,
     /// It is carried out, then this happens (to a test's own task), and the answer is lost.
@@ -30,7 +30,7 @@ pub(crate) enum Fate {
     Hang,
 }
 
-impl Fate {
+impl Fault {
     /// A refusal by DynamoDB, by the name of its error.
     pub(crate) fn error(status: u16, name: &str) -> Self {
         Self::Answer(status, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "m" }))
@@ -62,23 +62,23 @@ pub(crate) struct Call {
 
 /// Shared by a test and the connector under its client.
 #[derive(Debug, Default)]
-pub(crate) struct Wire {
+pub(crate) struct Faults {
     calls: Mutex<Vec<Call>>,
-    /// Of the function's next writes. When it is empty, everything passes.
-    writes: Mutex<VecDeque<Fate>>,
+    /// Of the handler's next writes. When it is empty, everything passes.
+    writes: Mutex<VecDeque<Fault>>,
     /// The same for its reads.
-    reads: Mutex<VecDeque<Fate>>,
+    reads: Mutex<VecDeque<Fault>>,
 }
 
-impl Wire {
+impl Faults {
     /// Scripts the next writes.
-    pub(crate) fn writes(&self, fates: impl IntoIterator<Item = Fate>) {
-        self.writes.lock().unwrap().extend(fates);
+    pub(crate) fn writes(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.writes.lock().unwrap().extend(faults);
     }
 
     /// Scripts the next reads.
-    pub(crate) fn reads(&self, fates: impl IntoIterator<Item = Fate>) {
-        self.reads.lock().unwrap().extend(fates);
+    pub(crate) fn reads(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.reads.lock().unwrap().extend(faults);
     }
 
     /// The calls since this was last asked.
@@ -86,68 +86,68 @@ impl Wire {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    fn fate(&self, operation: &str) -> Fate {
+    fn fault(&self, operation: &str) -> Fault {
         let script = if operation == "TransactWriteItems" { &self.writes } else { &self.reads };
-        script.lock().unwrap().pop_front().unwrap_or(Fate::Pass)
+        script.lock().unwrap().pop_front().unwrap_or(Fault::Pass)
     }
 }
 
-/// The connector under the function's client.
+/// The connector under the handler's client.
 #[derive(Debug)]
-pub(crate) struct Wired {
-    wire: Arc<Wire>,
+pub(crate) struct FaultConnector {
+    faults: Arc<Faults>,
     network: SharedHttpConnector,
 }
 
-impl Wired {
-    pub(crate) fn connector(wire: Arc<Wire>) -> SharedHttpConnector {
-        SharedHttpConnector::new(Self { wire, network: SharedHttpConnector::new(Connector::builder().build_http()) })
+impl FaultConnector {
+    pub(crate) fn connector(faults: Arc<Faults>) -> SharedHttpConnector {
+        SharedHttpConnector::new(Self { faults, network: SharedHttpConnector::new(Connector::builder().build_http()) })
     }
 }
 
-impl HttpConnector for Wired {
+impl HttpConnector for FaultConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (wire, network) = (Arc::clone(&self.wire), self.network.clone());
+        let (faults, network) = (Arc::clone(&self.faults), self.network.clone());
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.split('.').next_back().unwrap_or_default().to_owned();
             let mut sent: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-            let fate = wire.fate(&operation);
+            let fault = faults.fault(&operation);
             let index = {
-                let mut calls = wire.calls.lock().unwrap();
+                let mut calls = faults.calls.lock().unwrap();
                 calls.push(Call { operation, request: sent.clone(), units: 0.0 });
                 calls.len() - 1
             };
-            // The emulator checks no signature, so the wire may ask what a call costs.
+            // The emulator checks no signature, so the faults may ask what a call costs.
             sent["ReturnConsumedCapacity"] = "TOTAL".into();
             let mut request = request;
             *request.body_mut() = SdkBody::from(sent.to_string());
             request.headers_mut().remove("content-length");
-            match fate {
-                Fate::Pass => {
+            match fault {
+                Fault::Pass => {
                     let response = network.call(request).await?;
                     let status = response.status();
                     let body = response.into_body().collect().await.unwrap().to_bytes();
                     let units = units(&serde_json::from_slice(&body).unwrap_or_default());
-                    if let Some(call) = wire.calls.lock().unwrap().get_mut(index) {
+                    if let Some(call) = faults.calls.lock().unwrap().get_mut(index) {
                         call.units = units;
                     }
                     Ok(HttpResponse::new(status, SdkBody::from(body.to_vec())))
                 }
-                Fate::LoseAnswer => {
+                Fault::LoseAnswer => {
                     let response = network.call(request).await?;
                     response.into_body().collect().await.unwrap();
                     Err(lost())
                 }
-                Fate::LoseRequest => Err(lost()),
-                Fate::Unreachable => {
+                Fault::LoseRequest => Err(lost()),
+                Fault::Unreachable => {
                     // Port 1 is nobody's.
                     request.set_uri("http://127.0.0.1:1/").unwrap();
                     network.call(request).await
                 }
-                Fate::Answer(status, body) => answer(status, &body.to_string()),
-                Fate::Garbage(status, body) => answer(status, body),
-                Fate::Hang => std::future::pending().await,
+                Fault::Answer(status, body) => answer(status, &body.to_string()),
+                Fault::Garbage(status, body) => answer(status, body),
+                Fault::Hang => std::future::pending().await,
             }
         })
     }

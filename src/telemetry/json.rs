@@ -222,7 +222,7 @@ mod tests {
         reader.read_to_string(&mut lines).unwrap();
         let line: serde_json::Value = serde_json::from_str(&lines).unwrap();
         assert_eq!(line["message"], "the function panicked");
-        assert!(line["place"].as_str().unwrap().starts_with("src/log.rs:"), "{line}");
+        assert!(line["place"].as_str().unwrap().starts_with("src/telemetry/json.rs:"), "{line}");
         assert!(!lines.contains("6105551212"), "{lines}");
     }
 }

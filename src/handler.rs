@@ -9,15 +9,15 @@ use lambda_http::Context;
 use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::value::RawValue;
 
-use crate::answer::Answer;
-use crate::auth::{self, ApiKey, Keys};
+use crate::auth::{self, ApiKey, KeyCache};
 use crate::domain::ClientId;
-use crate::error::{Cause, Error, Trouble};
-use crate::event::{Event, NotAnHttpEvent};
-use crate::log;
-use crate::request;
-use crate::route::{Operation, Route};
-use crate::store::{Added, Budget, Store, Tally, plain};
+use crate::error::{Cause, Error, FailureDetail};
+use crate::http::event::{Event, NotAnHttpEvent};
+use crate::http::request;
+use crate::http::response::Response;
+use crate::http::route::{Operation, Route};
+use crate::store::{Added, CallStats, Deadline, Store, plain};
+use crate::telemetry;
 use crate::time::UnixMillis;
 
 /// Kept free before the invocation's deadline, to answer in: an answer that comes too late is a lost one.
@@ -28,9 +28,9 @@ const SLOW: Duration = Duration::from_millis(1000);
 
 /// One execution environment's function.
 #[derive(Debug)]
-pub struct Function {
+pub struct Handler {
     store: Store,
-    keys: Keys,
+    keys: KeyCache,
     /// Until the first request has come.
     is_cold: AtomicBool,
 }
@@ -53,7 +53,7 @@ struct Record {
     key_sha256_hex: Option<String>,
     /// Whether an earlier request with the same idempotency key had done it.
     replayed: bool,
-    tally: Tally,
+    stats: CallStats,
 }
 
 /// By what a request is found again.
@@ -65,17 +65,17 @@ struct Ids<'a> {
     function_name: &'a str,
 }
 
-impl Function {
+impl Handler {
     /// Remembers a good API key for `key_cache`.
     pub fn new(store: Store, key_cache: Duration) -> Self {
-        Self { store, keys: Keys::new(key_cache), is_cold: AtomicBool::new(true) }
+        Self { store, keys: KeyCache::new(key_cache), is_cold: AtomicBool::new(true) }
     }
 
     /// Answers one invocation.
     ///
     /// # Errors
     /// [`NotAnHttpEvent`] where there is nobody to answer. Every HTTP event is answered, whatever happens.
-    pub async fn handle(&self, invocation: LambdaEvent<Box<RawValue>>) -> Result<Answer, NotAnHttpEvent> {
+    pub async fn handle(&self, invocation: LambdaEvent<Box<RawValue>>) -> Result<Response, NotAnHttpEvent> {
         let started = Instant::now();
         let LambdaEvent { payload, context } = invocation;
         let event = Event::read(payload.get())?;
@@ -83,9 +83,9 @@ impl Function {
         let request_id = event.request_id.as_deref().unwrap_or(&context.request_id);
 
         let mut record = Record::default();
-        let (answer, trouble) = match guarded(self.answer(&event, &context, &mut record)).await {
+        let (answer, detail) = match guarded(self.answer(&event, &context, &mut record)).await {
             Ok(answer) => (answer, None),
-            Err(error) => (Answer::error(&error, request_id), error.into_trouble()),
+            Err(error) => (Response::error(&error, request_id), error.into_detail()),
         };
         let ids = Ids {
             request_id,
@@ -93,15 +93,15 @@ impl Function {
             trace_id: context.xray_trace_id.as_deref().and_then(trace_id),
             function_name: &context.env_config.function_name,
         };
-        self.log(&record, &answer, trouble.as_ref(), ids, started.elapsed());
+        self.log(&record, &answer, detail.as_ref(), ids, started.elapsed());
         Ok(answer)
     }
 
     /// Route, method, API key, request, write: the first that fails answers.
-    async fn answer(&self, event: &Event, context: &Context, record: &mut Record) -> Result<Answer, Error> {
+    async fn answer(&self, event: &Event, context: &Context, record: &mut Record) -> Result<Response, Error> {
         let now = UnixMillis::now();
-        let budget = Budget::of(time_left(context, now));
-        let route = Route::of(event)?;
+        let deadline = Deadline::new(time_left(context, now));
+        let route = Route::find(event)?;
         record.operation = Some(route.operation);
         let key = event.headers.api_key.as_deref().and_then(ApiKey::parse);
         record.key_sha256_hex = key.map(|key| key.sha256_hex());
@@ -112,36 +112,36 @@ impl Function {
                 record.key_sha256_hex.clone(),
                 route.client_id.as_deref(),
                 now,
-                budget,
-                &mut record.tally,
+                deadline,
+                &mut record.stats,
             )
             .await?;
         record.client_id = Some(client_id.clone());
-        let tally = &mut record.tally;
+        let stats = &mut record.stats;
         let phone_number = route.phone_number.as_deref().unwrap_or_default();
         match route.operation {
             Operation::AddPhone => {
                 let add = request::add_phone(client_id, &route, event, now)?;
-                let added = self.store.add_phone(&add, budget, tally).await?;
+                let added = self.store.add_phone(&add, deadline, stats).await?;
                 record.replayed = added == Added::Before;
-                let answer = Answer::added(phone_number, add.ccid.as_str(), add.client_id.as_str());
+                let answer = Response::added(phone_number, add.ccid.as_str(), add.client_id.as_str());
                 Ok(if record.replayed { answer.replayed() } else { answer })
             }
             Operation::RemovePhone => {
                 let remove = request::remove_phone(client_id, &route, event)?;
-                self.store.remove_phone(&remove, budget, tally).await?;
-                Ok(Answer::removed(phone_number, remove.ccid.as_str(), remove.client_id.as_str()))
+                self.store.remove_phone(&remove, deadline, stats).await?;
+                Ok(Response::removed(phone_number, remove.ccid.as_str(), remove.client_id.as_str()))
             }
             Operation::GetCustomer => {
                 let ccid = request::customer(&route)?;
-                let customer = self.store.customer(&client_id, &ccid, budget, tally).await?;
-                Ok(Answer::customer(&client_id, &ccid, &customer))
+                let customer = self.store.customer(&client_id, &ccid, deadline, stats).await?;
+                Ok(Response::customer(&client_id, &ccid, &customer))
             }
         }
     }
 
-    /// The request's one line. Its capitalised fields are metrics: see [`crate::log`].
-    fn log(&self, record: &Record, answer: &Answer, trouble: Option<&Trouble>, ids: Ids<'_>, took: Duration) {
+    /// The request's one line. Its capitalised fields are metrics: see [`crate::telemetry`].
+    fn log(&self, record: &Record, answer: &Response, detail: Option<&FailureDetail>, ids: Ids<'_>, took: Duration) {
         let operation = record.operation.map_or("none", Operation::as_str);
         let status = answer.status_code;
         let code = answer.code.unwrap_or("ok");
@@ -151,15 +151,15 @@ impl Function {
         let duration_ms = milliseconds(took);
         // What is counted by operation is told only where there was one, and conflicts only where there was a write.
         let per_operation = |count: u32| record.operation.map(|_| count);
-        let (round_trips, retries) = (per_operation(record.tally.round_trips), per_operation(record.tally.retries));
-        let throttles = per_operation(record.tally.throttles);
-        let conflicts = record.operation.filter(|operation| operation.writes()).map(|_| record.tally.conflicts);
-        let key_cache_hit = record.tally.key_was_remembered.map(u32::from);
+        let (round_trips, retries) = (per_operation(record.stats.round_trips), per_operation(record.stats.retries));
+        let throttles = per_operation(record.stats.throttles);
+        let conflicts = record.operation.filter(|operation| operation.writes()).map(|_| record.stats.conflicts);
+        let key_cache_hit = record.stats.key_was_remembered.map(u32::from);
         let cold_start = u32::from(self.is_cold.swap(false, Ordering::Relaxed));
         macro_rules! line {
             ($level:ident, $($more:tt)*) => {
                 tracing::$level!(
-                    target: log::REQUEST,
+                    target: telemetry::REQUEST,
                     operation, status, code, replayed = record.replayed, client_id, key_fingerprint, request_id,
                     lambda_request_id, trace_id, duration_ms,
                     FunctionName = function_name, Requests = 1_u32, RoundTrips = round_trips, Retries = retries,
@@ -169,9 +169,9 @@ impl Function {
                 )
             };
         }
-        match trouble {
+        match detail {
             None => line!(info, "request answered"),
-            Some(Trouble { cause, aws_code, aws_request_id, throttling_reason }) => {
+            Some(FailureDetail { cause, aws_code, aws_request_id, throttling_reason }) => {
                 let (aws_code, aws_request_id) = (aws_code.as_deref(), aws_request_id.as_deref());
                 let throttling_reason = throttling_reason.as_deref();
                 let (cause, message) = (cause.as_str(), cause.message());
@@ -201,11 +201,11 @@ fn time_left(context: &Context, now: UnixMillis) -> Duration {
 }
 
 /// No panic is known to be reachable from a request. If one is, its caller gets an answer and the process lives on.
-async fn guarded(answer: impl Future<Output = Result<Answer, Error>>) -> Result<Answer, Error> {
+async fn guarded(answer: impl Future<Output = Result<Response, Error>>) -> Result<Response, Error> {
     AssertUnwindSafe(answer)
         .catch_unwind()
         .await
-        .unwrap_or_else(|_| Err(Error::Internal(Trouble::new(Cause::Panicked))))
+        .unwrap_or_else(|_| Err(Error::Internal(FailureDetail::new(Cause::Panicked))))
 }
 
 #[cfg(test)]
@@ -218,7 +218,7 @@ mod tests {
             assert!(std::hint::black_box(false), "a value of the request");
             Err(Error::RouteNotFound)
         };
-        assert_eq!(guarded(panicking).await, Err(Error::Internal(Trouble::new(Cause::Panicked))));
+        assert_eq!(guarded(panicking).await, Err(Error::Internal(FailureDetail::new(Cause::Panicked))));
     }
 
     #[test]

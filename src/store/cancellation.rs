@@ -4,7 +4,7 @@
 //! that ranks first is therefore taken only from an item whose fate is known.
 
 use super::items::{self, Item};
-use crate::domain::{CUSTOMERS_PER_PHONE, IdempotencyMark, PHONES_PER_CUSTOMER};
+use crate::domain::{CUSTOMERS_PER_PHONE, IdempotencyFingerprint, PHONES_PER_CUSTOMER};
 
 /// One item's reason. DynamoDB gives one for each item of the transaction, in order.
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +17,11 @@ pub struct Reason<'a> {
 
 /// What a cancelled transaction says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Cancellation {
     /// There is no such record.
     NoRecord,
     /// The record has the number already, by a request of this mark (if it had a key).
-    HasPhone(Option<IdempotencyMark>),
+    HasPhone(Option<IdempotencyFingerprint>),
     /// The record does not have the number (of a removal).
     NoPhone,
     /// The record has as many numbers as it may.
@@ -36,7 +36,7 @@ pub enum Verdict {
     /// between two looks; twice it is damage.
     CounterUnclear,
     /// The record contradicts itself.
-    DamagedRecord,
+    CorruptRecord,
     /// Not a pair of reasons that DynamoDB is documented to give.
     Unreadable,
 }
@@ -46,55 +46,55 @@ const CONDITION: &str = "ConditionalCheckFailed";
 const INVALID: &str = "ValidationError";
 
 /// What refuses a transaction for now. A throttle is no conflict: other requests are not the reason.
-fn contention(code: &str) -> Option<Verdict> {
+fn contention(code: &str) -> Option<Cancellation> {
     match code {
-        "TransactionConflict" => Some(Verdict::Conflict),
-        "ThrottlingError" | "ProvisionedThroughputExceeded" => Some(Verdict::Throttled),
+        "TransactionConflict" => Some(Cancellation::Conflict),
+        "ThrottlingError" | "ProvisionedThroughputExceeded" => Some(Cancellation::Throttled),
         _ => None,
     }
 }
 
 /// Reads the cancellation of an add of `e164`: the record's reason first, the counter's second.
-pub fn read_add(reasons: &[Reason<'_>], e164: &str) -> Verdict {
+pub fn read_add(reasons: &[Reason<'_>], e164: &str) -> Cancellation {
     let record_failed = |item: &Item, channels: &Item| {
         if let Some(entry) = channels.get(e164) {
-            return Verdict::HasPhone(entry.as_m().ok().and_then(items::mark));
+            return Cancellation::HasPhone(entry.as_m().ok().and_then(items::mark));
         }
         match items::whole_number(item.get(items::PHONE_COUNT)) {
-            Some(count) if count >= u64::from(PHONES_PER_CUSTOMER) => Verdict::RecordFull,
-            _ => Verdict::DamagedRecord,
+            Some(count) if count >= u64::from(PHONES_PER_CUSTOMER) => Cancellation::RecordFull,
+            _ => Cancellation::CorruptRecord,
         }
     };
     let counter_failed = |item: Option<&Item>| {
         let count = item.and_then(|item| items::whole_number(item.get(items::CCID_COUNT)));
         match count {
-            Some(count) if count >= u64::from(CUSTOMERS_PER_PHONE) => Verdict::PhoneFull,
-            _ => Verdict::CounterUnclear,
+            Some(count) if count >= u64::from(CUSTOMERS_PER_PHONE) => Cancellation::PhoneFull,
+            _ => Cancellation::CounterUnclear,
         }
     };
     read(reasons, record_failed, counter_failed)
 }
 
 /// Reads the cancellation of a removal of `e164`: the record's reason first, the counter's second.
-pub fn read_remove(reasons: &[Reason<'_>], e164: &str) -> Verdict {
+pub fn read_remove(reasons: &[Reason<'_>], e164: &str) -> Cancellation {
     let record_failed = |_: &Item, channels: &Item| match channels.get(e164) {
         // The condition asked for nothing but the channel.
-        Some(_) => Verdict::DamagedRecord,
-        None => Verdict::NoPhone,
+        Some(_) => Cancellation::CorruptRecord,
+        None => Cancellation::NoPhone,
     };
     // The record has the number, so its counter must stand above zero.
-    read(reasons, record_failed, |_| Verdict::CounterUnclear)
+    read(reasons, record_failed, |_| Cancellation::CounterUnclear)
 }
 
 /// The ranking that every transaction over a record and a counter shares. `record_failed` gets the record as it stood,
 /// and its channels.
 fn read<'a>(
     reasons: &[Reason<'a>],
-    record_failed: impl FnOnce(&'a Item, &'a Item) -> Verdict,
-    counter_failed: impl FnOnce(Option<&'a Item>) -> Verdict,
-) -> Verdict {
+    record_failed: impl FnOnce(&'a Item, &'a Item) -> Cancellation,
+    counter_failed: impl FnOnce(Option<&'a Item>) -> Cancellation,
+) -> Cancellation {
     let [record, counter] = reasons else {
-        return Verdict::Unreadable;
+        return Cancellation::Unreadable;
     };
     // The counter may have failed, but while the record is contended an answer that ranks before it is still unknown.
     let contended = contention(record.code);
@@ -106,18 +106,18 @@ fn read<'a>(
         // The record's answers rank before the counter's, whatever the counter says.
         (CONDITION, _) => {
             let Some(item) = record.item else {
-                return Verdict::NoRecord;
+                return Cancellation::NoRecord;
             };
             match item.get(items::NOTIFICATION_CHANNELS).and_then(|channels| channels.as_m().ok()) {
                 Some(channels) => record_failed(item, channels),
-                None => Verdict::DamagedRecord,
+                None => Cancellation::CorruptRecord,
             }
         }
         (PASSED, CONDITION) => counter_failed(counter.item),
         // An expression that does not fit the record: a map that is missing, a count that is no number.
-        (INVALID, _) => Verdict::DamagedRecord,
-        (PASSED, INVALID) => Verdict::CounterUnclear,
-        _ => Verdict::Unreadable,
+        (INVALID, _) => Cancellation::CorruptRecord,
+        (PASSED, INVALID) => Cancellation::CounterUnclear,
+        _ => Cancellation::Unreadable,
     }
 }
 
@@ -152,38 +152,38 @@ mod tests {
         attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    /// Old items, whole and damaged, and what each says of a failed condition: of an add's record, a removal's record,
+    /// Old items, whole and corrupt, and what each says of a failed condition: of an add's record, a removal's record,
     /// an add's counter.
-    fn old_items() -> Vec<(Option<Item>, Verdict, Verdict, Verdict)> {
-        use Verdict::{CounterUnclear, DamagedRecord, HasPhone, NoPhone, NoRecord, PhoneFull, RecordFull};
+    fn old_items() -> Vec<(Option<Item>, Cancellation, Cancellation, Cancellation)> {
+        use Cancellation::{CorruptRecord, CounterUnclear, HasPhone, NoPhone, NoRecord, PhoneFull, RecordFull};
         let channels = |entries: &[(&str, AttributeValue)]| AttributeValue::M(item(entries));
         let mark = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2];
         let marked = AttributeValue::M(item(&[("i", AttributeValue::B(Blob::new(mark)))]));
-        let has = HasPhone(Some(IdempotencyMark { key: [1; 8], request: [2; 8] }));
+        let has = HasPhone(Some(IdempotencyFingerprint { key: [1; 8], request: [2; 8] }));
         let plain = AttributeValue::M(HashMap::new());
         let record = |count: &str, entries: &[(&str, AttributeValue)]| {
             Some(item(&[("phone_count", number(count)), ("notification_channels", channels(entries))]))
         };
         vec![
             (None, NoRecord, NoRecord, CounterUnclear),
-            (Some(Item::new()), DamagedRecord, DamagedRecord, CounterUnclear),
-            (record("1", &[(E164, marked.clone())]), has, DamagedRecord, CounterUnclear),
-            (record("50", &[(E164, marked)]), has, DamagedRecord, CounterUnclear),
-            (record("1", &[(E164, plain.clone())]), HasPhone(None), DamagedRecord, CounterUnclear),
-            (record("1", &[(E164, AttributeValue::Bool(true))]), HasPhone(None), DamagedRecord, CounterUnclear),
+            (Some(Item::new()), CorruptRecord, CorruptRecord, CounterUnclear),
+            (record("1", &[(E164, marked.clone())]), has, CorruptRecord, CounterUnclear),
+            (record("50", &[(E164, marked)]), has, CorruptRecord, CounterUnclear),
+            (record("1", &[(E164, plain.clone())]), HasPhone(None), CorruptRecord, CounterUnclear),
+            (record("1", &[(E164, AttributeValue::Bool(true))]), HasPhone(None), CorruptRecord, CounterUnclear),
             (record("50", &[]), RecordFull, NoPhone, CounterUnclear),
             (record("51", &[("+1610", plain)]), RecordFull, NoPhone, CounterUnclear),
-            (record("49", &[]), DamagedRecord, NoPhone, CounterUnclear),
-            (record("many", &[]), DamagedRecord, NoPhone, CounterUnclear),
-            (Some(item(&[("notification_channels", channels(&[]))])), DamagedRecord, NoPhone, CounterUnclear),
-            (Some(item(&[("phone_count", number("50"))])), DamagedRecord, DamagedRecord, CounterUnclear),
-            (Some(item(&[("notification_channels", number("1"))])), DamagedRecord, DamagedRecord, CounterUnclear),
-            (Some(item(&[("ccid_count", number("50"))])), DamagedRecord, DamagedRecord, PhoneFull),
-            (Some(item(&[("ccid_count", number("49"))])), DamagedRecord, DamagedRecord, CounterUnclear),
+            (record("49", &[]), CorruptRecord, NoPhone, CounterUnclear),
+            (record("many", &[]), CorruptRecord, NoPhone, CounterUnclear),
+            (Some(item(&[("notification_channels", channels(&[]))])), CorruptRecord, NoPhone, CounterUnclear),
+            (Some(item(&[("phone_count", number("50"))])), CorruptRecord, CorruptRecord, CounterUnclear),
+            (Some(item(&[("notification_channels", number("1"))])), CorruptRecord, CorruptRecord, CounterUnclear),
+            (Some(item(&[("ccid_count", number("50"))])), CorruptRecord, CorruptRecord, PhoneFull),
+            (Some(item(&[("ccid_count", number("49"))])), CorruptRecord, CorruptRecord, CounterUnclear),
             (
                 Some(item(&[("ccid_count", AttributeValue::S("50".to_owned()))])),
-                DamagedRecord,
-                DamagedRecord,
+                CorruptRecord,
+                CorruptRecord,
                 CounterUnclear,
             ),
         ]
@@ -203,10 +203,10 @@ mod tests {
                             Reason { code: second, item: counter.as_ref() },
                         ];
                         let contention = |code: &str| match code {
-                            "TransactionConflict" => Some(Verdict::Conflict),
-                            _ => CODES[3..5].contains(&code).then_some(Verdict::Throttled),
+                            "TransactionConflict" => Some(Cancellation::Conflict),
+                            _ => CODES[3..5].contains(&code).then_some(Cancellation::Throttled),
                         };
-                        let expected = |record_failed: Verdict, counter_failed: Verdict| {
+                        let expected = |record_failed: Cancellation, counter_failed: Cancellation| {
                             if first == "ConditionalCheckFailed" {
                                 record_failed
                             } else if let Some(contended) = contention(first) {
@@ -216,11 +216,11 @@ mod tests {
                             } else if first == "None" && second == "ConditionalCheckFailed" {
                                 counter_failed
                             } else if first == "ValidationError" {
-                                Verdict::DamagedRecord
+                                Cancellation::CorruptRecord
                             } else if first == "None" && second == "ValidationError" {
-                                Verdict::CounterUnclear
+                                Cancellation::CounterUnclear
                             } else {
-                                Verdict::Unreadable
+                                Cancellation::Unreadable
                             }
                         };
                         assert_eq!(
@@ -228,7 +228,7 @@ mod tests {
                             expected(*add, *counter_failed),
                             "{first} {second} {record:?}"
                         );
-                        let expected = expected(*remove, Verdict::CounterUnclear);
+                        let expected = expected(*remove, Cancellation::CounterUnclear);
                         assert_eq!(read_remove(&reasons, E164), expected, "{first} {second} {record:?}");
                     }
                 }
@@ -240,8 +240,8 @@ mod tests {
     fn other_than_two_reasons_are_unreadable() {
         let reason = Reason { code: "ConditionalCheckFailed", item: None };
         for reasons in [&[][..], &[reason], &[reason; 3]] {
-            assert_eq!(read_add(reasons, E164), Verdict::Unreadable);
-            assert_eq!(read_remove(reasons, E164), Verdict::Unreadable);
+            assert_eq!(read_add(reasons, E164), Cancellation::Unreadable);
+            assert_eq!(read_remove(reasons, E164), Cancellation::Unreadable);
         }
     }
 

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::attempts::Attempt;
-use super::reasons::{Verdict, read_add};
-use super::transaction::{Transaction, judge};
-use super::{Budget, Store, Tally, items};
 use crate::domain::{CUSTOMERS_PER_PHONE, Ccid, Channel, ClientId, PHONES_PER_CUSTOMER};
 use crate::error::Error;
+use crate::store::cancellation::{Cancellation, read_add};
+use crate::store::retry::Attempt;
+use crate::store::transaction::{Transaction, judge};
+use crate::store::{CallStats, Deadline, Store, items};
 
 /// A number to be added to a customer's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Store {
     /// [`Error::CustomerNotFound`], [`Error::PhoneAlreadyAdded`], [`Error::IdempotencyKeyReused`],
     /// [`Error::CustomerPhoneLimitReached`], [`Error::PhoneCustomerLimitReached`], each with nothing written;
     /// [`Error::TryAgain`] with nothing written; [`Error::Internal`] with an unknown outcome.
-    pub async fn add_phone(&self, add: &AddPhone, budget: Budget, tally: &mut Tally) -> Result<Added, Error> {
+    pub async fn add_phone(&self, add: &AddPhone, deadline: Deadline, stats: &mut CallStats) -> Result<Added, Error> {
         let record = self
             .update(items::customer_key(&add.client_id, &add.ccid))
             .update_expression("SET notification_channels.#e164 = :channel ADD phone_count :one")
@@ -64,16 +64,16 @@ impl Store {
             ])));
         let transaction = Transaction::new(&self.client, [record, counter], add.channel.phone.e164(), read_add)?;
         transaction
-            .settle(budget, tally, Added::Now, |verdict, error| {
-                Attempt::Settled(match verdict {
-                    Verdict::NoRecord => Err(Error::CustomerNotFound),
-                    Verdict::HasPhone(earlier) => match (earlier, add.channel.mark) {
+            .settle(deadline, stats, Added::Now, |cancellation, error| {
+                Attempt::Settled(match cancellation {
+                    Cancellation::NoRecord => Err(Error::CustomerNotFound),
+                    Cancellation::HasPhone(earlier) => match (earlier, add.channel.fingerprint) {
                         (Some(earlier), Some(mine)) if earlier == mine => Ok(Added::Before),
                         (Some(earlier), Some(mine)) if earlier.key == mine.key => Err(Error::IdempotencyKeyReused),
                         _ => Err(Error::PhoneAlreadyAdded),
                     },
-                    Verdict::RecordFull => Err(Error::CustomerPhoneLimitReached),
-                    Verdict::PhoneFull => Err(Error::PhoneCustomerLimitReached),
+                    Cancellation::RecordFull => Err(Error::CustomerPhoneLimitReached),
+                    Cancellation::PhoneFull => Err(Error::PhoneCustomerLimitReached),
                     other => return judge(other, error),
                 })
             })
