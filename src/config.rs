@@ -1,4 +1,4 @@
-//! The environment, read and checked once at start.
+//! The environment variables, read and checked once at start.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use lambda_http::http::Uri;
 use tracing::level_filters::LevelFilter;
 
-/// What the function must know before its first request.
+/// The settings of the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// `TABLE_NAME`.
     pub table: String,
-    /// `KEY_CACHE_SECONDS`: how long a good API key is remembered, and so for how long at most a revoked one works on.
+    /// `KEY_CACHE_SECONDS`: how long a valid API key is cached. A revoked key may stay valid for that long.
     pub key_cache: Duration,
-    /// `LOG_LEVEL`, else `RUST_LOG`: of our own lines. Those of the SDK and the runtime are logged from WARN up.
+    /// `LOG_LEVEL`, or else `RUST_LOG`: the level of this function's lines. The SDK and the runtime log from WARN up.
     pub log_level: LevelFilter,
     /// How to reach DynamoDB.
     pub dynamodb: Endpoint,
@@ -22,11 +22,11 @@ pub struct Config {
 /// How to reach DynamoDB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `AWS_REGION`, else `AWS_DEFAULT_REGION`.
+    /// `AWS_REGION`, or else `AWS_DEFAULT_REGION`.
     pub region: String,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, where it is not empty: another endpoint than the region's own.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, if not empty: an endpoint that replaces the region's own.
     pub url: Option<String>,
-    /// `AWS_CA_BUNDLE`, where it is not empty: a PEM file of the only certificates to trust.
+    /// `AWS_CA_BUNDLE`, if not empty: a PEM file with the only certificates to trust.
     pub ca_bundle: Option<String>,
     /// `AWS_USE_FIPS_ENDPOINT`: whether to use the region's endpoint with FIPS 140 validated cryptography.
     pub use_fips: bool,
@@ -34,12 +34,12 @@ pub struct Endpoint {
     pub use_dual_stack: bool,
 }
 
-/// A variable of the environment that is missing or bad.
+/// An environment variable that is missing or invalid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// Its name.
     pub variable: &'static str,
-    /// What it must be.
+    /// The rule that its value breaks.
     pub rule: &'static str,
 }
 
@@ -52,10 +52,10 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl Config {
-    /// Reads the variables through `variable`, which gives `None` for one that is not set.
+    /// Reads the variables through `variable`, which returns `None` for a variable that is not set.
     ///
     /// # Errors
-    /// The first variable that is missing or bad.
+    /// The first variable that is missing or invalid.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         Ok(Self {
             table: table(&variable)?,
@@ -67,15 +67,15 @@ impl Config {
 }
 
 impl Endpoint {
-    /// Reads the SDK's own variables. Empty means not set, as for the SDK.
+    /// Reads the SDK's variables. As in the SDK, an empty variable counts as not set.
     ///
     /// # Errors
-    /// The first variable that is missing or bad.
+    /// The first variable that is missing or invalid.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION")).ok_or(ConfigError {
             variable: "AWS_REGION",
-            rule: "is not set: it names the region of the table, such as us-east-1",
+            rule: "is not set: it must name the region of the table, such as us-east-1",
         })?;
         let url = set("AWS_ENDPOINT_URL_DYNAMODB");
         let is_url = |url: &String| {
@@ -99,7 +99,7 @@ impl Endpoint {
         if url.is_some() && (use_fips || use_dual_stack) {
             return Err(ConfigError {
                 variable: "AWS_ENDPOINT_URL_DYNAMODB",
-                rule: "must be empty where AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT is true",
+                rule: "must be empty if AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT is true",
             });
         }
         Ok(Self { region, url, ca_bundle: set("AWS_CA_BUNDLE"), use_fips, use_dual_stack })

@@ -1,209 +1,214 @@
-//! Everything that can end a request without a success. What callers are told of each is [`crate::http::response`]'s.
+//! Every failure of a request, and the one table of status, code and message.
 
-/// A rule of the contract that a value breaks, told to people. It never holds the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule(pub &'static str);
+use std::borrow::Cow;
 
-/// One bad field of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldError {
-    /// `path.NAME`, `header.NAME`, `body.NAME`, or `body` for the body as a whole.
-    pub field: String,
-    /// What the field must be.
-    pub rule: Rule,
-}
+use crate::domain::Limits;
+use crate::http::response::{ErrorBody, Response};
+use crate::http::{FieldError, RequestError};
+use crate::store::{FailureDetail, StoreError};
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Every bad field: path, then headers, then body.
-    InvalidRequest(Vec<FieldError>),
-    /// No key, or none that is good for this client. It deliberately says no more.
+    /// The request did not reach the store.
+    Request(RequestError),
+    /// The request has no API key, or none that is valid for this client. It deliberately says no more.
+    Unauthorized,
+    /// The store refused the request or failed.
+    Store(StoreError),
+}
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// The `code` of an error response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// A field of the request breaks a rule.
+    InvalidRequest,
+    /// The API key is missing or not valid for this client.
     Unauthorized,
     /// No operation has this path.
     RouteNotFound,
-    /// The path is an operation's, the method is not.
-    MethodNotAllowed {
-        /// The method that the operation has.
-        allow: &'static str,
-    },
     /// The client has no customer with this ccid.
     CustomerNotFound,
     /// The record does not have the number.
     PhoneNotFound,
+    /// The path belongs to an operation, but the method does not.
+    MethodNotAllowed,
     /// The number is already on the record.
     PhoneAlreadyAdded,
-    /// The record already has as many numbers as it may.
+    /// The record has as many numbers as it may have.
     CustomerPhoneLimitReached,
-    /// The number is already on as many records as it may be.
+    /// The number is on as many records as it may be on.
     PhoneCustomerLimitReached,
-    /// The caller's Idempotency-Key was used for this record and number with other values.
+    /// The idempotency key was used for this record and number with other values.
     IdempotencyKeyReused,
-    /// Nothing was written, for certain, and a repeat is likely to succeed.
-    TryAgain(FailureDetail),
-    /// Anything else: the outcome is unknown, or a repeat alone will not help.
-    Internal(FailureDetail),
+    /// Nothing was written, and a retry is likely to succeed.
+    TryAgain,
+    /// Anything else.
+    InternalError,
 }
 
-impl Error {
-    /// What went wrong, where the failure is ours.
-    pub fn into_detail(self) -> Option<FailureDetail> {
+impl ErrorCode {
+    /// Every code, ordered by status.
+    pub const ALL: [Self; 12] = [
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::RouteNotFound,
+        Self::CustomerNotFound,
+        Self::PhoneNotFound,
+        Self::MethodNotAllowed,
+        Self::PhoneAlreadyAdded,
+        Self::CustomerPhoneLimitReached,
+        Self::PhoneCustomerLimitReached,
+        Self::IdempotencyKeyReused,
+        Self::TryAgain,
+        Self::InternalError,
+    ];
+
+    /// The code as the contract spells it.
+    pub fn as_str(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The HTTP status.
+    pub fn status(self) -> u16 {
+        self.row().0
+    }
+
+    /// The message for people.
+    pub fn message(self, limits: Limits) -> Cow<'static, str> {
+        let message = self.row().2;
+        let limit = match self {
+            Self::CustomerPhoneLimitReached => limits.phones_per_customer,
+            Self::PhoneCustomerLimitReached => limits.customers_per_phone,
+            _ => return message.into(),
+        };
+        message.replace("{limit}", &limit.to_string()).into()
+    }
+
+    /// The table.
+    fn row(self) -> (u16, &'static str, &'static str) {
         match self {
-            Self::TryAgain(detail) | Self::Internal(detail) => Some(detail),
-            _ => None,
+            Self::InvalidRequest => (400, "invalid_request", "The request is invalid: see errors."),
+            Self::Unauthorized => (
+                401,
+                "unauthorized",
+                "Unauthorized: the x-relay-api-key header is missing or not valid for this client.",
+            ),
+            Self::RouteNotFound => (404, "route_not_found", "No such route. Please verify the path."),
+            Self::CustomerNotFound => (404, "customer_not_found", "The client has no customer with this ccid."),
+            Self::PhoneNotFound => (404, "phone_not_found", "The customer does not have this phone number."),
+            Self::MethodNotAllowed => {
+                (405, "method_not_allowed", "This route does not support this method: see the Allow header.")
+            }
+            Self::PhoneAlreadyAdded => {
+                (409, "phone_already_added", "The phone number is already on this customer's record.")
+            }
+            Self::CustomerPhoneLimitReached => {
+                (409, "customer_phone_limit_reached", "The customer already has {limit} phone numbers.")
+            }
+            Self::PhoneCustomerLimitReached => {
+                (409, "phone_customer_limit_reached", "The phone number is already on {limit} customers.")
+            }
+            Self::IdempotencyKeyReused => (
+                409,
+                "idempotency_key_reused",
+                "The Idempotency-Key was used for this customer and phone number with other values.",
+            ),
+            Self::TryAgain => (500, "try_again", "Nothing was written. Please retry your request."),
+            Self::InternalError => (
+                500,
+                "internal_error",
+                "An unexpected error occurred and the outcome is unknown. Please retry your request: \
+                 phone_already_added then means that the number was added.",
+            ),
         }
     }
 }
 
-/// What the person on call needs to know of a failure that is ours. It holds no value of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailureDetail {
-    /// What went wrong.
-    pub cause: Cause,
-    /// DynamoDB's error code, where it gave one.
-    pub aws_code: Option<String>,
-    /// DynamoDB's id of the failed request, for a support case.
-    pub aws_request_id: Option<String>,
-    /// Why DynamoDB throttled, in its own word, such as `TableWriteMaxOnDemandThroughputExceeded`.
-    pub throttling_reason: Option<String>,
-}
+/// The values of `Retry-After`, in seconds, for a request that wrote nothing. One is drawn at random, so that requests
+/// that failed together do not come back together.
+const RETRY_AFTER: [&str; 5] = ["1", "2", "3", "4", "5"];
 
-impl FailureDetail {
-    /// A failure that DynamoDB has not named.
-    pub fn new(cause: Cause) -> Self {
-        Self { cause, aws_code: None, aws_request_id: None, throttling_reason: None }
-    }
-}
-
-/// What went wrong. It is decided once, where the failure happens; the log line, the metrics and the operator's commands
-/// all read it from here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// DynamoDB refused the call for its rate.
-    Throttled,
-    /// Another transaction was changing the same item.
-    Conflict,
-    /// No connection could be made, so nothing was sent.
-    NoConnection,
-    /// The name of the endpoint did not resolve, so nothing was sent.
-    Dns,
-    /// There are no AWS credentials, so nothing was sent.
-    NoCredentials,
-    /// The connection ended before the response.
-    ConnectionLost,
-    /// DynamoDB did not respond within the time of one attempt.
-    TimedOut,
-    /// DynamoDB is still executing an earlier attempt under the same token.
-    EarlierAttemptRunning,
-    /// DynamoDB responded with a 5xx.
-    ServiceFailed,
-    /// DynamoDB refused the call, and would refuse it again: access denied, no such table.
-    Refused,
-    /// What responded was not DynamoDB, or only a part of its response arrived.
-    UnreadableAnswer,
-    /// DynamoDB cancelled the transaction for reasons that it does not document.
-    UnknownCancellation,
-    /// The client token belongs to a transaction that is not ours.
-    TokenTaken,
-    /// The customer's record contradicts itself.
-    CorruptRecord,
-    /// The phone number's counter contradicts itself.
-    CorruptCounter,
-    /// The record or the counter does not fit the update, and DynamoDB does not say which.
-    CorruptItem,
-    /// The API key's item contradicts itself.
-    CorruptKey,
-    /// The invocation had no time left for an attempt.
-    OutOfTime,
-    /// The call could not be built.
-    NotBuilt,
-    /// The operating system gave no random numbers.
-    NoRandomness,
-    /// The function panicked.
-    Panicked,
-}
-
-impl Cause {
-    /// Every cause.
-    pub const ALL: [Self; 21] = [
-        Self::Throttled,
-        Self::Conflict,
-        Self::NoConnection,
-        Self::Dns,
-        Self::NoCredentials,
-        Self::ConnectionLost,
-        Self::TimedOut,
-        Self::EarlierAttemptRunning,
-        Self::ServiceFailed,
-        Self::Refused,
-        Self::UnreadableAnswer,
-        Self::UnknownCancellation,
-        Self::TokenTaken,
-        Self::CorruptRecord,
-        Self::CorruptCounter,
-        Self::CorruptItem,
-        Self::CorruptKey,
-        Self::OutOfTime,
-        Self::NotBuilt,
-        Self::NoRandomness,
-        Self::Panicked,
-    ];
-
-    /// Its name in the log's field `cause`. Saved queries and alarms use it, so it stays as it is.
-    pub fn as_str(self) -> &'static str {
-        self.row().0
-    }
-
-    /// What it is called in the log's `message` and in the operator's commands.
-    pub fn message(self) -> &'static str {
-        self.row().1
-    }
-
-    /// Whether an item of the table is wrong. A repeat fails again, and other items are not affected.
-    pub fn is_corruption(self) -> bool {
-        matches!(self, Self::CorruptRecord | Self::CorruptCounter | Self::CorruptItem | Self::CorruptKey)
-    }
-
-    fn row(self) -> (&'static str, &'static str) {
+impl Error {
+    /// The code of the response.
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Throttled => ("throttled", "DynamoDB throttled the call"),
-            Self::Conflict => ("conflict", "other requests were changing the same items"),
-            Self::NoConnection => ("no_connection", "no connection to DynamoDB"),
-            Self::Dns => ("dns", "the name of DynamoDB's endpoint did not resolve"),
-            Self::NoCredentials => ("no_credentials", "there are no AWS credentials"),
-            Self::ConnectionLost => ("connection_lost", "the connection to DynamoDB was lost"),
-            Self::TimedOut => ("timed_out", "DynamoDB did not respond in time"),
-            Self::EarlierAttemptRunning => ("earlier_attempt_running", "an earlier attempt has not ended"),
-            Self::ServiceFailed => ("service_failed", "DynamoDB failed"),
-            Self::Refused => ("refused", "DynamoDB refused the call"),
-            Self::UnreadableAnswer => ("unreadable_answer", "the response was not DynamoDB's, or not whole"),
-            Self::UnknownCancellation => {
-                ("unknown_cancellation", "DynamoDB cancelled the transaction for reasons that are not known")
+            Self::Request(RequestError::RouteNotFound) => ErrorCode::RouteNotFound,
+            Self::Request(RequestError::MethodNotAllowed { .. }) => ErrorCode::MethodNotAllowed,
+            Self::Request(RequestError::Invalid(_)) => ErrorCode::InvalidRequest,
+            Self::Unauthorized => ErrorCode::Unauthorized,
+            Self::Store(error) => match error {
+                StoreError::CustomerNotFound => ErrorCode::CustomerNotFound,
+                StoreError::PhoneNotFound => ErrorCode::PhoneNotFound,
+                StoreError::PhoneAlreadyAdded => ErrorCode::PhoneAlreadyAdded,
+                StoreError::CustomerPhoneLimitReached => ErrorCode::CustomerPhoneLimitReached,
+                StoreError::PhoneCustomerLimitReached => ErrorCode::PhoneCustomerLimitReached,
+                StoreError::IdempotencyKeyReused => ErrorCode::IdempotencyKeyReused,
+                StoreError::TryAgain(_) => ErrorCode::TryAgain,
+                StoreError::Internal(_) => ErrorCode::InternalError,
+            },
+        }
+    }
+
+    /// The response, with the gateway's id of the request.
+    pub fn response(&self, request_id: &str, limits: Limits) -> Response {
+        let code = self.code();
+        let errors: &[FieldError] = match self {
+            Self::Request(RequestError::Invalid(errors)) => errors,
+            _ => &[],
+        };
+        let body = ErrorBody { message: &code.message(limits), code: code.as_str(), request_id, errors };
+        let response = Response::error(code.status(), &body);
+        match self {
+            Self::Request(RequestError::MethodNotAllowed { allow }) => response.with_header("allow", allow.clone()),
+            Self::Store(StoreError::TryAgain(_)) => {
+                response.with_header("retry-after", fastrand::choice(RETRY_AFTER).unwrap_or("1"))
             }
-            Self::TokenTaken => ("token_taken", "the client token was used before, and not by this write"),
-            Self::CorruptRecord => ("corrupt_record", "the customer's record is corrupt"),
-            Self::CorruptCounter => ("corrupt_counter", "the number's counter is corrupt"),
-            Self::CorruptItem => ("corrupt_item", "the customer's record or the number's counter is corrupt"),
-            Self::CorruptKey => ("corrupt_key", "the API key's item is corrupt"),
-            Self::OutOfTime => ("out_of_time", "no time was left for an attempt"),
-            Self::NotBuilt => ("not_built", "the call could not be built"),
-            Self::NoRandomness => ("no_randomness", "the system has no random numbers"),
-            Self::Panicked => ("panicked", "the function panicked"),
+            _ => response,
+        }
+    }
+
+    /// The details for operators, if the failure is not the caller's.
+    pub fn into_detail(self) -> Option<FailureDetail> {
+        match self {
+            Self::Store(error) => error.into_detail(),
+            _ => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
-    fn each_cause_has_a_name_and_words_of_its_own() {
-        let names: BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
-        let words: BTreeSet<_> = Cause::ALL.iter().map(|cause| cause.message()).collect();
-        assert_eq!((names.len(), words.len()), (Cause::ALL.len(), Cause::ALL.len()));
-        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+    fn each_code_has_its_own_name_and_message() {
+        for (place, code) in ErrorCode::ALL.into_iter().enumerate() {
+            assert!(code.as_str().bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+            for other in ErrorCode::ALL.into_iter().skip(place + 1) {
+                assert_ne!(code.as_str(), other.as_str());
+                assert_ne!(code.message(Limits::CONTRACT), other.message(Limits::CONTRACT));
+            }
+        }
+    }
+
+    #[test]
+    fn a_limits_message_names_the_limit() {
+        let limits = Limits { phones_per_customer: 3, customers_per_phone: 4 };
+        let message = |code: ErrorCode| code.message(limits);
+        assert_eq!(message(ErrorCode::CustomerPhoneLimitReached), "The customer already has 3 phone numbers.");
+        assert_eq!(message(ErrorCode::PhoneCustomerLimitReached), "The phone number is already on 4 customers.");
     }
 }

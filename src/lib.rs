@@ -1,22 +1,18 @@
-//! Adding a phone number to a customer's record, as an AWS Lambda function behind API Gateway.
+//! Adds phone numbers to customer records: an AWS Lambda function behind API Gateway, on one DynamoDB table.
 //!
-//! A request passes through the modules in this order:
+//! A request passes through these modules from top to bottom. Each module uses only modules below it.
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`config`] | reads and checks the environment, once, at start |
-//! | [`dynamodb`] | builds the DynamoDB client, decides whom to trust, opens the connection |
-//! | [`function`] | the handler: event in, answer out, one log line a request |
-//! | [`event`] | reads a gateway event (HTTP API, REST API) without judging it |
-//! | [`route`] | finds the operation and its path values, decoded exactly once |
+//! | [`handler`] | takes an event, returns a response, writes one log line per request |
+//! | [`operations`] | the table of operations: route, name, request parser, store call, response |
 //! | [`auth`] | checks the API key: its shape, its record, its client |
-//! | [`request`] | turns path, headers and body into a domain value, or every reason why not |
-//! | [`domain`] | the values themselves: each can only be had by parsing |
-//! | [`store`] | DynamoDB's words: keys, expressions, transactions, what a failure means |
-//! | [`answer`] | the one table from outcome to status, code and message |
-//! | [`error`], [`log`], [`time`] | what can go wrong; one JSON line a time; milliseconds since 1970 |
-//!
-//! Nothing below [`request`] knows HTTP, and nothing but [`store`] and [`dynamodb`] knows DynamoDB.
+//! | [`error`] | every failure of a request, and the one table of status, code and message |
+//! | [`http`] | reads gateway events, matches routes, reads fields, builds responses; does not know DynamoDB |
+//! | [`store`] | keys, expressions, transactions and retries on DynamoDB; does not know HTTP |
+//! | [`telemetry`] | JSON log lines and the metrics in them |
+//! | [`domain`] | the values of the contract, each built only by parsing |
+//! | [`config`], [`time`] | the environment variables; milliseconds since 1970 |
 
 pub mod auth;
 pub mod config;
@@ -24,6 +20,7 @@ pub mod domain;
 pub mod error;
 pub mod handler;
 pub mod http;
+pub mod operations;
 pub mod store;
 pub mod telemetry;
 pub mod time;

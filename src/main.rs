@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use cdm_lambda::config::Config;
+use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::{DynamoDb, environment_credentials};
@@ -10,7 +11,7 @@ use cdm_lambda::telemetry;
 use lambda_http::lambda_runtime::{Runtime, service_fn};
 use tracing::level_filters::LevelFilter;
 
-/// A request makes and frees about a thousand small pieces, for which glibc's allocator takes a sixth of its instructions.
+/// A request makes about a thousand small allocations. With glibc's allocator they cost a sixth of its instructions.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc_safe::MiMalloc = mimalloc_safe::MiMalloc;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     if tracing::subscriber::set_global_default(telemetry::subscriber(level, std::io::stdout)).is_err() {
         return ExitCode::FAILURE;
     }
-    telemetry::quiet_panics();
+    telemetry::hide_panic_messages();
     match config.map_err(Into::into).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> Result<(), lambda_http::Error> {
-    // The runtime library panics without these.
+    // The runtime library panics if one of these is missing.
     for name in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {
         if std::env::var_os(name).is_none() {
             return Err(
@@ -41,11 +42,11 @@ fn run(config: Config) -> Result<(), lambda_http::Error> {
             );
         }
     }
-    // One request at a time: one thread does it all.
+    // An environment handles one request at a time, so one thread is enough.
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let dynamodb = DynamoDb::new(&config.dynamodb, environment_credentials()).await?;
         dynamodb.open_connection().await;
-        let handler = Handler::new(Store::new(dynamodb.client, config.table), config.key_cache);
+        let handler = Handler::new(Store::new(dynamodb.client, config.table, Limits::CONTRACT), config.key_cache);
         Runtime::new(service_fn(|invocation| handler.handle(invocation))).run().await
     })
 }

@@ -11,8 +11,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::config::Endpoint;
-use cdm_lambda::domain::{Ccid, ClientId};
-use cdm_lambda::error::Rule;
+use cdm_lambda::domain::{Ccid, ClientId, Limits, Rule};
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::{DynamoDb, environment_credentials};
 use cdm_lambda::store::items::Item;
@@ -157,7 +156,7 @@ impl Connection {
             .clone()
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
-        let store = Store::new(Client::from_conf(config.build()), table.clone());
+        let store = Store::new(Client::from_conf(config.build()), table.clone(), Limits::CONTRACT);
         Ok(Self { store, client: Client::from_conf(patient.build()), table, endpoint: at })
     }
 

@@ -1,7 +1,7 @@
 //! `cdm customer`: make, show, import and delete customers' records.
 
 use cdm_lambda::http::response::customer_json;
-use cdm_lambda::store::{CallStats, Deadline, items};
+use cdm_lambda::store::{CallContext, items};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -96,8 +96,7 @@ impl Create {
 impl Show {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let Whose { client, ccid } = self.customer;
-        let record =
-            connection.store.customer(&client, &ccid, Deadline::new(PATIENCE), &mut CallStats::default()).await;
+        let record = connection.store.customer(&client, &ccid, &mut CallContext::within(PATIENCE)).await;
         let record = record.map_err(|error| explain::refusal(error, &connection.table))?;
         let body = customer_json(&client, &ccid, &record);
         if output == Output::Json {

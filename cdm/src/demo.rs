@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use cdm_lambda::auth::ApiKey;
+use cdm_lambda::domain::Rule;
 use cdm_lambda::domain::{
     Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, IdempotencyKey, Phone, PhoneType,
 };
-use cdm_lambda::error::Rule;
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 
@@ -123,7 +123,7 @@ fn items() -> Result<Vec<Item>, Rule> {
         let mut item = items::api_key_key(&key.sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(client.to_owned()));
         item.insert(items::LABEL.to_owned(), AttributeValue::S("demo".to_owned()));
-        item.insert(items::CREATED_AT.to_owned(), items::from_moment(made_at()));
+        item.insert(items::CREATED_AT.to_owned(), items::from_unix_millis(made_at()));
         if let Some(attribute) = attribute {
             item.insert(attribute.to_owned(), AttributeValue::N(EXPIRED_AT.to_string()));
         }

@@ -11,7 +11,6 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use cdm_lambda::handler::Handler;
-use cdm_lambda::http::route::Operation;
 use cdm_lambda::telemetry;
 use clap::Args;
 
@@ -53,7 +52,7 @@ struct Server {
 pub async fn run(arguments: Dev) -> Result<(), Failure> {
     // Only what is wrong with this machine or its data: each request has a line of its own below.
     let _ = tracing::subscriber::set_global_default(telemetry::errors(io::stderr));
-    telemetry::quiet_panics();
+    telemetry::hide_panic_messages();
 
     let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;
     let table = set("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
@@ -91,7 +90,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
     };
     let answered = server.gateway.serve(&server.function, parts, body).await;
     // The template, never the path: it holds a phone number and a ccid.
-    let route = answered.operation.map_or_else(|| "(no route)".to_owned(), Operation::template);
+    let route = answered.operation.map_or_else(|| "(no route)", |operation| operation.route.path);
     let code = answered.code.as_deref().unwrap_or("ok");
     let line = format!(
         "{method} {route} {} {code} {:.1} ms",

@@ -5,10 +5,10 @@
 //! names and rules of the API; a number may be in E.164 form too.
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use cdm_lambda::domain::Rule;
 use cdm_lambda::domain::{
     Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Number as Given, Phone, PhoneType,
 };
-use cdm_lambda::error::Rule;
 use cdm_lambda::time::UnixMillis;
 use csv_core::{ReadRecordResult, Reader};
 use serde::de::value::MapAccessDeserializer;

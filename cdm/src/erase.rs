@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
-use cdm_lambda::error::Error;
+use cdm_lambda::store::StoreError;
 use cdm_lambda::store::items::{self, Item};
 
 use crate::change::{self, Change, ROUNDS};
@@ -107,8 +107,8 @@ pub(crate) async fn number(
         let changes = removal(record.as_ref(), number.as_ref(), ccid, phone).map_err(|refusal| {
             let corrupt = |what| Failure(format!("{what} is corrupt: `cdm check` says what to do about it"));
             match refusal {
-                Refusal::NoCustomer => explain::refusal(Error::CustomerNotFound, &connection.table),
-                Refusal::NoPhone => explain::refusal(Error::PhoneNotFound, &connection.table),
+                Refusal::NoCustomer => explain::refusal(StoreError::CustomerNotFound, &connection.table),
+                Refusal::NoPhone => explain::refusal(StoreError::PhoneNotFound, &connection.table),
                 Refusal::CorruptRecord => corrupt("the customer's record"),
                 Refusal::CorruptNumber => corrupt("the number's item"),
             }

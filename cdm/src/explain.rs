@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use cdm_lambda::error::{Cause, Error, FailureDetail};
+use cdm_lambda::store::{Cause, FailureDetail, StoreError};
 
 use crate::Failure;
 use crate::network_failure::{NetworkFailure, find};
@@ -79,28 +79,28 @@ fn of_code(code: &str, table: &str) -> Option<String> {
 }
 
 /// An operation of the function's that was not done.
-pub fn refusal(error: Error, table: &str) -> Failure {
+pub fn refusal(error: StoreError, table: &str) -> Failure {
     let why = match error {
-        Error::CustomerNotFound => {
+        StoreError::CustomerNotFound => {
             "the client has no customer with this ccid: check both, or make it with `cdm customer create`".to_owned()
         }
-        Error::PhoneNotFound => {
+        StoreError::PhoneNotFound => {
             "the customer has no such phone number: `cdm customer show` lists those there are".to_owned()
         }
-        Error::PhoneAlreadyAdded => "the phone number is already on this customer's record".to_owned(),
-        Error::CustomerPhoneLimitReached => {
+        StoreError::PhoneAlreadyAdded => "the phone number is already on this customer's record".to_owned(),
+        StoreError::CustomerPhoneLimitReached => {
             "the customer already has 50 phone numbers: remove one with `cdm phone remove`".to_owned()
         }
-        Error::PhoneCustomerLimitReached => {
+        StoreError::PhoneCustomerLimitReached => {
             "the phone number is already on 50 customers: `cdm phone who` lists them".to_owned()
         }
-        Error::TryAgain(detail) => {
+        StoreError::TryAgain(detail) => {
             let why = of_trouble(&detail, table);
             format!("nothing was written: {why}")
         }
-        Error::Internal(detail) => of_trouble(&detail, table),
+        StoreError::Internal(detail) => of_trouble(&detail, table),
         // The rest speaks of requests, of which there are none here.
-        _ => "the operation was refused".to_owned(),
+        StoreError::IdempotencyKeyReused => "the operation was refused".to_owned(),
     };
     Failure(why)
 }
@@ -129,7 +129,7 @@ pub(crate) fn plain(code: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn text(error: Error) -> String {
+    fn text(error: StoreError) -> String {
         refusal(error, "phones").0
     }
 
@@ -138,7 +138,7 @@ mod tests {
     fn a_throttle_is_called_one_and_a_conflict_is_not() {
         let cancelled = |cause| {
             let code = Some("TransactionCanceledException".to_owned());
-            text(Error::TryAgain(FailureDetail { aws_code: code, ..FailureDetail::new(cause) }))
+            text(StoreError::TryAgain(FailureDetail { aws_code: code, ..FailureDetail::new(cause) }))
         };
         assert_eq!(cancelled(Cause::Throttled), format!("nothing was written: {BUSY}"));
         assert!(!cancelled(Cause::Conflict).contains("throttle"));
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn each_cause_leads_somewhere() {
         for cause in Cause::ALL {
-            let text = text(Error::Internal(FailureDetail::new(cause)));
+            let text = text(StoreError::Internal(FailureDetail::new(cause)));
             assert!(text.contains(": "), "{text}");
         }
     }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cdm_lambda::handler::Handler;
-use cdm_lambda::http::route::Operation;
+use cdm_lambda::operations::{self, Operation};
 use cdm_lambda::time::UnixMillis;
 use clap::ValueEnum;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
@@ -90,8 +90,8 @@ struct Matched<'a> {
 
 impl<'a> Matched<'a> {
     fn of(path: &'a str) -> Option<Self> {
-        Operation::ALL.into_iter().find_map(|operation| {
-            let template = operation.template();
+        operations::ALL.into_iter().find_map(|operation| {
+            let template = operation.route.path.to_owned();
             let names: Vec<_> = template.split('/').collect();
             let values: Vec<_> = path.split('/').collect();
             let mut parameters = Vec::new();

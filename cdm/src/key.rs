@@ -131,9 +131,9 @@ impl Issue {
         let mut put = |name: &str, value| item.insert(name.to_owned(), value);
         put(items::CLIENT_ID, AttributeValue::S(self.client.as_str().to_owned()));
         put(items::LABEL, AttributeValue::S(self.label));
-        put(items::CREATED_AT, items::from_moment(UnixMillis::now()));
+        put(items::CREATED_AT, items::from_unix_millis(UnixMillis::now()));
         if let Some(expires) = self.expires {
-            put(items::EXPIRES_AT, items::from_moment(expires));
+            put(items::EXPIRES_AT, items::from_unix_millis(expires));
         }
         if connection.create(item.clone()).await?.is_some() {
             return Err(Failure("no key was made: the random numbers repeat themselves".to_owned()));
@@ -198,7 +198,7 @@ impl Revoke {
                 "y",
                 self.yes,
             )?;
-            let now = items::from_moment(UnixMillis::now());
+            let now = items::from_unix_millis(UnixMillis::now());
             // If someone else has revoked it meanwhile, the earlier moment stays.
             let unrevoked = Condition::unchanged(&Item::new(), &[items::REVOKED_AT]);
             connection.set(items::api_key_key(hash), vec![(items::REVOKED_AT, Some(now))], unrevoked).await?;
@@ -272,7 +272,7 @@ pub(crate) async fn of_client(connection: &Connection, client: &ClientId) -> Res
 /// A key's item as it may be shown: never the key, which nobody has.
 fn row(item: &Item, now: UnixMillis) -> Value {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
-    let moment = |name: &str| items::moment(item.get(name));
+    let moment = |name: &str| items::unix_millis(item.get(name));
     let (expires_at, revoked_at) = (moment(items::EXPIRES_AT), moment(items::REVOKED_AT));
     let state = if item.contains_key(items::REVOKED_AT) {
         "revoked"

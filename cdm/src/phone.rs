@@ -1,14 +1,15 @@
 //! `cdm phone`: add a number to a customer, remove one, and see who has it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::{Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType};
-use cdm_lambda::error::Rule;
-use cdm_lambda::http::response::Response;
+use cdm_lambda::domain::{
+    AddPhone, Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType, Rule,
+};
+use cdm_lambda::operations::{phone_added, phone_removed};
+use cdm_lambda::store::CallContext;
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::{AddPhone, CallStats, Deadline};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::connection::{Connection, Customer, PATIENCE, client_id};
 use crate::output::{self, Output};
@@ -153,9 +154,9 @@ impl Add {
                 fingerprint: None,
             },
         };
-        let added = connection.store.add_phone(&add, Deadline::new(PATIENCE), &mut CallStats::default()).await;
+        let added = connection.store.add_phone(&add, &mut CallContext::within(PATIENCE)).await;
         added.map_err(|error| explain::refusal(error, &connection.table))?;
-        say(output, &Response::added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))
+        say(output, &phone_added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))
     }
 }
 
@@ -171,7 +172,7 @@ impl Remove {
         let saving = self.save.open(connection.place(), "phone remove").shared();
         let removed = erase::number(connection, &client, &ccid, &phone, &saving).await;
         lock(&saving).told_of(removed)?;
-        say(output, &Response::removed(&self.number.number, ccid.as_str(), client.as_str()))?;
+        say(output, &phone_removed(&self.number.number, ccid.as_str(), client.as_str()))?;
         lock(&saving).tell(true);
         Ok(())
     }
@@ -193,7 +194,6 @@ impl Who {
 }
 
 /// The API's own words.
-fn say(output: Output, answer: &Response) -> Result<(), Failure> {
-    let body: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    output.done(body.get("message").and_then(Value::as_str).unwrap_or_default(), &body)
+fn say(output: Output, message: &str) -> Result<(), Failure> {
+    output.done(message, &json!({ "message": message }))
 }

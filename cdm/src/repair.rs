@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::{CUSTOMERS_PER_PHONE, Ccid, ClientId, PHONES_PER_CUSTOMER, Phone};
+use cdm_lambda::domain::{Ccid, ClientId, Limits, Phone};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 
@@ -183,7 +183,7 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
         if count.is_none() {
             plan.correct(Kind::CustomerPhoneCount, "held back until the record's channels are correct");
         }
-        if items::moment(item.get(items::CREATED_AT)).is_none() {
+        if items::unix_millis(item.get(items::CREATED_AT)).is_none() {
             plan.correct(Kind::CustomerCreatedAt, "held back until the record's channels are correct");
         }
         return;
@@ -198,7 +198,7 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
         );
     }
     let sorted: BTreeMap<_, _> = channels.iter().collect();
-    if channels.len() > PHONES_PER_CUSTOMER as usize {
+    if channels.len() > Limits::CONTRACT.phones_per_customer as usize {
         let first = sorted.keys().find_map(|e164| Phone::from_e164(e164));
         plan.person(
             Kind::CustomerOverLimit,
@@ -223,9 +223,9 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
         );
     }
     plan.number = None;
-    if items::moment(item.get(items::CREATED_AT)).is_none() {
+    if items::unix_millis(item.get(items::CREATED_AT)).is_none() {
         if are_readable {
-            let oldest = channels.values().filter_map(|entry| items::moment(entry.as_m().ok()?.get("t"))).min();
+            let oldest = channels.values().filter_map(|entry| items::unix_millis(entry.as_m().ok()?.get("t"))).min();
             let does = match oldest {
                 Some(_) => "created_at set to the oldest channel's time",
                 None => "created_at set to now",
@@ -234,7 +234,7 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
                 Kind::CustomerCreatedAt,
                 does,
                 items::CREATED_AT,
-                Some(items::from_moment(oldest.unwrap_or(now))),
+                Some(items::from_unix_millis(oldest.unwrap_or(now))),
             );
         } else {
             plan.correct(Kind::CustomerCreatedAt, "held back until the record's channels are correct");
@@ -309,7 +309,7 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
     if before.iter().any(|ccid| Ccid::parse(ccid).is_err()) {
         plan.correct(Kind::PhoneCcids, "an entry is not a ccid: correct the item");
     }
-    if before.len() > CUSTOMERS_PER_PHONE as usize {
+    if before.len() > Limits::CONTRACT.customers_per_phone as usize {
         let first = before.first().and_then(|ccid| Ccid::parse(ccid).ok());
         let remove = first.map(|ccid| phone_remove(client, ccid.as_str(), phone));
         plan.person(
@@ -321,7 +321,7 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
 
     let not_named: Vec<_> =
         records.iter().filter(|(ccid, record)| *record == Record::Has && !before.contains(ccid.as_str())).collect();
-    let fits = before.len() + not_named.len() <= CUSTOMERS_PER_PHONE as usize;
+    let fits = before.len() + not_named.len() <= Limits::CONTRACT.customers_per_phone as usize;
     let mut must_have = Vec::new();
     for (ccid, _) in not_named {
         plan.about_record(client_id, ccid);
@@ -409,11 +409,11 @@ fn key(plan: &mut Plan<'_>, item: &Item, now: UnixMillis) {
         }
         Some(_) => plan.correct(Kind::KeyLabel, "correct the label"),
     }
-    let now = Some(items::from_moment(now));
-    if items::moment(item.get(items::CREATED_AT)).is_none() {
+    let now = Some(items::from_unix_millis(now));
+    if items::unix_millis(item.get(items::CREATED_AT)).is_none() {
         plan.repair(Kind::KeyCreatedAt, "created_at set to now", items::CREATED_AT, now.clone());
     }
-    let is_bad = |name: &str| item.contains_key(name) && items::moment(item.get(name)).is_none();
+    let is_bad = |name: &str| item.contains_key(name) && items::unix_millis(item.get(name)).is_none();
     if is_bad(items::REVOKED_AT) {
         plan.repair(Kind::KeyRevokedAt, "revoked_at set to now", items::REVOKED_AT, now.clone());
     }

@@ -1,12 +1,11 @@
-//! Any text as the body of an add and of a removal, plain and base64: a value, or every reason why not.
+//! Any text as the body of an add and of a removal, plain and base64. The result is a command or a list of invalid fields.
 
 #![no_main]
 
 use cdm_lambda::domain::ClientId;
-use cdm_lambda::error::Error;
 use cdm_lambda::http::event::Event;
-use cdm_lambda::http::request;
-use cdm_lambda::http::route::Route;
+use cdm_lambda::http::{RequestError, route};
+use cdm_lambda::operations::{self, parse_add_phone, parse_remove_phone};
 use cdm_lambda::time::UnixMillis;
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -21,18 +20,18 @@ fuzz_target!(|input: (bool, &str)| {
         "body": body,
         "isBase64Encoded": is_base64,
     });
-    let event = Event::read(&event.to_string()).unwrap_or_else(|_| panic!("it is an event"));
-    let route = Route::find(&event).unwrap();
-    let client = || ClientId::parse("a").unwrap();
-    match request::add_phone(client(), &route, &event, UnixMillis::now()) {
+    let event = Event::parse(&event.to_string()).unwrap_or_else(|_| panic!("this is an event"));
+    let (_, parameters) = route::find(&event, &operations::ALL, |operation| operation.route).unwrap();
+    let client = ClientId::parse("a").unwrap();
+    match parse_add_phone(&client, &event, &parameters, UnixMillis::now()) {
         Ok(add) => assert!(add.channel.phone.e164().starts_with('+')),
-        Err(Error::InvalidRequest(fields)) => {
+        Err(RequestError::Invalid(fields)) => {
             assert!(!fields.is_empty());
             assert!(fields.iter().all(|field| field.field == "body"
                 || field.field.starts_with("body.")
                 || field.field == "path.phone_number"));
         }
-        Err(_) => panic!("a body has no other way to be wrong"),
+        Err(error) => panic!("a body cannot cause {error:?}"),
     }
-    let _ = request::remove_phone(client(), &route, &event);
+    let _ = parse_remove_phone(&client, &event, &parameters);
 });

@@ -13,6 +13,7 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
+use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
 use cdm_lambda::time::UnixMillis;
@@ -57,7 +58,7 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
         .http_client(http_client_fn(move |_, _| table.clone()))
         .retry_config(RetryConfig::disabled())
         .build();
-    let store = Store::new(Client::from_conf(config), "phones".to_owned());
+    let store = Store::new(Client::from_conf(config), "phones".to_owned(), Limits::CONTRACT);
     Target {
         runtime: Builder::new_current_thread().enable_time().build().unwrap(),
         function: Handler::new(store, Duration::from_secs(60)),

@@ -1,14 +1,15 @@
-//! Whose record it is: the client, and the customer's id within the client.
+//! The client, the customer's id within the client, and the customer's record.
 
-use crate::error::Rule;
+use super::{Channel, Rule};
+use crate::time::UnixMillis;
 
-/// A client's name: 1 to 100 of `[A-Za-z0-9_.-]`, so that it never holds the `#` of the table's keys.
+/// A client's name: 1 to 100 of `[A-Za-z0-9_.-]`. It cannot contain `#`, which separates the parts of the table's keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClientId(String);
 
 impl ClientId {
     /// # Errors
-    /// The rule, where `text` is no client's name.
+    /// The rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, Rule> {
         let named = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
         if (1..=100).contains(&text.len()) && text.bytes().all(named) {
@@ -18,14 +19,14 @@ impl ClientId {
         }
     }
 
-    /// The name.
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 /// A customer's or patient's id within a client: 1 to 100 Unicode scalar values, none of them a control character or
-/// `/`, and neither `.` nor `..`. Compared byte for byte.
+/// `/`, and neither `.` nor `..`. Ids are compared byte for byte.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ccid(String);
 
@@ -33,7 +34,7 @@ impl Ccid {
     /// # Errors
     /// The rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, Rule> {
-        // No more than 101 characters are looked at, however long the text.
+        // Stop counting at 101, so that a long text costs no more than a valid one.
         let characters = text.chars().take(101).count();
         if !(1..=100).contains(&characters) {
             return Err(Rule("must be 1 to 100 characters"));
@@ -47,10 +48,19 @@ impl Ccid {
         Ok(Self(text.to_owned()))
     }
 
-    /// The id.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// A customer's record, read from an item that does not contradict itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerRecord {
+    /// When the record was created.
+    pub created_at: UnixMillis,
+    /// The phone numbers, ordered by `created_at`, then by E.164 form. Their count equals the record's `phone_count`.
+    pub channels: Vec<Channel>,
 }
 
 #[cfg(test)]
@@ -58,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_is_1_to_100_plain_characters() {
+    fn a_client_id_has_1_to_100_plain_characters() {
         for good in ["a", "Acme_1.x-y", &"a".repeat(100)] {
             assert!(ClientId::parse(good).is_ok(), "{good}");
         }
@@ -68,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ccid_counts_scalar_values_not_bytes() {
+    fn a_ccid_is_measured_in_characters_not_bytes() {
         for good in ["a", "BAK-11984-007", "...", "a b?#%", &"é".repeat(100), &"𝄞".repeat(100)] {
             assert!(Ccid::parse(good).is_ok(), "{good}");
         }

@@ -1,15 +1,19 @@
-//! The contract's values. Each has private fields and one `parse`: whoever holds one knows that it is good.
+//! The values of the contract. Their fields are private and each has one `parse`, so a value that exists is valid.
 
 mod channel;
+mod channel_fields;
+mod commands;
 mod customer;
+mod idempotency;
+mod limits;
 mod phone;
+mod rule;
 
-pub use channel::{Channel, ClientSource, ConsentType, IdempotencyFingerprint, IdempotencyKey, PhoneType};
-pub use customer::{Ccid, ClientId};
+pub use channel::{Channel, ClientSource, ConsentType, PhoneType};
+pub use channel_fields::{ChannelField, ChannelFields, parse_stated_number};
+pub use commands::{AddOutcome, AddPhone, RemovePhone};
+pub use customer::{Ccid, ClientId, CustomerRecord};
+pub use idempotency::{IdempotencyFingerprint, IdempotencyKey};
+pub use limits::Limits;
 pub use phone::{CountryCode, Digits, Number, Phone};
-
-/// How many phone numbers one customer record may have. Source: the published page.
-pub const PHONES_PER_CUSTOMER: u32 = 50;
-
-/// How many customers of one client may have one phone number. Source: the published page.
-pub const CUSTOMERS_PER_PHONE: u32 = 50;
+pub use rule::Rule;

@@ -1,12 +1,12 @@
-//! Phone numbers and their one identity, the E.164 form.
+//! Phone numbers. The E.164 form is the identity of a number.
 
 use std::borrow::Cow;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, get_national_significant_number_owned};
 
-use crate::error::Rule;
+use super::Rule;
 
-/// The calling code that the contract assumes when none is stated.
+/// The calling code if none is stated.
 const NORTH_AMERICA: u16 = 1;
 
 const UNUSABLE: Rule = Rule("must make a phone number of at most 15 digits with the country code");
@@ -16,17 +16,17 @@ const UNUSABLE: Rule = Rule("must make a phone number of at most 15 digits with 
 pub struct CountryCode(u16);
 
 impl CountryCode {
-    /// Reads `1`, `+1`, `44`, … What is assigned is what libphonenumber knows.
+    /// Reads `1`, `+1`, `44`, … A code is assigned if libphonenumber knows it.
     ///
     /// # Errors
-    /// The rule, where `text` is no assigned code.
+    /// The rule, if `text` is not an assigned code.
     pub fn parse(text: &str) -> Result<Self, Rule> {
         const RULE: Rule = Rule("must be an assigned calling code of 1 to 3 digits, such as 1 or +44");
         let digits = text.strip_prefix('+').unwrap_or(text);
         let well_formed =
             (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
         let code = digits.parse().ok().filter(|_| well_formed).ok_or(RULE)?;
-        // Known without libphonenumber's metadata, which takes milliseconds to load.
+        // Country code 1 does not need libphonenumber's metadata, which takes milliseconds to load.
         if code == NORTH_AMERICA
             || PHONE_NUMBER_UTIL.get_supported_calling_codes().any(|known| known == i32::from(code))
         {
@@ -36,12 +36,12 @@ impl CountryCode {
         }
     }
 
-    /// Whether it is the contract's default, `1`.
+    /// Whether it is `1`, the default.
     pub fn is_default(self) -> bool {
         self == Self::default()
     }
 
-    /// The number that it is.
+    /// The code as a number.
     pub fn number(self) -> u16 {
         self.0
     }
@@ -59,7 +59,7 @@ pub struct Digits<'a>(&'a str);
 
 impl<'a> Digits<'a> {
     /// # Errors
-    /// The rule, where `text` is anything else.
+    /// The rule, if `text` is anything else.
     pub fn parse(text: &'a str) -> Result<Self, Rule> {
         if (10..=11).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Self(text))
@@ -69,12 +69,12 @@ impl<'a> Digits<'a> {
     }
 }
 
-/// A phone number in either of the forms that people and programs give: digits, or the E.164 form that a record shows.
+/// A phone number in either form: digits, or the E.164 form that a record shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Number<'a> {
-    /// As dialled; the country code is stated beside it, or is the default.
+    /// The digits as dialled. The country code is stated beside them, or is the default.
     Digits(Digits<'a>),
-    /// `+16105551212`: it holds its own country code.
+    /// `+16105551212`. It contains its country code.
     E164(Phone),
 }
 
@@ -82,7 +82,7 @@ impl<'a> Number<'a> {
     /// Reads 10 to 11 digits, or a plus sign and an E.164 number.
     ///
     /// # Errors
-    /// The rule, where `text` is neither.
+    /// The rule, if `text` is neither.
     pub fn parse(text: &'a str) -> Result<Self, Rule> {
         const RULE: Rule = Rule("must be 10 to 11 digits, or a number in E.164 form such as +16105551212");
         if text.starts_with('+') {
@@ -92,10 +92,10 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// Checks the country code that was stated beside the number.
+    /// Checks the country code that is stated beside the number.
     ///
     /// # Errors
-    /// The rule for the country code, where the E.164 form begins with another.
+    /// The rule for the country code, if the E.164 form begins with a different code.
     pub fn agrees_with(&self, stated: CountryCode) -> Result<(), Rule> {
         match self {
             Self::E164(phone) if phone.country_code != stated => {
@@ -105,10 +105,10 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// The phone that a record is searched for. An E.164 form is taken as it is: it must find exactly what a record holds.
+    /// The phone to look for in a record. An E.164 form is used as it is, because it must match what the record holds.
     ///
     /// # Errors
-    /// The rule for the number, where its digits make no E.164 number under the country code.
+    /// The rule for the number, if its digits do not make an E.164 number with the country code.
     pub fn phone(self, country_code: CountryCode) -> Result<Phone, Rule> {
         match self {
             Self::Digits(digits) => Phone::new(digits, country_code),
@@ -116,10 +116,10 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// The phone that a record gets. One number must not have two E.164 forms.
+    /// The phone to store in a record. Each number must have only one E.164 form.
     ///
     /// # Errors
-    /// The rule for the number, where it makes no E.164 number, or has another E.164 form.
+    /// The rule for the number, if it does not make an E.164 number, or has a different E.164 form.
     pub fn phone_to_add(self, country_code: CountryCode) -> Result<Phone, Rule> {
         match self {
             Self::Digits(digits) => Phone::new(digits, country_code),
@@ -129,7 +129,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// A phone number: its E.164 form, which is its identity, and where the calling code ends in it.
+/// A phone number: its E.164 form, and its country code, which tells where the calling code ends in that form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
     country_code: CountryCode,
@@ -137,10 +137,10 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Makes the E.164 form. It canonicalises and does not judge: a number need not be assigned to anybody.
+    /// Makes the E.164 form. It does not check whether the number is assigned.
     ///
     /// # Errors
-    /// The rule, where the digits make no E.164 number under the country code.
+    /// The rule, if the digits do not make an E.164 number with the country code.
     pub fn new(digits: Digits<'_>, country_code: CountryCode) -> Result<Self, Rule> {
         let e164 =
             if country_code.is_default() { north_american(digits.0)? } else { elsewhere(digits.0, country_code)? };
@@ -151,16 +151,16 @@ impl Phone {
         Ok(Self { country_code, e164 })
     }
 
-    /// A number as the table keeps it: `+`, the country code, then 2 digits and more, 15 in all at most.
-    /// `None` where it is no such thing, which is a corrupt item.
+    /// Reads a number as the table stores it: `+`, the country code, then at least 2 digits, at most 15 digits in all.
+    /// Anything else is `None`, and the item is corrupt.
     pub fn from_stored(e164: &str, country_code: CountryCode) -> Option<Self> {
         let national = e164.strip_prefix('+')?.strip_prefix(&country_code.0.to_string())?;
         let whole = national.len() >= 2 && e164.len() <= 16 && national.bytes().all(|b| b.is_ascii_digit());
         whole.then(|| Self { country_code, e164: e164.to_owned() })
     }
 
-    /// An E.164 form as a record shows it. Calling codes are no prefixes of one another, so there is one reading at most.
-    /// Country code 1 is known without libphonenumber's metadata.
+    /// Reads an E.164 form as a record shows it. No calling code is a prefix of another one, so a form has at most one
+    /// reading. Country code 1 does not need libphonenumber's metadata.
     pub fn from_e164(e164: &str) -> Option<Self> {
         (2..=4).find_map(|end| Self::from_stored(e164, CountryCode::parse(e164.get(1..end)?).ok()?))
     }
@@ -187,11 +187,11 @@ impl Phone {
 }
 
 impl Phone {
-    /// The number as it is dialled in its country, with its trunk prefix: `0612345678`, `6105551212`. Together with the
-    /// country code it can be added again, wherever 10 to 11 digits can express the number.
+    /// The number as it is dialled in its country, with its trunk prefix: `0612345678`, `6105551212`. If 10 to 11 digits
+    /// can express the number, an add of these digits and the country code adds the same number.
     ///
-    /// libphonenumber knows how a number is dialled, but not how long a caller's number may be: where its form is too long
-    /// or too short, or would be read as another number, the next one that leads back to this number is taken.
+    /// libphonenumber knows how a number is dialled, but not the contract's 10 to 11 digits. If its form has another
+    /// length, or would be read as another number, the first of several prefixes that leads back to this number is used.
     pub fn dialled(&self) -> Cow<'_, str> {
         let national = self.national();
         if self.country_code.is_default() {
@@ -199,7 +199,7 @@ impl Phone {
         }
         let formatted = || {
             let mut formatted = PHONE_NUMBER_UTIL.format(&self.parts(), PhoneNumberFormat::National).into_owned();
-            // Without a format for it, libphonenumber gives the number without its trunk prefix.
+            // If libphonenumber has no format for the number, it omits the trunk prefix.
             (formatted != national).then(|| {
                 formatted.retain(|character| character.is_ascii_digit());
                 formatted
@@ -207,19 +207,19 @@ impl Phone {
         };
         let with = |prefix: &str| format!("{prefix}{national}");
         let country_code = self.country_code.0.to_string();
-        // Usual trunk prefixes come first. `1` comes last: it is a trunk prefix in the Marshall Islands only.
+        // The usual trunk prefixes come first. `1` comes last, because only the Marshall Islands use it.
         let prefixes = ["0", "8", "06", "", country_code.as_str(), "1"];
         std::iter::once_with(formatted)
             .flatten()
             .chain(prefixes.into_iter().map(with))
             .find(|digits| self.is_made_by(digits))
-            // Nothing of 10 or 11 digits leads back to it. What is shown must not lead to another number either.
+            // No 10 or 11 digits lead back to this number. The digits shown must not lead to another number either.
             .unwrap_or_else(|| with(if Digits::parse(national).is_ok() { &country_code } else { "" }))
             .into()
     }
 
-    /// Whether this is the one E.164 form of its number: what the API's digits lead to, or what libphonenumber reads the
-    /// form as. `+330612345678` is neither, because of its trunk prefix.
+    /// Whether this is the only E.164 form of its number: the form that the API makes from digits, or the form that
+    /// libphonenumber reads. `+330612345678` is neither, because it contains a trunk prefix.
     fn is_canonical(&self) -> bool {
         if self.country_code.is_default() {
             return self.national().len() == 10;
@@ -233,7 +233,7 @@ impl Phone {
         Digits::parse(digits).and_then(|digits| Self::new(digits, self.country_code)).as_ref() == Ok(self)
     }
 
-    /// As libphonenumber has it: a leading zero is counted, since its national number is an integer.
+    /// The number in libphonenumber's form. Its national number is an integer, so leading zeros are counted apart.
     fn parts(&self) -> PhoneNumber {
         let national = self.national();
         let zeros = national.bytes().take_while(|digit| *digit == b'0').count();
@@ -251,7 +251,7 @@ fn e164(number: &PhoneNumber) -> String {
     format!("+{}{}", number.country_code, get_national_significant_number_owned(number))
 }
 
-/// Country code 1 needs no metadata: ten digits are the number, eleven have the code in front.
+/// Country code 1 does not need metadata: ten digits are the number, eleven digits begin with the code.
 fn north_american(digits: &str) -> Result<String, Rule> {
     match digits.len() {
         10 => Ok(format!("+1{digits}")),
@@ -260,15 +260,15 @@ fn north_american(digits: &str) -> Result<String, Rule> {
     }
 }
 
-/// libphonenumber's reading of `digits` as dialled in the country: a trunk prefix is no part of the number.
+/// Reads `digits` as dialled in the country, by libphonenumber's rules. A trunk prefix is not part of the number.
 fn elsewhere(digits: &str, country_code: CountryCode) -> Result<String, Rule> {
     let code = i32::from(country_code.0);
     let region = PHONE_NUMBER_UTIL.get_region_for_country_code(code);
     let dialled = PHONE_NUMBER_UTIL.parse(digits, region);
-    // Codes of no country (800, 870, …) have no dialling rules of their own, only the international form.
+    // Codes without a country (800, 870, …) have no dialling rules, only the international form.
     let number =
         dialled.or_else(|_| PHONE_NUMBER_UTIL.parse(format!("+{code}{digits}"), None)).map_err(|_| UNUSABLE)?;
-    // An international prefix among the digits can lead to another country.
+    // Digits that begin with an international prefix can lead to another country.
     if number.country_code != code {
         return Err(UNUSABLE);
     }
@@ -286,28 +286,28 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_are_one_number() {
+    fn both_spellings_make_one_e164_form() {
         assert_eq!(form("6105551212", "1").as_deref(), Ok("+16105551212"));
         assert_eq!(form("16105551212", "1").as_deref(), Ok("+16105551212"));
         assert!(form("26105551212", "1").is_err());
     }
 
-    /// The file was made with another port of libphonenumber. An upgrade of the crate that changes a line would hide the
-    /// channels that are stored under its old form.
+    /// Another port of libphonenumber generated the file. An upgrade of the crate that changes a line would hide the
+    /// channels that are stored under the old form.
     #[test]
     fn other_countries_follow_libphonenumber() {
         for line in include_str!("phone.golden").lines().filter(|line| !line.starts_with('#')) {
             let mut words = line.split_whitespace();
             let (code, digits, expected) = (words.next(), words.next(), words.next());
             let (Some(code), Some(digits), Some(expected)) = (code, digits, expected) else {
-                panic!("phone.golden: {line:?} is no line of code, digits, form");
+                panic!("phone.golden: {line:?} is not a line of code, digits, form");
             };
             let got = form(digits, code).unwrap_or_else(|_| "-".to_owned());
             assert_eq!(got, expected, "{code} {digits}");
         }
     }
 
-    /// The file was made with another port of libphonenumber.
+    /// Another port of libphonenumber generated the file.
     #[test]
     fn a_number_is_shown_as_it_is_dialled() {
         let rows = include_str!("dialled.golden").lines().filter(|line| !line.starts_with('#'));
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_given_as_digits_or_in_e164_form() {
+    fn a_number_is_read_from_digits_or_from_its_e164_form() {
         let read = |text, code| Number::parse(text)?.phone(CountryCode::parse(code)?);
         for (text, code, e164) in [
             ("0612345678", "33", "+33612345678"),
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_is_a_number_of_its_country_or_damage() {
+    fn a_stored_number_that_does_not_fit_its_country_code_is_corrupt() {
         let stored = |e164, code| Phone::from_stored(e164, CountryCode::parse(code).unwrap());
         for (e164, code) in [("+161", "1"), ("+161055512123456", "1"), ("+353123456789012", "353")] {
             assert_eq!(stored(e164, code).unwrap().e164(), e164);
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_calling_code_is_assigned_and_plain() {
+    fn a_country_code_is_an_assigned_calling_code() {
         for good in ["1", "+1", "44", "+44", "39", "353", "800"] {
             assert!(CountryCode::parse(good).is_ok(), "{good}");
         }
@@ -398,9 +398,9 @@ mod tests {
     }
 
     proptest! {
-        /// The arithmetic of the hot path is libphonenumber's answer, wherever libphonenumber finds a number possible.
+        /// The arithmetic for country code 1 gives libphonenumber's result for every number that libphonenumber accepts.
         #[test]
-        fn by_hand_equals_libphonenumber(digits in "1?[2-9][0-9]{9}") {
+        fn north_american_arithmetic_equals_libphonenumber(digits in "1?[2-9][0-9]{9}") {
             prop_assert_eq!(form(&digits, "1"), elsewhere(&digits, CountryCode::default()));
         }
 
@@ -413,9 +413,9 @@ mod tests {
             prop_assert_eq!(Phone::from_stored(phone.e164(), code), Some(phone));
         }
 
-        /// What is shown can be given back: an add of it adds the same number.
+        /// An add of the digits that a record shows adds the same number.
         #[test]
-        fn what_is_shown_is_the_same_number(digits in "[0-9]{10,11}", place in 0_usize..1000) {
+        fn shown_digits_lead_back_to_the_number(digits in "[0-9]{10,11}", place in 0_usize..1000) {
             let codes: Vec<_> = PHONE_NUMBER_UTIL.get_supported_calling_codes().filter_map(|code| u16::try_from(code).ok()).collect();
             let code = CountryCode(codes[place % codes.len()]);
             let Ok(phone) = Phone::new(Digits(&digits), code) else { return Ok(()) };
@@ -428,7 +428,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_without_a_panic(digits in ".{0,20}", code in ".{0,5}") {
+        fn no_text_panics(digits in ".{0,20}", code in ".{0,5}") {
             let _ = form(&digits, &code);
         }
     }

@@ -1,9 +1,9 @@
-//! A gateway event, read without judging it.
+//! Reads a gateway event without judging it.
 //!
-//! Why not `lambda_http`'s own conversion into an `http::Request`? It panics on a Host header that is no host name, on a
-//! query string with a space and on broken base64; it refuses a whole event for one odd byte in a header that nobody
-//! asked for; and it parses every header, query and context field on every call. These few fields, read straight from
-//! the JSON, cannot fail on anything that a gateway sends, and cost less. The runtime is `lambda_http`'s.
+//! `lambda_http` has a conversion into an `http::Request`, but it panics on a Host header that is not a host name, on a
+//! query string with a space, and on invalid base64. It also rejects a whole event for one odd byte in a header that this
+//! function does not use, and it parses every field on every call. This module reads the few fields that the function
+//! needs from the JSON. It cannot fail on an event that a gateway sends, and it costs less.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,34 +12,34 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// Whether the front that sent the event has percent-decoded the path and its parameters already.
+/// Whether the sender of the event has already percent-decoded the path and its parameters.
 ///
-/// An HTTP API has, in both of its payload formats. A REST API, a function URL and a load balancer have not, although a
-/// function URL uses the HTTP API's format 2.0.
+/// An HTTP API decodes them, in both of its payload formats. A REST API, a function URL and a load balancer do not,
+/// although a function URL uses the HTTP API's format 2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathEncoding {
-    /// Text as the caller meant it.
+    /// Decoded by the sender of the event.
     Decoded,
-    /// Text as the caller sent it.
+    /// Still encoded, as the caller sent it.
     PercentEncoded,
 }
 
-/// The parts of an event that this function looks at. It holds a caller's values, so it has no `Debug`.
+/// The parts of an event that this function uses. It holds a caller's values, so it does not implement `Debug`.
 pub struct Event {
-    /// How the path and its parameters are written.
+    /// Whether the path and its parameters are still percent-encoded.
     pub path_encoding: PathEncoding,
     /// The method, as sent.
     pub method: String,
-    /// The path template that the gateway matched, `/cdm/client/{client_id}/…`. `None` where it matched a catch-all route
-    /// or none, so that only the path says which operation is meant.
+    /// The path template that the gateway matched, `/cdm/client/{client_id}/…`. `None` if the gateway matched a catch-all
+    /// route or no route. Then only the path tells the operation.
     pub template: Option<String>,
     /// The values of the template's parameters, by name.
     pub parameters: HashMap<String, Option<String>>,
     /// The whole path.
     pub path: String,
-    /// The headers that matter.
+    /// The headers that the contract names.
     pub headers: Headers,
-    /// The body, where there is one.
+    /// The body, if there is one.
     pub body: Option<String>,
     /// Whether the body is base64.
     pub is_base64: bool,
@@ -47,16 +47,16 @@ pub struct Event {
     pub request_id: Option<String>,
 }
 
-/// The event is no HTTP request: nobody to whom a status could be answered.
+/// The event is not an HTTP request, so no caller waits for a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAnHttpEvent;
 
 impl Event {
-    /// Reads an event of API Gateway, or of what sends the same shapes.
+    /// Reads an event of API Gateway, or of a service that sends the same payload formats.
     ///
     /// # Errors
-    /// [`NotAnHttpEvent`] where the JSON has neither shape.
-    pub fn read(json: &str) -> Result<Self, NotAnHttpEvent> {
+    /// [`NotAnHttpEvent`], if the JSON has neither format.
+    pub fn parse(json: &str) -> Result<Self, NotAnHttpEvent> {
         let raw: RawEvent = serde_json::from_str(json).map_err(|_| NotAnHttpEvent)?;
         let context = raw.request_context.ok_or(NotAnHttpEvent)?;
         let is_function_url = context.domain_name.is_some_and(|name| name.contains(".lambda-url."));
@@ -68,13 +68,13 @@ impl Event {
                 (encoding, http.method, raw.raw_path, template)
             }
             (None, Some(method)) => {
-                // Only an HTTP API names a version in this format.
+                // In this format only an HTTP API names a version.
                 let encoding = if raw.version.is_some() { PathEncoding::Decoded } else { PathEncoding::PercentEncoded };
                 (encoding, method, raw.path, raw.resource)
             }
             _ => return Err(NotAnHttpEvent),
         };
-        // REST API repeats every header under `multiValueHeaders`, with all its values.
+        // A REST API repeats every header under `multiValueHeaders`, with all its values.
         let headers = raw.multi_value_headers.or(raw.headers).unwrap_or_default();
         Ok(Self {
             path_encoding,
@@ -125,8 +125,8 @@ struct Http {
     method: String,
 }
 
-/// The two headers of the contract. Names are compared without case; values of a repeated header are joined with a
-/// comma, as HTTP has it, so that two API keys are no key.
+/// The two headers of the contract. Names are compared without case. The values of a repeated header are joined with a
+/// comma, as HTTP defines it, so two API keys are not a valid key.
 #[derive(Default)]
 pub struct Headers {
     /// `x-relay-api-key`.
@@ -189,6 +189,6 @@ impl<'de> Deserialize<'de> for Headers {
     }
 }
 
-/// A header's name, not copied where the JSON has it without escapes.
+/// A header's name, copied only if the JSON escapes a character in it.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -1,169 +1,103 @@
-//! From a path to an operation and its values, decoded exactly once.
+//! From an event to a route and its path parameters, decoded exactly once.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use crate::error::Error;
-use crate::http::event::{Event, PathEncoding};
+use super::RequestError;
+use super::event::{Event, PathEncoding};
 
-/// What the function can do.
+/// A method and a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Add a phone number to a customer's record.
-    AddPhone,
-    /// Remove one from it.
-    RemovePhone,
-    /// Retrieve the record.
-    GetCustomer,
+pub struct Route {
+    /// The method, such as `PUT`.
+    pub method: &'static str,
+    /// The path, such as `/cdm/client/{client_id}/customer/{ccid}`. A request's path ends with it; what stands before it
+    /// is a stage or a base path.
+    pub path: &'static str,
 }
 
-impl Operation {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::AddPhone, Self::RemovePhone, Self::GetCustomer];
+/// A path parameter after decoding. `None` if its bytes are not UTF-8.
+pub type PathParameter<'a> = Option<Cow<'a, str>>;
 
-    /// Its name in logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        self.row().name
-    }
+/// The parameters of a matched path.
+pub struct PathParameters<'a>(Vec<(&'static str, PathParameter<'a>)>);
 
-    /// Its path template, `/cdm/client/{client_id}/…`: all that may be shown of a request's path.
-    pub fn template(self) -> String {
-        format!("/{}", self.row().segments.join("/"))
-    }
-
-    /// Whether it changes the table.
-    pub fn writes(self) -> bool {
-        !matches!(self, Self::GetCustomer)
-    }
-
-    fn row(self) -> &'static Row {
-        match self {
-            Self::AddPhone => &ADD_PHONE,
-            Self::RemovePhone => &REMOVE_PHONE,
-            Self::GetCustomer => &GET_CUSTOMER,
-        }
+impl PathParameters<'_> {
+    /// The parameter `{name}` of the route. `None` if its bytes are not UTF-8.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.as_deref())
     }
 }
 
-struct Row {
-    name: &'static str,
-    method: &'static str,
-    /// The last segments of the path. What stands before them is a stage or a base path.
-    segments: &'static [&'static str],
+/// Finds the entry of `table` whose route the event matches.
+///
+/// # Errors
+/// [`RequestError::RouteNotFound`], or [`RequestError::MethodNotAllowed`] if only the method does not match.
+pub fn find<'a, T: Copy>(
+    event: &'a Event,
+    table: &[T],
+    route: impl Fn(&T) -> Route,
+) -> Result<(T, PathParameters<'a>), RequestError> {
+    let matched = |entry: &T| parameters(event, route(entry).path).map(|parameters| (*entry, parameters));
+    let (first, parameters) = table.iter().find_map(matched).ok_or(RequestError::RouteNotFound)?;
+    let path = route(&first).path;
+    let same_path = || table.iter().filter(|entry| route(entry).path == path);
+    if let Some(entry) = same_path().find(|entry| route(entry).method == event.method) {
+        return Ok((*entry, parameters));
+    }
+    let mut methods: Vec<_> = same_path().map(|entry| route(entry).method).collect();
+    methods.sort_unstable();
+    Err(RequestError::MethodNotAllowed { allow: methods.join(", ") })
 }
 
-const ADD_PHONE: Row = Row {
-    name: "add_phone",
-    method: "PUT",
-    segments: &["cdm", "client", "{client_id}", "customer", "{ccid}", "add_phone", "{phone_number}"],
-};
-
-const REMOVE_PHONE: Row = Row {
-    name: "remove_phone",
-    method: "PUT",
-    segments: &["cdm", "client", "{client_id}", "customer", "{ccid}", "remove_phone", "{phone_number}"],
-};
-
-const GET_CUSTOMER: Row =
-    Row { name: "get_customer", method: "GET", segments: &["cdm", "client", "{client_id}", "customer", "{ccid}"] };
-
-/// A path value, decoded; `None` where its bytes are no UTF-8.
-pub type PathValue<'a> = Option<Cow<'a, str>>;
-
-/// A matched route.
-pub struct Route<'a> {
-    /// What is to be done.
-    pub operation: Operation,
-    /// `{client_id}`.
-    pub client_id: PathValue<'a>,
-    /// `{ccid}`.
-    pub ccid: PathValue<'a>,
-    /// `{phone_number}`, where the operation has one.
-    pub phone_number: PathValue<'a>,
-}
-
-impl<'a> Route<'a> {
-    /// Finds the operation of an event.
-    ///
-    /// # Errors
-    /// [`Error::RouteNotFound`], or [`Error::MethodNotAllowed`] where only the method is wrong.
-    pub fn find(event: &'a Event) -> Result<Self, Error> {
-        let mut operations = Operation::ALL.into_iter();
-        let route = match event.template.as_deref() {
-            Some(template) => operations.find_map(|operation| Self::from_template(operation, template, event)),
-            None => operations.find_map(|operation| Self::from_path(operation, event)),
+/// The parameters of `path` in the event. `None` if the event has another path.
+///
+/// If the gateway matched a template, only the template and its parameters count. The path of the same event may contain
+/// the encoded path of another operation as one value, and an HTTP API has decoded that value and cut it at a question
+/// mark.
+fn parameters<'a>(event: &'a Event, path: &'static str) -> Option<PathParameters<'a>> {
+    let from_template = event.template.is_some();
+    let actual = event.template.as_deref().unwrap_or(&event.path);
+    let mut actual = actual.strip_prefix('/')?.rsplit('/');
+    let mut parameters = Vec::new();
+    // From the end, because a stage or a base path may stand before the route.
+    for expected in path.strip_prefix('/')?.rsplit('/') {
+        let segment = actual.next()?;
+        let Some(name) = parameter_name(expected) else {
+            let is_match = if from_template {
+                segment == expected
+            } else {
+                decoded(segment, event.path_encoding).is_some_and(|segment| segment == expected)
+            };
+            if is_match {
+                continue;
+            }
+            return None;
         };
-        let route = route.ok_or(Error::RouteNotFound)?;
-        let allow = route.operation.row().method;
-        if event.method == allow { Ok(route) } else { Err(Error::MethodNotAllowed { allow }) }
-    }
-
-    /// From the template that the gateway matched, and from that alone. The path of the same event may hold the encoded
-    /// path of another operation as one value, and an HTTP API has decoded it by then and cuts it at a question mark.
-    /// The template's parameters may have names of their own.
-    fn from_template(operation: Operation, template: &'a str, event: &'a Event) -> Option<Self> {
-        let segments = operation.row().segments;
-        let matched: Vec<_> = last_segments(template, segments.len())?.collect();
-        let names: Option<Vec<_>> = segments
-            .iter()
-            .zip(matched)
-            .map(|(segment, matched)| match (is_parameter(segment), is_parameter(matched)) {
-                (true, true) => Some(matched.trim_matches(['{', '}'])),
-                (false, false) if *segment == matched => Some(matched),
-                _ => None,
-            })
-            .collect();
-        let names = names?;
-        Self::with(operation, event.path_encoding, |place| {
-            event.parameters.get(*names.get(place)?).and_then(Option::as_deref)
-        })
-    }
-
-    /// From the last segments of the path, where the gateway matched a catch-all route or none.
-    fn from_path(operation: Operation, event: &'a Event) -> Option<Self> {
-        let segments = operation.row().segments;
-        let values: Vec<_> = last_segments(&event.path, segments.len())?.collect();
-        let literal = |(name, value): (&&str, &&'a str)| {
-            is_parameter(name) || decoded(value, event.path_encoding).is_some_and(|value| value == **name)
+        let value = if from_template {
+            // The template may give the parameter another name.
+            event.parameters.get(parameter_name(segment)?)?.as_deref()?
+        } else {
+            segment
         };
-        if !segments.iter().zip(&values).all(literal) {
+        // An empty segment is not a match.
+        if value.is_empty() {
             return None;
         }
-        Self::with(operation, event.path_encoding, |place| values.get(place).copied())
+        parameters.push((name, decoded(value, event.path_encoding)));
     }
-
-    /// Takes each value from its place among the operation's segments. `None` where one is missing or empty: an empty
-    /// segment is no match.
-    fn with(operation: Operation, encoding: PathEncoding, value_at: impl Fn(usize) -> Option<&'a str>) -> Option<Self> {
-        let mut route = Self { operation, client_id: None, ccid: None, phone_number: None };
-        for (place, segment) in operation.row().segments.iter().enumerate() {
-            let slot = match *segment {
-                "{client_id}" => &mut route.client_id,
-                "{ccid}" => &mut route.ccid,
-                "{phone_number}" => &mut route.phone_number,
-                _ => continue,
-            };
-            *slot = decoded(value_at(place).filter(|value| !value.is_empty())?, encoding);
-        }
-        Some(route)
-    }
+    Some(PathParameters(parameters))
 }
 
-fn is_parameter(segment: &str) -> bool {
-    segment.starts_with('{')
+/// `client_id` for `{client_id}`; `None` for a literal segment.
+fn parameter_name(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
 }
 
-/// The last `count` segments of a path, in order; `None` where it has fewer.
-fn last_segments(path: &str, count: usize) -> Option<impl Iterator<Item = &str>> {
-    let mut last: Vec<_> = path.strip_prefix('/')?.rsplitn(count + 1, '/').take(count).collect();
-    last.reverse();
-    (last.len() == count).then(|| last.into_iter())
-}
-
-/// A segment, decoded where no front has done it. A plus sign stays one, and a percent sign that begins no escape stays
-/// as it is.
-fn decoded(segment: &str, encoding: PathEncoding) -> PathValue<'_> {
+/// Decodes a segment if the sender of the event has not done so. A plus sign stays a plus sign, and a percent sign that
+/// does not begin an escape stays as it is.
+fn decoded(segment: &str, encoding: PathEncoding) -> PathParameter<'_> {
     match encoding {
         PathEncoding::Decoded => Some(Cow::Borrowed(segment)),
         PathEncoding::PercentEncoded => percent_decode_str(segment).decode_utf8().ok(),

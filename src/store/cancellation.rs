@@ -1,43 +1,44 @@
-//! Why DynamoDB cancelled a transaction: one pure, total function of the reasons it gave.
+//! Reads why DynamoDB cancelled a transaction: one pure, total function per operation.
 //!
-//! DynamoDB prepares the items of a transaction one by one, so the reasons are not a snapshot of one moment. The answer
-//! that ranks first is therefore taken only from an item whose fate is known.
+//! DynamoDB prepares the items of a transaction one by one, so the reasons do not describe one moment. Therefore a reason
+//! counts only if every reason that ranks before it is known.
 
 use super::items::{self, Item};
-use crate::domain::{CUSTOMERS_PER_PHONE, IdempotencyFingerprint, PHONES_PER_CUSTOMER};
+use super::throttling;
+use crate::domain::{IdempotencyFingerprint, Limits};
 
-/// One item's reason. DynamoDB gives one for each item of the transaction, in order.
+/// The reason of one item. DynamoDB sends one reason per item, in the order of the transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Reason<'a> {
-    /// DynamoDB's code; `None` (the word) for an item that passed.
+    /// DynamoDB's code. An item that passed has the code `None`, as text.
     pub code: &'a str,
-    /// The item as it stood, where its condition failed and there was one.
+    /// The item before the transaction, if its condition failed and the item exists.
     pub item: Option<&'a Item>,
 }
 
-/// What a cancelled transaction says.
+/// Why DynamoDB cancelled a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancellation {
-    /// There is no such record.
+    /// The customer record does not exist.
     NoRecord,
-    /// The record has the number already, by a request of this mark (if it had a key).
+    /// The record already has the number. The request that added it had this fingerprint, if it had an idempotency key.
     HasPhone(Option<IdempotencyFingerprint>),
-    /// The record does not have the number (of a removal).
+    /// The record does not have the number that is to be removed.
     NoPhone,
-    /// The record has as many numbers as it may.
+    /// The record has as many numbers as it may have.
     RecordFull,
-    /// The number is on as many records as it may be.
+    /// The number is on as many records as it may be on.
     PhoneFull,
-    /// Another transaction was at work on an item: nothing is decided, the same transaction may pass later.
+    /// Another transaction was changing an item. The same transaction may pass later.
     Conflict,
-    /// DynamoDB refused it for the rate: nothing is decided, the same transaction may pass later.
+    /// DynamoDB throttled the transaction. The same transaction may pass later.
     Throttled,
-    /// The record passed and the counter did not, for a reason that its item does not show. Once it may be a change
-    /// between two looks; twice it is damage.
+    /// The record passed. The counter failed its condition, but its old value does not show why. It may have changed
+    /// between two reads of DynamoDB; if this happens twice, the counter is corrupt.
     CounterUnclear,
     /// The record contradicts itself.
     CorruptRecord,
-    /// Not a pair of reasons that DynamoDB is documented to give.
+    /// The reasons are not documented.
     Unreadable,
 }
 
@@ -45,49 +46,49 @@ const PASSED: &str = "None";
 const CONDITION: &str = "ConditionalCheckFailed";
 const INVALID: &str = "ValidationError";
 
-/// What refuses a transaction for now. A throttle is no conflict: other requests are not the reason.
+/// Conflict or throttling, if the code means one of them.
 fn contention(code: &str) -> Option<Cancellation> {
-    match code {
-        "TransactionConflict" => Some(Cancellation::Conflict),
-        "ThrottlingError" | "ProvisionedThroughputExceeded" => Some(Cancellation::Throttled),
-        _ => None,
+    if code == "TransactionConflict" {
+        Some(Cancellation::Conflict)
+    } else {
+        throttling::is_throttled_reason(code).then_some(Cancellation::Throttled)
     }
 }
 
-/// Reads the cancellation of an add of `e164`: the record's reason first, the counter's second.
-pub fn read_add(reasons: &[Reason<'_>], e164: &str) -> Cancellation {
+/// Reads the cancellation of an add of `e164`. The first reason is the record's, the second is the counter's.
+pub fn read_add(reasons: &[Reason<'_>], e164: &str, limits: Limits) -> Cancellation {
     let record_failed = |item: &Item, channels: &Item| {
         if let Some(entry) = channels.get(e164) {
-            return Cancellation::HasPhone(entry.as_m().ok().and_then(items::mark));
+            return Cancellation::HasPhone(entry.as_m().ok().and_then(items::fingerprint));
         }
         match items::whole_number(item.get(items::PHONE_COUNT)) {
-            Some(count) if count >= u64::from(PHONES_PER_CUSTOMER) => Cancellation::RecordFull,
+            Some(count) if count >= u64::from(limits.phones_per_customer) => Cancellation::RecordFull,
             _ => Cancellation::CorruptRecord,
         }
     };
     let counter_failed = |item: Option<&Item>| {
         let count = item.and_then(|item| items::whole_number(item.get(items::CCID_COUNT)));
         match count {
-            Some(count) if count >= u64::from(CUSTOMERS_PER_PHONE) => Cancellation::PhoneFull,
+            Some(count) if count >= u64::from(limits.customers_per_phone) => Cancellation::PhoneFull,
             _ => Cancellation::CounterUnclear,
         }
     };
     read(reasons, record_failed, counter_failed)
 }
 
-/// Reads the cancellation of a removal of `e164`: the record's reason first, the counter's second.
+/// Reads the cancellation of a removal of `e164`. The first reason is the record's, the second is the counter's.
 pub fn read_remove(reasons: &[Reason<'_>], e164: &str) -> Cancellation {
     let record_failed = |_: &Item, channels: &Item| match channels.get(e164) {
-        // The condition asked for nothing but the channel.
+        // The condition requires only this channel, so it cannot have failed.
         Some(_) => Cancellation::CorruptRecord,
         None => Cancellation::NoPhone,
     };
-    // The record has the number, so its counter must stand above zero.
+    // The record has the number, so its counter must be above zero.
     read(reasons, record_failed, |_| Cancellation::CounterUnclear)
 }
 
-/// The ranking that every transaction over a record and a counter shares. `record_failed` gets the record as it stood,
-/// and its channels.
+/// The ranking of reasons in a transaction over a record and a counter. `record_failed` takes the old record and its
+/// channels.
 fn read<'a>(
     reasons: &[Reason<'a>],
     record_failed: impl FnOnce(&'a Item, &'a Item) -> Cancellation,
@@ -96,14 +97,13 @@ fn read<'a>(
     let [record, counter] = reasons else {
         return Cancellation::Unreadable;
     };
-    // The counter may have failed, but while the record is contended an answer that ranks before it is still unknown.
+    // While the record is contended, its reason is unknown. It ranks before the counter's, so the counter cannot decide.
     let contended = contention(record.code);
     let contended = contended.or_else(|| contention(counter.code).filter(|_| record.code == PASSED));
     if let Some(contended) = contended {
         return contended;
     }
     match (record.code, counter.code) {
-        // The record's answers rank before the counter's, whatever the counter says.
         (CONDITION, _) => {
             let Some(item) = record.item else {
                 return Cancellation::NoRecord;
@@ -114,7 +114,7 @@ fn read<'a>(
             }
         }
         (PASSED, CONDITION) => counter_failed(counter.item),
-        // An expression that does not fit the record: a map that is missing, a count that is no number.
+        // The expression does not fit the record: the map is missing, or the count is not a number.
         (INVALID, _) => Cancellation::CorruptRecord,
         (PASSED, INVALID) => Cancellation::CounterUnclear,
         _ => Cancellation::Unreadable,
@@ -152,13 +152,13 @@ mod tests {
         attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
     }
 
-    /// Old items, whole and corrupt, and what each says of a failed condition: of an add's record, a removal's record,
-    /// an add's counter.
+    /// Old items, and the cancellation that each means if its condition failed: as the record of an add, as the record of
+    /// a removal, and as the counter of an add.
     fn old_items() -> Vec<(Option<Item>, Cancellation, Cancellation, Cancellation)> {
         use Cancellation::{CorruptRecord, CounterUnclear, HasPhone, NoPhone, NoRecord, PhoneFull, RecordFull};
         let channels = |entries: &[(&str, AttributeValue)]| AttributeValue::M(item(entries));
-        let mark = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2];
-        let marked = AttributeValue::M(item(&[("i", AttributeValue::B(Blob::new(mark)))]));
+        let fingerprint = [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2];
+        let with_fingerprint = AttributeValue::M(item(&[("i", AttributeValue::B(Blob::new(fingerprint)))]));
         let has = HasPhone(Some(IdempotencyFingerprint { key: [1; 8], request: [2; 8] }));
         let plain = AttributeValue::M(HashMap::new());
         let record = |count: &str, entries: &[(&str, AttributeValue)]| {
@@ -167,8 +167,8 @@ mod tests {
         vec![
             (None, NoRecord, NoRecord, CounterUnclear),
             (Some(Item::new()), CorruptRecord, CorruptRecord, CounterUnclear),
-            (record("1", &[(E164, marked.clone())]), has, CorruptRecord, CounterUnclear),
-            (record("50", &[(E164, marked)]), has, CorruptRecord, CounterUnclear),
+            (record("1", &[(E164, with_fingerprint.clone())]), has, CorruptRecord, CounterUnclear),
+            (record("50", &[(E164, with_fingerprint)]), has, CorruptRecord, CounterUnclear),
             (record("1", &[(E164, plain.clone())]), HasPhone(None), CorruptRecord, CounterUnclear),
             (record("1", &[(E164, AttributeValue::Bool(true))]), HasPhone(None), CorruptRecord, CounterUnclear),
             (record("50", &[]), RecordFull, NoPhone, CounterUnclear),
@@ -189,10 +189,9 @@ mod tests {
         ]
     }
 
-    /// Every pair of codes with every pair of old items: 9 × 9 × 16 × 16, for both operations, against the rules as
-    /// they are written in the module's own words.
+    /// Every pair of codes with every pair of old items: 9 × 9 × 16 × 16, for both operations.
     #[test]
-    fn every_combination() {
+    fn every_combination_of_reasons_is_read_by_rank() {
         let old_items = old_items();
         for first in CODES {
             for second in CODES {
@@ -224,7 +223,7 @@ mod tests {
                             }
                         };
                         assert_eq!(
-                            read_add(&reasons, E164),
+                            read_add(&reasons, E164, Limits::CONTRACT),
                             expected(*add, *counter_failed),
                             "{first} {second} {record:?}"
                         );
@@ -237,19 +236,19 @@ mod tests {
     }
 
     #[test]
-    fn other_than_two_reasons_are_unreadable() {
+    fn anything_but_two_reasons_is_unreadable() {
         let reason = Reason { code: "ConditionalCheckFailed", item: None };
         for reasons in [&[][..], &[reason], &[reason; 3]] {
-            assert_eq!(read_add(reasons, E164), Cancellation::Unreadable);
+            assert_eq!(read_add(reasons, E164, Limits::CONTRACT), Cancellation::Unreadable);
             assert_eq!(read_remove(reasons, E164), Cancellation::Unreadable);
         }
     }
 
     proptest! {
         #[test]
-        fn any_code_is_read(first in ".{0,30}", second in ".{0,30}") {
+        fn no_code_panics(first in ".{0,30}", second in ".{0,30}") {
             let reasons = [Reason { code: &first, item: None }, Reason { code: &second, item: None }];
-            read_add(&reasons, E164);
+            read_add(&reasons, E164, Limits::CONTRACT);
             read_remove(&reasons, E164);
         }
     }

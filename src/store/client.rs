@@ -1,12 +1,12 @@
-//! The DynamoDB client: one connector, whom it trusts, and a connection that is open before the first request.
+//! The DynamoDB client: its connector, the certificates it trusts, and a connection that is open before the first request.
 //!
-//! The SDK's default chain is not built: it parses the system's root certificates (about 150 of them) at each start and
-//! adds a second client for credentials that a Lambda function has in its environment anyway. The region's endpoint is
-//! looked up once instead of for each call.
+//! The SDK's default configuration chain is not used. It parses about 150 root certificates at each start, and it builds a
+//! second client for credentials that Lambda already puts into the environment. The endpoint of the region is resolved
+//! once, not for each call.
 //!
-//! Trust: AWS signs its endpoints with Amazon's own roots, which are these five certificates. That is narrower than a
-//! system's list: no other authority can vouch for a DynamoDB endpoint. Should AWS ever use another issuer, the first
-//! handshake that meets it turns to the system's list, with a warning, and the call goes on.
+//! Trust: Amazon signs its endpoints with its own roots, five certificates, so the client trusts only these. No other
+//! authority can then vouch for a DynamoDB endpoint. If AWS uses another issuer one day, the first handshake that meets it
+//! logs a warning and switches to the system's certificates, and the call succeeds.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
@@ -40,42 +40,42 @@ use rustls_pki_types::pem::PemObject as _;
 use crate::config::{ConfigError, Endpoint};
 
 /// Within a region a connection takes milliseconds.
-pub(crate) const CONNECT: Duration = Duration::from_millis(1000);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// Less than [`CONNECT`], so that the cause shows whether the name server or the endpoint did not respond.
-const RESOLVE: Duration = Duration::from_millis(800);
+/// Less than [`CONNECT_TIMEOUT`], so that the cause shows whether the name server or the endpoint did not respond.
+const RESOLVE_TIMEOUT: Duration = Duration::from_millis(800);
 
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 
-/// A client, and what it takes to open its connection ahead of the first call.
+/// A client, and what is needed to open its connection before the first call.
 #[derive(Debug)]
 pub struct DynamoDb {
-    /// Its own retries are off: [`crate::store::Deadline`] counts attempts.
+    /// Its own retries are off, because the store decides about retries.
     pub client: Client,
     connector: SharedHttpConnector,
     url: String,
 }
 
 impl DynamoDb {
-    /// Builds the client. Nothing is sent.
+    /// Builds the client. It sends nothing.
     ///
     /// # Errors
-    /// The variable of the environment that is bad.
+    /// The environment variable that is invalid.
     pub async fn new(endpoint: &Endpoint, credentials: SharedCredentialsProvider) -> Result<Self, ConfigError> {
         Self::with_resolver(endpoint, credentials, SharedDnsResolver::new(TokioDnsResolver::new())).await
     }
 
-    /// The same with another resolver of names than the system's.
+    /// Like [`DynamoDb::new`], with a resolver other than the system's.
     ///
     /// # Errors
-    /// The variable of the environment that is bad.
+    /// The environment variable that is invalid.
     pub async fn with_resolver(
         endpoint: &Endpoint,
         credentials: SharedCredentialsProvider,
         resolver: SharedDnsResolver,
     ) -> Result<Self, ConfigError> {
-        let trusting = Trusting::new(endpoint.ca_bundle.as_deref(), TimedResolver(resolver))?;
-        let connector = SharedHttpConnector::new(trusting);
+        let connector = TrustFallback::new(endpoint.ca_bundle.as_deref(), TimedResolver(resolver))?;
+        let connector = SharedHttpConnector::new(connector);
         let url = match &endpoint.url {
             Some(url) => url.clone(),
             None => regional_url(endpoint).await?,
@@ -92,12 +92,12 @@ impl DynamoDb {
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(WholeAnswers).build();
+        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(RejectEmptyResponses).build();
         Ok(Self { client: Client::from_conf(config), connector, url })
     }
 
-    /// Opens the connection by asking for DynamoDB's health, which is neither signed nor billed. Whether it succeeds
-    /// does not matter: the first call then opens its own.
+    /// Opens the connection with a health check of DynamoDB, which is neither signed nor billed. If it fails, the first call
+    /// opens its own connection.
     pub async fn open_connection(&self) {
         let mut request = HttpRequest::new(SdkBody::empty());
         if request.set_uri(self.url.as_str()).is_err() {
@@ -105,23 +105,23 @@ impl DynamoDb {
         }
         let opened = async {
             let response = self.connector.call(request).await.ok()?;
-            // Read to its end, so that the connection goes back to the pool.
+            // Read the whole body, so that the connection returns to the pool.
             response.into_body().collect().await.ok()
         };
-        if tokio::time::timeout(CONNECT * 2, opened).await.ok().flatten().is_none() {
-            tracing::warn!(target: "cdm", "the connection to DynamoDB could not be opened ahead of the first request");
+        if tokio::time::timeout(CONNECT_TIMEOUT * 2, opened).await.ok().flatten().is_none() {
+            tracing::warn!(target: "cdm", "the connection to DynamoDB could not be opened before the first request");
         }
     }
 }
 
-/// Takes an empty answer for none, whatever its status. The SDK reads it as success, or as "there is no such item", and
-/// DynamoDB always answers at least `{}`.
+/// Rejects an empty response, whatever its status. The SDK would read it as success or as a missing item, but DynamoDB
+/// always sends at least `{}`.
 #[derive(Debug)]
-struct WholeAnswers;
+struct RejectEmptyResponses;
 
-impl Intercept for WholeAnswers {
+impl Intercept for RejectEmptyResponses {
     fn name(&self) -> &'static str {
-        "WholeAnswers"
+        "RejectEmptyResponses"
     }
 
     fn read_after_deserialization(
@@ -131,13 +131,13 @@ impl Intercept for WholeAnswers {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         match context.response().body().bytes() {
-            Some([]) => Err("an empty answer".into()),
+            Some([]) => Err("an empty response".into()),
             _ => Ok(()),
         }
     }
 }
 
-/// The credentials that Lambda puts into its functions' environment.
+/// The credentials that Lambda puts into the environment.
 pub fn environment_credentials() -> SharedCredentialsProvider {
     SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new())
 }
@@ -146,8 +146,8 @@ async fn regional_url(endpoint: &Endpoint) -> Result<String, ConfigError> {
     let Endpoint { region, use_fips, use_dual_stack, .. } = endpoint;
     let unknown = ConfigError {
         variable: "AWS_REGION",
-        rule: "must name a region, such as us-east-1, and one with the endpoints that AWS_USE_FIPS_ENDPOINT and \
-               AWS_USE_DUALSTACK_ENDPOINT ask for",
+        rule: "must name a region, such as us-east-1, that has the endpoints which AWS_USE_FIPS_ENDPOINT and \
+               AWS_USE_DUALSTACK_ENDPOINT select",
     };
     let parameters = Params::builder().region(region).use_fips(*use_fips).use_dual_stack(*use_dual_stack).build();
     let parameters = parameters.map_err(|_| unknown.clone())?;
@@ -155,30 +155,30 @@ async fn regional_url(endpoint: &Endpoint) -> Result<String, ConfigError> {
     Ok(endpoint.url().to_owned())
 }
 
-/// Gives up a name that does not resolve within [`RESOLVE`].
+/// Limits the resolution of a name to [`RESOLVE_TIMEOUT`].
 #[derive(Debug, Clone)]
 struct TimedResolver(SharedDnsResolver);
 
 impl ResolveDns for TimedResolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
-            tokio::time::timeout(RESOLVE, self.0.resolve_dns(name))
+            tokio::time::timeout(RESOLVE_TIMEOUT, self.0.resolve_dns(name))
                 .await
                 .unwrap_or_else(|late| Err(ResolveDnsError::new(late)))
         })
     }
 }
 
-/// A connector that trusts Amazon's roots, until a server shows another issuer; from then on the system's.
+/// A connector that trusts Amazon's roots until a server shows another issuer, and from then on the system's roots.
 #[derive(Debug)]
-struct Trusting {
+struct TrustFallback {
     first: SharedHttpConnector,
     resolver: TimedResolver,
-    /// `None` where the operator named the certificates to trust: then there is no other.
+    /// `None` if the operator named the certificates to trust. Then there is no fallback.
     system: Option<Arc<OnceLock<SharedHttpConnector>>>,
 }
 
-impl Trusting {
+impl TrustFallback {
     fn new(ca_bundle: Option<&str>, resolver: TimedResolver) -> Result<Self, ConfigError> {
         let (roots, system) = match ca_bundle {
             None => (AMAZON_ROOTS.to_vec(), Some(Arc::default())),
@@ -189,7 +189,7 @@ impl Trusting {
     }
 }
 
-impl HttpConnector for Trusting {
+impl HttpConnector for TrustFallback {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let Some(system) = &self.system else {
             return self.first.call(request);
@@ -201,10 +201,10 @@ impl HttpConnector for Trusting {
         let response = self.first.call(request);
         HttpConnectorFuture::new(async move {
             let response = response.await;
-            // Nothing was sent yet, so the attempt counts as unsent and is repeated, then with the system's roots.
+            // Nothing was sent, so the attempt is repeated, this time with the system's roots.
             if response.as_ref().is_err_and(|error| is_unknown_issuer(error)) {
                 system.get_or_init(|| {
-                    tracing::warn!(target: "cdm", "DynamoDB's certificate is not from Amazon's roots: trusting the system's");
+                    tracing::warn!(target: "cdm", "DynamoDB's certificate does not come from Amazon's roots: trusting the system's roots");
                     connector(TrustStore::default(), resolver)
                 });
             }
@@ -215,9 +215,9 @@ impl HttpConnector for Trusting {
 
 fn connector(trust: TrustStore, resolver: TimedResolver) -> SharedHttpConnector {
     let mut connector = Connector::builder()
-        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT).build())
+        .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
         .sleep_impl(TokioSleep::new())
-        // ring: aws-lc spends 40 ms of CPU on jitter entropy at its first connection, and is 2 MB larger.
+        // ring, because aws-lc spends 40 ms of CPU on jitter entropy at its first connection and is 2 MB larger.
         .tls_provider(Provider::Rustls(CryptoMode::Ring));
     if let Ok(context) = TlsContext::builder().with_trust_store(trust).build() {
         connector = connector.tls_context(context);
@@ -225,7 +225,7 @@ fn connector(trust: TrustStore, resolver: TimedResolver) -> SharedHttpConnector 
     SharedHttpConnector::new(connector.build_with_resolver(resolver))
 }
 
-/// The bundle's text, once it is known to hold certificates: the TLS library panics on what is none.
+/// Reads a bundle and checks that it contains certificates only, because the TLS library panics on anything else.
 fn certificates(file: &str) -> Result<Vec<u8>, ConfigError> {
     let bad = ConfigError { variable: "AWS_CA_BUNDLE", rule: "must name a readable PEM file of certificates" };
     let pem = std::fs::read(file).map_err(|_| bad.clone())?;
@@ -242,7 +242,7 @@ fn is_unknown_issuer(error: &(dyn StdError + 'static)) -> bool {
         if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) = error.downcast_ref() {
             return true;
         }
-        // An I/O error's source is that of the error within it, which would be passed over.
+        // The source of an I/O error skips the error that it wraps, so look at the wrapped error first.
         cause = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             Some(within) => Some(within),
             None => error.source(),
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_region_has_an_endpoint_of_its_own_of_each_kind() {
+    async fn each_kind_of_endpoint_is_resolved_for_a_region() {
         let url = async |region: &str, use_fips, use_dual_stack| {
             let region = region.to_owned();
             let endpoint = Endpoint { region, url: None, ca_bundle: None, use_fips, use_dual_stack };
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_is_certificates_and_nothing_else() {
+    fn a_bundle_contains_certificates_only() {
         let bundle = |text: &[u8]| {
             let file = std::env::temp_dir().join(format!("cdm-lambda-{:032x}.pem", fastrand::u128(..)));
             std::fs::write(&file, text).unwrap();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_unknown_issuer_is_one_however_deep_it_stands() {
+    fn an_unknown_issuer_is_found_in_wrapped_errors() {
         let wrapped = |error| std::io::Error::other(std::io::Error::other(rustls::Error::InvalidCertificate(error)));
         assert!(is_unknown_issuer(&wrapped(UnknownIssuer)));
         assert!(!is_unknown_issuer(&wrapped(BadSignature)));

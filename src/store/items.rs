@@ -1,4 +1,4 @@
-//! The table's items: key layout, attribute names, and the way to and from the domain's values.
+//! The table's items: keys, attribute names, and the conversion to and from domain values.
 //!
 //! | item | pk | sk | attributes |
 //! |---|---|---|---|
@@ -6,10 +6,10 @@
 //! | phone counter | `CLIENT#{client_id}#PHONE#{e164}` | `PHONE` | `ccid_count`, `ccids` |
 //! | API key | `KEY#{sha256 of the key, hex}` | `KEY` | `client_id`, `label`, `created_at`, `expires_at`?, `revoked_at`? |
 //!
-//! `notification_channels` is a map by E.164 of channels, whose names are short and whose defaults are left out, because
-//! every add pays for the whole record by the kilobyte: `t` created at, `p` phone type unless `unknown`, `c` consent if
-//! stated, `s` source unless `internal`, `n` country code unless 1, `i` the idempotency mark (16 bytes) if there was a
-//! key. All times are milliseconds since 1970.
+//! `notification_channels` is a map from the E.164 form to a channel. Every add pays for the whole record by the kilobyte,
+//! so a channel's attributes have short names and defaults are omitted: `t` is the creation time, `p` the phone type
+//! unless `unknown`, `c` the consent if stated, `s` the source unless `internal`, `n` the country code unless 1, `i` the
+//! idempotency fingerprint (16 bytes) if the request had a key. All times are milliseconds since 1970.
 
 use std::collections::HashMap;
 
@@ -21,34 +21,34 @@ use crate::domain::{
 };
 use crate::time::UnixMillis;
 
-/// An item, or the part of it that DynamoDB sent.
+/// An item, or a part of it.
 pub type Item = HashMap<String, AttributeValue>;
 
-/// The partition key's name.
+/// The name of the partition key.
 pub const PK: &str = "pk";
-/// The sort key's name.
+/// The name of the sort key.
 pub const SK: &str = "sk";
 
 /// How many numbers the record has.
 pub const PHONE_COUNT: &str = "phone_count";
 /// The record's channels, a map by E.164.
 pub const NOTIFICATION_CHANNELS: &str = "notification_channels";
-/// When a record or key was made.
+/// When a record or an API key was created.
 pub const CREATED_AT: &str = "created_at";
 /// How many customers have the number.
 pub const CCID_COUNT: &str = "ccid_count";
 /// The customers that have the number, a string set.
 pub const CCIDS: &str = "ccids";
-/// The client that a key belongs to.
+/// The client that an API key belongs to.
 pub const CLIENT_ID: &str = "client_id";
-/// What an operator calls a key.
+/// An operator's name for an API key.
 pub const LABEL: &str = "label";
-/// From when on a key is refused by itself.
+/// When an API key expires.
 pub const EXPIRES_AT: &str = "expires_at";
-/// When an operator revoked a key.
+/// When an operator revoked an API key.
 pub const REVOKED_AT: &str = "revoked_at";
 
-/// The key of a customer's record. No two customers share one: a client's name has no `#`, and the ccid stands last.
+/// The key of a customer's record. It is unique: a client's name cannot contain `#`, and the ccid is the last part.
 pub fn customer_key(client_id: &ClientId, ccid: &Ccid) -> Item {
     key(format!("CLIENT#{}#CUSTOMER#{}", client_id.as_str(), ccid.as_str()), "CUSTOMER")
 }
@@ -58,7 +58,7 @@ pub fn phone_key(client_id: &ClientId, phone: &Phone) -> Item {
     key(format!("CLIENT#{}#PHONE#{}", client_id.as_str(), phone.e164()), "PHONE")
 }
 
-/// The key of an API key's item: by its SHA-256, in lower-case hex.
+/// The key of an API key's item. `sha256_hex` is the SHA-256 of the API key in lower-case hex.
 pub fn api_key_key(sha256_hex: &str) -> Item {
     key(format!("KEY#{sha256_hex}"), "KEY")
 }
@@ -67,33 +67,33 @@ fn key(pk: String, sk: &str) -> Item {
     HashMap::from([(PK.to_owned(), AttributeValue::S(pk)), (SK.to_owned(), AttributeValue::S(sk.to_owned()))])
 }
 
-/// A whole record without numbers, as an operator makes it.
+/// A new customer record, without phone numbers.
 pub fn empty_record(client_id: &ClientId, ccid: &Ccid, created_at: UnixMillis) -> Item {
     let mut item = customer_key(client_id, ccid);
     item.insert(PHONE_COUNT.to_owned(), AttributeValue::N("0".to_owned()));
     item.insert(NOTIFICATION_CHANNELS.to_owned(), AttributeValue::M(HashMap::new()));
-    item.insert(CREATED_AT.to_owned(), from_moment(created_at));
+    item.insert(CREATED_AT.to_owned(), from_unix_millis(created_at));
     item
 }
 
-/// A number of DynamoDB's, where it is a whole one that is not negative.
+/// A number that is whole and not negative; otherwise `None`.
 pub fn whole_number(value: Option<&AttributeValue>) -> Option<u64> {
     value?.as_n().ok()?.parse().ok()
 }
 
-/// A moment, as the table keeps it.
-pub fn moment(value: Option<&AttributeValue>) -> Option<UnixMillis> {
+/// Reads a time.
+pub fn unix_millis(value: Option<&AttributeValue>) -> Option<UnixMillis> {
     whole_number(value).and_then(UnixMillis::new)
 }
 
-/// A moment, on its way into the table.
-pub fn from_moment(moment: UnixMillis) -> AttributeValue {
-    AttributeValue::N(moment.millis().to_string())
+/// Writes a time.
+pub fn from_unix_millis(time: UnixMillis) -> AttributeValue {
+    AttributeValue::N(time.millis().to_string())
 }
 
-/// A channel, on its way into `notification_channels`, where its E.164 form is its key.
+/// Writes a channel as an entry of `notification_channels`. The key of the entry is the channel's E.164 form.
 pub fn from_channel(channel: &Channel) -> AttributeValue {
-    let mut entry = HashMap::from([("t".to_owned(), from_moment(channel.created_at))]);
+    let mut entry = HashMap::from([("t".to_owned(), from_unix_millis(channel.created_at))]);
     let mut text = |name: &str, value: &str| entry.insert(name.to_owned(), AttributeValue::S(value.to_owned()));
     if channel.phone_type != PhoneType::Unknown {
         text("p", channel.phone_type.as_str());
@@ -107,13 +107,13 @@ pub fn from_channel(channel: &Channel) -> AttributeValue {
     if !channel.phone.country_code().is_default() {
         entry.insert("n".to_owned(), AttributeValue::N(channel.phone.country_code().number().to_string()));
     }
-    if let Some(mark) = channel.fingerprint {
-        entry.insert("i".to_owned(), AttributeValue::B(Blob::new([mark.key, mark.request].concat())));
+    if let Some(fingerprint) = channel.fingerprint {
+        entry.insert("i".to_owned(), AttributeValue::B(Blob::new([fingerprint.key, fingerprint.request].concat())));
     }
     AttributeValue::M(entry)
 }
 
-/// A stored channel. `None` where it is none of ours, which is a corrupt record.
+/// Reads an entry of `notification_channels`. `None` if it is not a valid channel; then the record is corrupt.
 pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
     let entry = entry.as_m().ok()?;
     let text = |name: &str| {
@@ -128,16 +128,16 @@ pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
         phone_type: text("p")?.map_or(Some(PhoneType::default()), |word| PhoneType::parse(word).ok())?,
         consent_type: text("c")?.map_or(Some(None), |word| ConsentType::parse(word).ok().map(Some))?,
         client_source: text("s")?.map_or(Some(ClientSource::default()), |word| ClientSource::parse(word).ok())?,
-        created_at: moment(entry.get("t"))?,
+        created_at: unix_millis(entry.get("t"))?,
         fingerprint: match entry.get("i") {
             None => None,
-            Some(_) => Some(mark(entry)?),
+            Some(_) => Some(fingerprint(entry)?),
         },
     })
 }
 
-/// The idempotency mark of a stored channel's entry, where it has a whole one.
-pub fn mark(entry: &Item) -> Option<IdempotencyFingerprint> {
+/// Reads the idempotency fingerprint of a stored channel. `None` if it is absent or has another length.
+pub fn fingerprint(entry: &Item) -> Option<IdempotencyFingerprint> {
     let bytes = entry.get("i")?.as_b().ok()?.as_ref();
     let (key, request) = bytes.split_first_chunk::<8>()?;
     Some(IdempotencyFingerprint { key: *key, request: request.try_into().ok()? })
@@ -148,8 +148,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::Rule;
     use crate::domain::{Digits, IdempotencyKey};
-    use crate::error::Rule;
 
     #[test]
     fn channels_read_back_and_defaults_cost_nothing() -> Result<(), Rule> {
@@ -178,10 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_channel_is_none() {
+    fn an_invalid_channel_is_not_read() {
         let good = HashMap::from([("t".to_owned(), AttributeValue::N("1".to_owned()))]);
         assert!(channel("+16105551212", &AttributeValue::M(good.clone())).is_some());
-        let damage = [
+        let invalid = [
             ("t", AttributeValue::S("1".to_owned())),
             ("t", AttributeValue::N("-1".to_owned())),
             ("p", AttributeValue::S("fax".to_owned())),
@@ -193,7 +193,7 @@ mod tests {
             ("i", AttributeValue::B(Blob::new([0; 15]))),
             ("i", AttributeValue::B(Blob::new([0; 17]))),
         ];
-        for (name, value) in damage {
+        for (name, value) in invalid {
             let mut entry = good.clone();
             entry.insert(name.to_owned(), value.clone());
             assert_eq!(channel("+16105551212", &AttributeValue::M(entry)), None, "{name} {value:?}");
@@ -206,7 +206,7 @@ mod tests {
         "[A-Za-z0-9_.-]{1,12}".prop_filter_map("a client", |text| ClientId::parse(&text).ok())
     }
 
-    /// Ccids that try to look like the keys' own words.
+    /// Ccids that imitate the parts of a key.
     fn ccid() -> impl Strategy<Value = Ccid> {
         prop_oneof!["(#?(CLIENT|CUSTOMER|PHONE|KEY|a|[+]16105551212)#?){1,4}", "[^/]{1,8}"]
             .prop_filter_map("a ccid", |text| Ccid::parse(&text).ok())

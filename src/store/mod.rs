@@ -1,33 +1,45 @@
-//! One DynamoDB table: its items, the transactions over them, and what their failures mean.
+//! One DynamoDB table: its items, the transactions over them, and what their failures mean. This layer does not know HTTP.
 //!
-//! A limit is a counter that stands in the same item as what it counts, and both change in one update expression, so
-//! that they cannot drift apart. Two limits are two items, moved together by one transaction: the customer's record
-//! counts its numbers, the number's item counts its customers.
+//! A limit is a counter in the same item as what it counts. One update expression changes both, so they cannot drift
+//! apart. Two limits need two items, which one transaction changes together: the customer's record counts its numbers,
+//! and the number's item counts its customers.
 
 pub mod cancellation;
 pub mod client;
+mod context;
+mod error;
 mod failure;
 pub mod items;
 mod operations;
 mod retry;
+pub mod throttling;
 mod transaction;
 
+pub use context::{CallContext, CallStats, Deadline};
+pub use error::{Cause, FailureDetail, StoreError};
 pub(crate) use failure::plain;
-pub use operations::{AddPhone, Added, CustomerRecord, KeyRecord, RemovePhone};
-pub use retry::{CallStats, Deadline};
+pub use operations::{KeyRecord, read_customer};
 
 use aws_sdk_dynamodb::Client;
+
+use crate::domain::Limits;
 
 /// The table, and the client that reaches it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     client: Client,
     table: String,
+    limits: Limits,
 }
 
 impl Store {
-    /// The client must not retry by itself: attempts are counted here (see [`Deadline`]).
-    pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+    /// The client must not retry by itself, because the store decides about retries: see [`client::DynamoDb`].
+    pub fn new(client: Client, table: String, limits: Limits) -> Self {
+        Self { client, table, limits }
+    }
+
+    /// The limits that the store enforces.
+    pub fn limits(&self) -> Limits {
+        self.limits
     }
 }

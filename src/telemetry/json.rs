@@ -1,10 +1,10 @@
-//! Logs: one JSON object a line on standard output, the event's fields at its top level.
+//! Log lines: one JSON object per line on standard output, with the event's fields at its top level.
 //!
-//! No line may hold a key, a phone number, a ccid or a body. So nothing of a request is ever formatted with `{:?}`, and
-//! the SDK and the runtime, whose finer lines show requests, are heard from WARN up whatever the level is set to.
+//! No line may contain a key, a phone number, a ccid or a body. So no value of a request is ever formatted with `{:?}`,
+//! and the SDK and the runtime, whose finer lines show requests, log from WARN up whatever the level is.
 //!
-//! A request's line is also its metrics, in the embedded metric format of `CloudWatch`: nothing is sent but the line. A
-//! library for that format would write lines of its own beside this one.
+//! A request's line also carries its metrics, in `CloudWatch`'s embedded metric format, so metrics need no extra call. A
+//! library for that format would write additional lines.
 
 use std::fmt;
 
@@ -21,21 +21,21 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::time::UnixMillis;
 
-/// The metrics' namespace.
+/// The namespace of the metrics.
 const NAMESPACE: &str = "CdmPhones";
 
-/// Each set of dimensions, and the fields of a line that are counted by it. A series is billed by the hour, so what
-/// need not be told apart is not.
+/// Each set of dimensions, and the fields that are metrics under it. Every series is billed by the hour, so a metric has
+/// only the dimensions that an operator needs.
 const METRICS: [(&[&str], &[&str]); 3] = [
     (&["FunctionName", "operation", "code"], &["Requests"]),
     (&["FunctionName", "operation"], &["RoundTrips", "Retries", "Conflicts", "Throttles"]),
     (&["FunctionName"], &["Errors5xx", "SlowRequests", "ColdStarts", "KeyCacheHits"]),
 ];
 
-/// The target of each request's line. It is written at every level, because the metrics are in it.
-pub(crate) const REQUEST: &str = "cdm::request";
+/// The target of the request lines. They are written at every level, because they carry the metrics.
+pub(super) const REQUEST: &str = "cdm::request";
 
-/// The subscriber for each request's line, and for other lines of our own of at least `level`, written through `writer`.
+/// The subscriber that writes every request line, and this function's other lines from `level` up, through `writer`.
 pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -43,8 +43,8 @@ where
     lines(of_at_least(level).with_target(REQUEST, LevelFilter::INFO), writer)
 }
 
-/// The subscriber for errors alone, a failed request's line among them: for the dev server, which shows each request in
-/// its own way.
+/// The subscriber that writes errors only, including the lines of failed requests. The dev server uses it, because it
+/// shows requests in another form.
 pub fn errors<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
@@ -81,7 +81,7 @@ fn line(event: &Event<'_>, now: UnixMillis) -> serde_json::Result<Vec<u8>> {
     let mut line = Vec::with_capacity(1024);
     let mut serializer = serde_json::Serializer::new(&mut line);
     let mut map = serializer.serialize_map(None)?;
-    // Without these two, Lambda takes the line for an INFO line of its own time.
+    // Without these two, Lambda assumes the level INFO and the time of arrival.
     map.serialize_entry("timestamp", &now.to_rfc3339())?;
     map.serialize_entry("level", event.metadata().level().as_str())?;
     let mut fields = Fields { map, recorded: Vec::new(), failed: None };
@@ -99,7 +99,7 @@ fn line(event: &Event<'_>, now: UnixMillis) -> serde_json::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The `_aws` member, which makes metrics of a line's fields.
+/// The `_aws` member, which turns fields of the line into metrics.
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 #[derive(Serialize)]
 struct Embedded {
@@ -140,10 +140,10 @@ fn directives(recorded: &[&'static str]) -> Vec<Directive> {
         .collect()
 }
 
-/// Writes an event's fields. Serialising escapes what would break a line, so no field can forge another.
+/// Writes an event's fields. The serializer escapes line breaks and quotes, so a value cannot forge a field or a line.
 struct Fields<M> {
     map: M,
-    /// The names of the whole numbers among them: what may be a metric.
+    /// The names of the integer fields. Only these can be metrics.
     recorded: Vec<&'static str>,
     failed: Option<serde_json::Error>,
 }
@@ -179,8 +179,8 @@ impl<M: SerializeMap<Error = serde_json::Error>> Visit for Fields<M> {
     }
 }
 
-/// Makes a panic say where it was and nothing else: its message may hold a value of the request.
-pub fn quiet_panics() {
+/// Makes a panic log its place only, because its message may contain a value of the request.
+pub fn hide_panic_messages() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(target: "cdm", place, "the function panicked");
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_alone_are_errors_alone() {
+    fn the_errors_subscriber_writes_errors_only() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         tracing::subscriber::with_default(errors(Arc::new(writer)), || {
             tracing::info!(target: REQUEST, "an answered request");
@@ -209,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_says_where_it_was_and_nothing_else() {
+    fn a_panic_logs_its_place_only() {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let log = subscriber(LevelFilter::TRACE, Arc::new(writer));
-        // The hook is the whole process's, other tests' too: only for as long as this panic takes.
+        // The hook applies to the whole process, so restore it as soon as the panic is over.
         let before = take_hook();
-        quiet_panics();
+        hide_panic_messages();
         let panicked = tracing::subscriber::with_default(log, || catch_unwind(|| panic!("6105551212 in a message")));
         set_hook(before);
         assert!(panicked.is_err());

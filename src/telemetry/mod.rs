@@ -1,6 +1,7 @@
 //! What operators see of the function: JSON log lines, and the metrics in them.
 
 mod json;
+mod request_log;
 
-pub(crate) use json::REQUEST;
-pub use json::{errors, quiet_panics, subscriber};
+pub use json::{errors, hide_panic_messages, subscriber};
+pub use request_log::{RequestIds, RequestLog};

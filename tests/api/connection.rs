@@ -9,6 +9,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError, SharedDnsResolver};
 use cdm::demo;
+use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::DynamoDb;
@@ -48,7 +49,7 @@ async fn handler(app: &TestApp, credentials: SharedCredentialsProvider, lookups:
     endpoint.url = endpoint.url.map(|url| url.replace("127.0.0.1", "dynamodb.test"));
     let names = SharedDnsResolver::new(NameServer(Mutex::new(lookups.iter().copied().collect())));
     let dynamodb = DynamoDb::with_resolver(&endpoint, credentials, names).await.unwrap();
-    Handler::new(Store::new(dynamodb.client, demo::TABLE.to_owned()), Duration::from_secs(60))
+    Handler::new(Store::new(dynamodb.client, demo::TABLE.to_owned(), Limits::CONTRACT), Duration::from_secs(60))
 }
 
 async fn ask(handler: &Handler, digits: &str, id: &str, time: Duration) -> Reply {

@@ -33,7 +33,7 @@ async fn events_that_are_no_http_requests_are_refused() {
         let refused = invoke(&app.handler, event(file), TIMEOUT).await.expect_err(file);
         let diagnostic: lambda_http::lambda_runtime::Diagnostic = refused.into();
         assert_eq!(diagnostic.error_type, *error_type, "{file}");
-        assert_eq!(diagnostic.error_message, "The event is no HTTP request of API Gateway.");
+        assert_eq!(diagnostic.error_message, "The event is not an HTTP request of API Gateway.");
     }
 }
 

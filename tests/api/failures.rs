@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cdm::demo;
-use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Phone};
-use cdm_lambda::store::{CallStats, Deadline, RemovePhone, Store};
+use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Limits, Phone, RemovePhone};
+use cdm_lambda::store::{CallContext, Store};
 use serde_json::{Value, json};
 
 use crate::fault_connector::{Call, Fault};
@@ -269,12 +269,11 @@ async fn damage_is_told_from_a_database_that_fails() {
     let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_DAMAGED];
     let (client_id, ccid) = (ClientId::parse(client_id).unwrap(), Ccid::parse(ccid).unwrap());
     let remove = RemovePhone { client_id, ccid, phone };
-    let deadline = || Deadline::new(crate::helpers::TIMEOUT);
+    let context = || CallContext::within(crate::helpers::TIMEOUT);
     for (table, is_damage) in [(demo::TABLE, true), ("no-such-table", false)] {
-        let store = Store::new(app.database.clone(), table.to_owned());
-        let removed = store.remove_phone(&remove, deadline(), &mut CallStats::default()).await.unwrap_err();
-        let read =
-            store.customer(&remove.client_id, &remove.ccid, deadline(), &mut CallStats::default()).await.unwrap_err();
+        let store = Store::new(app.database.clone(), table.to_owned(), Limits::CONTRACT);
+        let removed = store.remove_phone(&remove, &mut context()).await.unwrap_err();
+        let read = store.customer(&remove.client_id, &remove.ccid, &mut context()).await.unwrap_err();
         for error in [removed, read] {
             assert_eq!(error.into_detail().unwrap().cause.is_corruption(), is_damage, "{table}");
         }

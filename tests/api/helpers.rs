@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::http::http_client_fn;
 use cdm::demo;
 use cdm::embedded::REGION;
 use cdm_lambda::config::Endpoint;
+use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::http::event::NotAnHttpEvent;
 use cdm_lambda::store::Store;
@@ -51,7 +52,7 @@ impl TestApp {
         let database = client(&table, &Arc::default());
         cdm::table::create(&database, demo::TABLE).await.unwrap();
         demo::seed(&database, demo::TABLE).await.unwrap();
-        let store = Store::new(client(&table, &faults), demo::TABLE.to_owned());
+        let store = Store::new(client(&table, &faults), demo::TABLE.to_owned(), Limits::CONTRACT);
         Self { handler: Handler::new(store, key_cache), faults, database, table }
     }
 
@@ -68,7 +69,7 @@ impl TestApp {
     /// Another execution environment over the same database.
     pub(crate) fn another_environment(&self) -> Handler {
         let client = client(&self.table, &Arc::default());
-        Handler::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60))
+        Handler::new(Store::new(client, demo::TABLE.to_owned(), Limits::CONTRACT), Duration::from_secs(60))
     }
 
     /// Sends a request as an event of HTTP API.

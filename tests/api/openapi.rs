@@ -123,7 +123,7 @@ fn the_functions_operations_are_those_of_the_document() {
     let document = document();
     let documented = operations(&document).iter().map(|operation| operation.path.to_owned()).collect();
     let functions: BTreeSet<_> =
-        cdm_lambda::http::route::Operation::ALL.iter().map(|operation| operation.template()).collect();
+        cdm_lambda::operations::ALL.iter().map(|operation| operation.route.path.to_owned()).collect();
     assert_eq!(functions, documented);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cdm::demo;
 use cdm_lambda::auth::ApiKey;
-use cdm_lambda::error::Cause;
+use cdm_lambda::store::Cause;
 use serde_json::{Value, json};
 
 use crate::fault_connector::{AWS_REQUEST_ID, Fault};

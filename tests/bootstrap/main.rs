@@ -215,7 +215,7 @@ async fn what_is_no_event_is_an_invocation_error_and_the_process_lives_on() {
     for no_request in ["{}", "[]", "1", "null", "\"raw-secret\"", "{\"a-secret-body\":1}"] {
         let (kind, message) = failed(environment.invoke(no_request, TIMEOUT).await);
         assert_eq!(kind, "NotAnHttpEvent", "{no_request}");
-        assert_eq!(message, "The event is no HTTP request of API Gateway.");
+        assert_eq!(message, "The event is not an HTTP request of API Gateway.");
     }
     // Not even JSON: the runtime says so by itself.
     for garbage in ["", "{", "raw-secret", "{\"a-secret-body\"", "\u{0}"] {

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use cdm::demo;
+use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::DynamoDb;
@@ -28,7 +29,8 @@ impl Target {
         let client = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
         cdm::table::create(&client, demo::TABLE).await.unwrap();
         demo::seed(&client, demo::TABLE).await.unwrap();
-        let function = Handler::new(Store::new(client, demo::TABLE.to_owned()), Duration::from_secs(60));
+        let function =
+            Handler::new(Store::new(client, demo::TABLE.to_owned(), Limits::CONTRACT), Duration::from_secs(60));
         Self { function, _database: database }
     }
 
@@ -39,7 +41,7 @@ impl Target {
         let mut context = Context::default();
         context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap();
         let answer = self.function.handle(LambdaEvent::new(event, context)).await.ok()?;
-        assert!(answer.headers.contains(&("content-type", "application/json; charset=utf-8")));
+        assert!(answer.headers.contains(&("content-type", "application/json; charset=utf-8".into())));
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert!(body["message"].is_string() || body["phone_count"].is_u64(), "{body}");
         let code = body["code"].as_str().map(str::to_owned);

@@ -19,9 +19,9 @@ use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Region};
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn};
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::body::SdkBody;
-use cdm_lambda::domain::{Ccid, ClientId};
-use cdm_lambda::error::Error;
-use cdm_lambda::store::{AddPhone, CallStats, Deadline, Store};
+use cdm_lambda::domain::{AddPhone, Ccid, ClientId, Limits};
+use cdm_lambda::store::StoreError;
+use cdm_lambda::store::{CallContext, Store};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -236,7 +236,7 @@ struct Caller {
 
 async fn storm(callers: usize, way: Way, conflict: Conflict, holds: u64) -> Storm {
     let dynamo = Arc::new(Dynamo::new(conflict, holds));
-    let store = Store::new(client(&dynamo), "phones".to_owned());
+    let store = Store::new(client(&dynamo), "phones".to_owned(), Limits::CONTRACT);
     let began = Instant::now();
     let asked = (0..callers).map(|n| {
         let (dynamo, store) = (Arc::clone(&dynamo), store.clone());
@@ -312,14 +312,14 @@ async fn shipped(store: &Store, phone: &str) -> (Told, u32) {
         ccid: Ccid::parse("BAK-1").unwrap(),
         channel: channel(phone),
     };
-    let mut tally = CallStats::default();
-    let told = match store.add_phone(&add, Deadline::new(BUDGET), &mut tally).await {
+    let mut context = CallContext::within(BUDGET);
+    let told = match store.add_phone(&add, &mut context).await {
         Ok(_) => Told::Added,
-        Err(Error::CustomerPhoneLimitReached) => Told::Full,
-        Err(Error::TryAgain(_)) => Told::TryAgain,
+        Err(StoreError::CustomerPhoneLimitReached) => Told::Full,
+        Err(StoreError::TryAgain(_)) => Told::TryAgain,
         Err(error) => panic!("{error:?}"),
     };
-    (told, tally.round_trips)
+    (told, context.stats.round_trips)
 }
 
 /// The SDK's client, with the model in the place of the network.

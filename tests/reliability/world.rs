@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
-use cdm_lambda::store::CustomerRecord;
 use cdm_lambda::store::client::DynamoDb;
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::read_customer;
 use cdm_lambda::time::UnixMillis;
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ impl World {
             Self { proxy: Proxy::start(database.address()).await, direct, key: key.reveal().to_owned(), database };
         let mut item = items::api_key_key(&key.sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(CLIENT.to_owned()));
-        item.insert(items::CREATED_AT.to_owned(), items::from_moment(UnixMillis::now()));
+        item.insert(items::CREATED_AT.to_owned(), items::from_unix_millis(UnixMillis::now()));
         world.put(item).await;
         world
     }
@@ -94,7 +94,7 @@ impl World {
     pub(crate) async fn revoke_key(&self) {
         let mut item = items::api_key_key(&ApiKey::parse(&self.key).unwrap().sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(CLIENT.to_owned()));
-        item.insert(items::REVOKED_AT.to_owned(), items::from_moment(UnixMillis::now()));
+        item.insert(items::REVOKED_AT.to_owned(), items::from_unix_millis(UnixMillis::now()));
         self.put(item).await;
     }
 
@@ -187,7 +187,7 @@ impl World {
             let pk = item[items::PK].as_s().unwrap();
             if let Some(ccid) = pk.strip_prefix(&format!("CLIENT#{CLIENT}#CUSTOMER#")) {
                 // Reading it checks its count.
-                let record = CustomerRecord::read(&item).unwrap_or_else(|| panic!("{pk} is damaged"));
+                let record = read_customer(&item).unwrap_or_else(|| panic!("{pk} is damaged"));
                 let phones: BTreeSet<_> =
                     record.channels.iter().map(|channel| channel.phone.e164().to_owned()).collect();
                 assert!(phones.len() <= 50, "{pk} has {} numbers", phones.len());

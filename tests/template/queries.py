@@ -2,7 +2,7 @@
 """Holds the saved queries to the fields that there are, and breaks them to see that it does.
 
     queries.py             the queries against the lists below, and against docs/operate.md
-    queries.py --source    and the list of the function's fields against src/handler.rs, which logs them
+    queries.py --source    and the list of the function's fields against src/telemetry/request_log.rs, which logs them
 """
 
 import json
@@ -66,10 +66,10 @@ def complaints(text):
 
 
 def not_logged():
-    source = (ROOT / "src/handler.rs").read_text()
+    source = (ROOT / "src/telemetry/request_log.rs").read_text()
     for field in sorted(REQUEST | FAILURE):
         if not re.search(rf"\b{field}\b", source):
-            yield f"src/handler.rs does not log {field}"
+            yield f"src/telemetry/request_log.rs does not log {field}"
 
 
 MUTATIONS = [

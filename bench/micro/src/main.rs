@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::http::response::Response;
 use cdm_lambda::auth::ApiKey;
-use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Phone};
+use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Limits, Phone};
 use cdm_lambda::http::event::Event;
-use cdm_lambda::http::request;
-use cdm_lambda::http::route::Route;
+use cdm_lambda::http::response::Response;
+use cdm_lambda::http::route::{self, PathParameters};
+use cdm_lambda::operations::{self, Operation, parse_add_phone, phone_added};
+use cdm_lambda::store::cancellation::{Cancellation, Reason, read_add};
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::cancellation::{Reason, Cancellation, read_add};
 use cdm_lambda::time::UnixMillis;
 
 const ADD: &str = include_str!("../../../events/http-200-added.json");
@@ -23,12 +23,12 @@ type Piece = (&'static str, fn() -> Option<()>);
 
 /// Whatever a piece makes is looked at, so that nothing is optimised away.
 const PIECES: [Piece; 9] = [
-    ("event", || Event::read(black_box(ADD)).ok().map(drop)),
-    ("route", || Route::find(black_box(&event()?)).ok().map(drop)),
+    ("event", || Event::parse(black_box(ADD)).ok().map(drop)),
+    ("route", || find(black_box(&event()?)).map(drop)),
     ("request", || {
         let event = event()?;
         let client = ClientId::parse("demo-clinic").ok()?;
-        request::add_phone(client, &Route::find(&event).ok()?, black_box(&event), UnixMillis::now()).ok().map(drop)
+        parse_add_phone(&client, black_box(&event), &find(&event)?.1, UnixMillis::now()).ok().map(drop)
     }),
     ("api_key", || black_box(ApiKey::parse(black_box(KEY))?.sha256_hex()).get(..1).map(drop)),
     ("e164_country_1", || e164(black_box("6105551212"), "1")),
@@ -36,7 +36,7 @@ const PIECES: [Piece; 9] = [
     ("items", || {
         let event = event()?;
         let client = ClientId::parse("demo-clinic").ok()?;
-        let add = request::add_phone(client, &Route::find(&event).ok()?, &event, UnixMillis::now()).ok()?;
+        let add = parse_add_phone(&client, &event, &find(&event)?.1, UnixMillis::now()).ok()?;
         black_box(items::customer_key(&add.client_id, &add.ccid));
         black_box(items::phone_key(&add.client_id, &add.channel.phone));
         black_box(items::from_channel(&add.channel));
@@ -45,13 +45,19 @@ const PIECES: [Piece; 9] = [
     ("reasons", || {
         let record = Reason { code: "ConditionalCheckFailed", item: FULL.as_ref() };
         let counter = Reason { code: "None", item: None };
-        (read_add(black_box(&[record, counter]), black_box("+16105551212")) == Cancellation::RecordFull).then_some(())
+        (read_add(black_box(&[record, counter]), black_box("+16105551212"), Limits::CONTRACT)
+            == Cancellation::RecordFull)
+            .then_some(())
     }),
     ("answer", || {
-        let answer = Response::added(black_box("6105551212"), black_box("BAK-11984-007"), black_box("demo-clinic"));
-        black_box(answer).body.get(..1).map(drop)
+        let message = phone_added(black_box("6105551212"), black_box("BAK-11984-007"), black_box("demo-clinic"));
+        black_box(Response::message(&message)).body.get(..1).map(drop)
     }),
 ];
+
+fn find(event: &Event) -> Option<(Operation, PathParameters<'_>)> {
+    route::find(event, &operations::ALL, |operation| operation.route).ok()
+}
 
 /// A record of as many numbers as one may have, as a refused add gets it back.
 static FULL: LazyLock<Option<Item>> = LazyLock::new(|| {
@@ -65,7 +71,7 @@ static FULL: LazyLock<Option<Item>> = LazyLock::new(|| {
 });
 
 fn event() -> Option<Event> {
-    Event::read(ADD).ok()
+    Event::parse(ADD).ok()
 }
 
 fn e164(digits: &str, code: &str) -> Option<()> {

@@ -11,10 +11,10 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+use cdm_lambda::domain::AddPhone;
 use cdm_lambda::domain::ClientId;
-use cdm_lambda::error::{Cause, Error};
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::{AddPhone, CallStats, Deadline};
+use cdm_lambda::store::{CallContext, Cause, StoreError};
 use tokio::sync::watch;
 
 use crate::connection::Connection;
@@ -152,17 +152,17 @@ impl Writer {
 
 /// Adds a number by the function's own write. `false` where it is there already.
 async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Problem> {
-    match connection.store.add_phone(add, Deadline::new(TRY), &mut CallStats::default()).await {
+    match connection.store.add_phone(add, &mut CallContext::within(TRY)).await {
         Ok(_) => Ok(true),
-        Err(Error::PhoneAlreadyAdded) => Ok(false),
+        Err(StoreError::PhoneAlreadyAdded) => Ok(false),
         Err(error) => Err(problem(error, &connection.table)),
     }
 }
 
-fn problem(error: Error, table: &str) -> Problem {
+fn problem(error: StoreError, table: &str) -> Problem {
     let cause = match &error {
-        Error::TryAgain(_) => return Problem::Passing,
-        Error::Internal(detail) => detail.cause,
+        StoreError::TryAgain(_) => return Problem::Passing,
+        StoreError::Internal(detail) => detail.cause,
         _ => return Problem::Rejected(explain::refusal(error, table)),
     };
     match cause {

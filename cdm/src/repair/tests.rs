@@ -93,7 +93,7 @@ proptest! {
                 Some(AttributeValue::Ss(ccids)) => ccids.len(),
                 _ => 0,
             };
-            prop_assert!(named <= was.max(CUSTOMERS_PER_PHONE as usize));
+            prop_assert!(named <= was.max(Limits::CONTRACT.customers_per_phone as usize));
         }
 
         // What is left is for a person, and says what to do. A list that became a set may show more customers.

@@ -8,8 +8,9 @@ use cdm::check::{Checked, check, findings as findings_there_are};
 use cdm::output::Output;
 use cdm::scan::Scan;
 use cdm_lambda::auth::ApiKey;
+use cdm_lambda::domain::{AddPhone, RemovePhone};
+use cdm_lambda::store::CallContext;
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::store::{AddPhone, CallStats, Deadline, RemovePhone};
 use serde_json::{Value, json};
 
 use crate::helpers::{
@@ -401,18 +402,17 @@ async fn a_healthy_table_under_load_gives_no_finding() {
     for (place, name) in CUSTOMERS.into_iter().enumerate() {
         let (store, stop) = (table.connection.store.clone(), Arc::clone(&stop));
         load.spawn(async move {
-            let deadline = || Deadline::new(Duration::from_secs(10));
-            let mut tally = CallStats::default();
+            let context = || CallContext::within(Duration::from_secs(10));
             let mut turn = place;
             while !stop.load(Relaxed) {
                 let digits = NUMBERS[turn % NUMBERS.len()];
                 let add = AddPhone { client_id: client(), ccid: ccid(name), channel: channel(digits) };
-                store.add_phone(&add, deadline(), &mut tally).await.unwrap();
+                store.add_phone(&add, &mut context()).await.unwrap();
                 if turn % 3 == 0 {
                     tokio::task::yield_now().await;
                 }
                 let remove = RemovePhone { client_id: client(), ccid: ccid(name), phone: phone(digits) };
-                store.remove_phone(&remove, deadline(), &mut tally).await.unwrap();
+                store.remove_phone(&remove, &mut context()).await.unwrap();
                 turn += 1;
             }
         });
@@ -448,16 +448,15 @@ async fn what_is_corrupt_is_repaired_under_load() {
     let stop = Arc::new(AtomicBool::new(false));
     let (store, until) = (table.connection.store.clone(), Arc::clone(&stop));
     let load = tokio::spawn(async move {
-        let deadline = || Deadline::new(Duration::from_secs(10));
-        let mut tally = CallStats::default();
+        let context = || CallContext::within(Duration::from_secs(10));
         while !until.load(Relaxed) {
             for name in ["A", "B"] {
                 let add = AddPhone { client_id: client(), ccid: ccid(name), channel: channel(ONE) };
-                store.add_phone(&add, deadline(), &mut tally).await.unwrap();
+                store.add_phone(&add, &mut context()).await.unwrap();
             }
             for name in ["A", "B"] {
                 let remove = RemovePhone { client_id: client(), ccid: ccid(name), phone: phone(ONE) };
-                store.remove_phone(&remove, deadline(), &mut tally).await.unwrap();
+                store.remove_phone(&remove, &mut context()).await.unwrap();
             }
         }
     });
@@ -591,23 +590,23 @@ async fn under_load(customers: usize, most_writes: u64, scan: Scan) -> UnderLoad
     let (store, until) = (table.connection.store.clone(), Arc::clone(&stop));
     let load = tokio::spawn(async move {
         let mut every = tokio::time::interval(Duration::from_millis(10));
-        let (mut tally, mut writes, mut added) = (CallStats::default(), 0_u64, std::collections::VecDeque::new());
+        let (mut writes, mut added) = (0_u64, std::collections::VecDeque::new());
         while !until.load(Relaxed) && writes < most_writes {
             every.tick().await;
             // In turn, a number is added to a customer and an earlier one is removed, all over the table; each stays for
             // ten seconds, so that a reading of half a minute meets most of them half-way.
-            let deadline = Deadline::new(Duration::from_secs(10));
+            let mut context = CallContext::within(Duration::from_secs(10));
             let (client_id, is_add) = (client(), added.len() < customers / 5 || writes % 2 == 0);
             let done = if is_add {
                 let customer = usize::try_from(writes).unwrap() * 37 % customers;
                 let (name, number) = (format!("C{customer}"), digits(customer + 1, 0));
                 let add = AddPhone { client_id, ccid: ccid(&name), channel: channel(&number) };
                 added.push_back((name, number));
-                store.add_phone(&add, deadline, &mut tally).await.map(|_| ())
+                store.add_phone(&add, &mut context).await.map(|_| ())
             } else {
                 let (name, number) = added.pop_front().unwrap();
                 let remove = RemovePhone { client_id, ccid: ccid(&name), phone: phone(&number) };
-                store.remove_phone(&remove, deadline, &mut tally).await
+                store.remove_phone(&remove, &mut context).await
             };
             done.unwrap();
             writes += 1;

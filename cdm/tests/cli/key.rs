@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use cdm_lambda::auth::{ApiKey, KeyCache};
 use cdm_lambda::error::Error;
-use cdm_lambda::store::{CallStats, Deadline};
+use cdm_lambda::store::CallContext;
 use cdm_lambda::time::UnixMillis;
 use serde_json::Value;
 
@@ -11,10 +11,9 @@ use crate::helpers::{CLIENT, Table};
 /// Whether the function would take the key.
 async fn is_good(table: &Table, key: &str, client: &str) -> bool {
     let keys = KeyCache::new(Duration::ZERO);
-    let deadline = Deadline::new(Duration::from_secs(10));
-    let (now, mut tally) = (UnixMillis::now(), CallStats::default());
+    let mut context = CallContext::within(Duration::from_secs(10));
     let hash = ApiKey::parse(key).map(|key| key.sha256_hex());
-    match keys.authorize(&table.connection.store, hash, Some(client), now, deadline, &mut tally).await {
+    match keys.authorize(&table.connection.store, hash, Some(client), &mut context).await {
         Ok(_) => true,
         Err(Error::Unauthorized) => false,
         Err(error) => panic!("{error:?}"),

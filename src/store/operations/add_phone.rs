@@ -4,77 +4,56 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::domain::{CUSTOMERS_PER_PHONE, Ccid, Channel, ClientId, PHONES_PER_CUSTOMER};
-use crate::error::Error;
+use crate::domain::{AddOutcome, AddPhone};
 use crate::store::cancellation::{Cancellation, read_add};
 use crate::store::retry::Attempt;
-use crate::store::transaction::{Transaction, judge};
-use crate::store::{CallStats, Deadline, Store, items};
-
-/// A number to be added to a customer's record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AddPhone {
-    /// Whose customer.
-    pub client_id: ClientId,
-    /// Which customer.
-    pub ccid: Ccid,
-    /// The number and what is said of it.
-    pub channel: Channel,
-}
-
-/// How an add succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Added {
-    /// The record has one number more.
-    Now,
-    /// An earlier request with the same idempotency key and values added it; this one wrote nothing.
-    Before,
-}
+use crate::store::transaction::not_decided;
+use crate::store::{CallContext, Store, StoreError, items};
 
 impl Store {
-    /// Adds the number once, whatever becomes of the answers on the way.
+    /// Adds the number once, even if responses of DynamoDB are lost.
     ///
     /// # Errors
-    /// [`Error::CustomerNotFound`], [`Error::PhoneAlreadyAdded`], [`Error::IdempotencyKeyReused`],
-    /// [`Error::CustomerPhoneLimitReached`], [`Error::PhoneCustomerLimitReached`], each with nothing written;
-    /// [`Error::TryAgain`] with nothing written; [`Error::Internal`] with an unknown outcome.
-    pub async fn add_phone(&self, add: &AddPhone, deadline: Deadline, stats: &mut CallStats) -> Result<Added, Error> {
+    /// [`StoreError::TryAgain`] if nothing was written; [`StoreError::Internal`] if the outcome is unknown. With every other
+    /// error nothing was written.
+    pub async fn add_phone(&self, add: &AddPhone, context: &mut CallContext) -> Result<AddOutcome, StoreError> {
+        let e164 = add.channel.phone.e164();
         let record = self
             .update(items::customer_key(&add.client_id, &add.ccid))
             .update_expression("SET notification_channels.#e164 = :channel ADD phone_count :one")
-            // Three conditions, told apart by the old item: the customer exists; the number is not there; there is room.
+            // The customer exists, the number is not on the record, and the record has room. The old item shows which
+            // of the three failed.
             .condition_expression(
                 "attribute_exists(pk) AND attribute_not_exists(notification_channels.#e164) AND phone_count < :limit",
             )
-            .expression_attribute_names("#e164", add.channel.phone.e164())
+            .expression_attribute_names("#e164", e164)
             .set_expression_attribute_values(Some(HashMap::from([
                 (":channel".to_owned(), items::from_channel(&add.channel)),
                 (":one".to_owned(), AttributeValue::N("1".to_owned())),
-                (":limit".to_owned(), AttributeValue::N(PHONES_PER_CUSTOMER.to_string())),
+                (":limit".to_owned(), AttributeValue::N(self.limits.phones_per_customer.to_string())),
             ])));
         let counter = self
             .update(items::phone_key(&add.client_id, &add.channel.phone))
             .update_expression("ADD ccid_count :one, ccids :ccid_set")
-            // The first customer with this number makes the counter.
+            // The first customer with this number creates the counter.
             .condition_expression("attribute_not_exists(pk) OR ccid_count < :limit")
             .set_expression_attribute_values(Some(HashMap::from([
                 (":one".to_owned(), AttributeValue::N("1".to_owned())),
-                (":limit".to_owned(), AttributeValue::N(CUSTOMERS_PER_PHONE.to_string())),
+                (":limit".to_owned(), AttributeValue::N(self.limits.customers_per_phone.to_string())),
                 (":ccid_set".to_owned(), AttributeValue::Ss(vec![add.ccid.as_str().to_owned()])),
             ])));
-        let transaction = Transaction::new(&self.client, [record, counter], add.channel.phone.e164(), read_add)?;
-        transaction
-            .settle(deadline, stats, Added::Now, |cancellation, error| {
-                Attempt::Settled(match cancellation {
-                    Cancellation::NoRecord => Err(Error::CustomerNotFound),
-                    Cancellation::HasPhone(earlier) => match (earlier, add.channel.fingerprint) {
-                        (Some(earlier), Some(mine)) if earlier == mine => Ok(Added::Before),
-                        (Some(earlier), Some(mine)) if earlier.key == mine.key => Err(Error::IdempotencyKeyReused),
-                        _ => Err(Error::PhoneAlreadyAdded),
+        self.transaction(record, counter)?
+            .settle(context, AddOutcome::Added, |reasons, error| {
+                Attempt::Settled(match read_add(reasons, e164, self.limits) {
+                    Cancellation::NoRecord => Err(StoreError::CustomerNotFound),
+                    Cancellation::HasPhone(stored) => match (stored, add.channel.fingerprint) {
+                        (Some(stored), Some(own)) if stored == own => Ok(AddOutcome::Replayed),
+                        (Some(stored), Some(own)) if stored.key == own.key => Err(StoreError::IdempotencyKeyReused),
+                        _ => Err(StoreError::PhoneAlreadyAdded),
                     },
-                    Cancellation::RecordFull => Err(Error::CustomerPhoneLimitReached),
-                    Cancellation::PhoneFull => Err(Error::PhoneCustomerLimitReached),
-                    other => return judge(other, error),
+                    Cancellation::RecordFull => Err(StoreError::CustomerPhoneLimitReached),
+                    Cancellation::PhoneFull => Err(StoreError::PhoneCustomerLimitReached),
+                    other => return not_decided(other, error),
                 })
             })
             .await

@@ -1,31 +1,31 @@
-//! The API key's item.
+//! Reading an API key's item.
 
 use crate::domain::ClientId;
-use crate::error::{Cause, Error, FailureDetail};
 use crate::store::failure::failed;
-use crate::store::retry::{Attempt, Call};
-use crate::store::{CallStats, Deadline, Store, items};
+use crate::store::items::{self, Item};
+use crate::store::retry::{Attempt, CallKind, retry};
+use crate::store::{CallContext, Cause, FailureDetail, Store, StoreError};
 use crate::time::UnixMillis;
 
-/// What the table says of one API key.
+/// What the table stores about an API key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// The one client that it is good for.
+    /// The client that the key belongs to.
     pub client_id: ClientId,
-    /// From this moment on it is refused.
+    /// When the key expires.
     pub expires_at: Option<UnixMillis>,
-    /// Whether an operator revoked it.
+    /// Whether an operator revoked the key.
     pub revoked: bool,
 }
 
 impl KeyRecord {
-    /// `None` where the item is not whole.
-    fn read(item: &items::Item) -> Option<Self> {
+    /// `None` if the item is incomplete.
+    fn from_item(item: &Item) -> Option<Self> {
         Some(Self {
             client_id: ClientId::parse(item.get(items::CLIENT_ID)?.as_s().ok()?).ok()?,
             expires_at: match item.get(items::EXPIRES_AT) {
                 None => None,
-                expires_at => Some(items::moment(expires_at)?),
+                expires_at => Some(items::unix_millis(expires_at)?),
             },
             revoked: item.contains_key(items::REVOKED_AT),
         })
@@ -33,41 +33,30 @@ impl KeyRecord {
 }
 
 impl Store {
-    /// The item of the key with this SHA-256 (lower-case hex), if there is one: one strongly consistent read, so that
-    /// a key works from the moment it was issued.
+    /// Reads the API key with this SHA-256 (lower-case hex). The read is strongly consistent, so a key works from the
+    /// moment it is issued.
     ///
     /// # Errors
-    /// [`Error::TryAgain`] where the table could not be asked, [`Error::Internal`] where asking again will not help.
-    pub async fn key(
-        &self,
-        sha256_hex: &str,
-        deadline: Deadline,
-        stats: &mut CallStats,
-    ) -> Result<Option<KeyRecord>, Error> {
+    /// [`StoreError::TryAgain`] if the table could not be read; [`StoreError::Internal`] if a repeat does not help.
+    pub async fn api_key(&self, sha256_hex: &str, context: &mut CallContext) -> Result<Option<KeyRecord>, StoreError> {
         let get = self
             .client
             .get_item()
             .table_name(&self.table)
             .set_key(Some(items::api_key_key(sha256_hex)))
             .consistent_read(true)
-            // Not the label: an operator may have written anything into it.
+            // Without the label, because an operator may have written anything into it.
             .projection_expression("client_id, expires_at, revoked_at");
-        deadline
-            .settle(Call::Read, stats, |_| async {
-                match get.clone().send().await {
-                    Ok(output) => Attempt::Settled(
-                        output
-                            .item
-                            .as_ref()
-                            .map(|item| {
-                                KeyRecord::read(item).ok_or(Error::Internal(FailureDetail::new(Cause::CorruptKey)))
-                            })
-                            .transpose(),
-                    ),
-                    Err(error) => failed(&error),
+        let attempt = |_| async {
+            match get.clone().send().await {
+                Ok(output) => {
+                    let corrupt = || StoreError::Internal(FailureDetail::new(Cause::CorruptKey));
+                    let record = output.item.map(|item| KeyRecord::from_item(&item).ok_or_else(corrupt));
+                    Attempt::Settled(record.transpose())
                 }
-            })
-            .await
-            .answer
+                Err(error) => failed(&error),
+            }
+        };
+        retry(CallKind::Read, context, attempt).await.result
     }
 }

@@ -1,0 +1,34 @@
+//! What callers ask the store to do, after parsing.
+
+use super::{Ccid, Channel, ClientId, Phone};
+
+/// Add a phone number to a customer's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddPhone {
+    /// The client that the customer belongs to.
+    pub client_id: ClientId,
+    /// The customer.
+    pub ccid: Ccid,
+    /// The number and its attributes.
+    pub channel: Channel,
+}
+
+/// How an add succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddOutcome {
+    /// This request added the number.
+    Added,
+    /// An earlier request with the same idempotency key and values added the number. This request wrote nothing.
+    Replayed,
+}
+
+/// Remove a phone number from a customer's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovePhone {
+    /// The client that the customer belongs to.
+    pub client_id: ClientId,
+    /// The customer.
+    pub ccid: Ccid,
+    /// The number.
+    pub phone: Phone,
+}

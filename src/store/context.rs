@@ -1,0 +1,71 @@
+//! What all calls of one request share.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::time::UnixMillis;
+
+/// How long a request retries contention and throttling. A request that retries occupies its execution environment, so a
+/// storm of requests would take environments from every other caller. The caller gets `try_again` instead, waits without
+/// cost, and repeats the request.
+pub(super) const CONTENTION: Duration = Duration::from_millis(3000);
+
+/// What all calls of one request share.
+#[derive(Debug, Clone, Copy)]
+pub struct CallContext {
+    /// When the request arrived. A new channel has this time.
+    pub now: UnixMillis,
+    /// Until when the request must be answered.
+    pub deadline: Deadline,
+    /// What the request has cost so far.
+    pub stats: CallStats,
+}
+
+impl CallContext {
+    /// The context of a request that arrived at `now`, before its first call.
+    pub fn new(now: UnixMillis, deadline: Deadline) -> Self {
+        Self { now, deadline, stats: CallStats::default() }
+    }
+
+    /// The context of a call that a command makes now and that may take `time`.
+    pub fn within(time: Duration) -> Self {
+        Self::new(UnixMillis::now(), Deadline::new(time))
+    }
+}
+
+/// Until when a request must be answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline {
+    /// When all attempts and pauses must have ended.
+    pub(super) end: Instant,
+    /// Until when contention and throttling are retried.
+    pub(super) contention_end: Instant,
+}
+
+impl Deadline {
+    /// All attempts and pauses end within `time` from now.
+    pub fn new(time: Duration) -> Self {
+        let now = Instant::now();
+        Self { end: now + time, contention_end: now + time.min(CONTENTION) }
+    }
+
+    pub(super) fn time_left(self) -> Duration {
+        self.end.saturating_duration_since(Instant::now())
+    }
+}
+
+/// What a request cost at the database, for its log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CallStats {
+    /// Calls sent to DynamoDB.
+    pub round_trips: u32,
+    /// Calls that repeated an earlier call.
+    pub retries: u32,
+    /// Calls that DynamoDB refused because of another request's transaction.
+    pub conflicts: u32,
+    /// Calls that DynamoDB throttled.
+    pub throttles: u32,
+    /// Whether the API key was in the cache. `None` if no key was looked up.
+    pub key_cache_hit: Option<bool>,
+}
