@@ -5,12 +5,12 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`handler`] | takes an event, returns a response, writes one log line per request |
+//! | [`telemetry`] | JSON log lines and the metrics in them |
 //! | [`operations`] | the table of operations: route, name, request parser, store call, response |
 //! | [`auth`] | checks the API key: its shape, its record, its client |
 //! | [`error`] | every failure of a request, and the one table of status, code and message |
 //! | [`http`] | reads gateway events, matches routes, reads fields, builds responses; does not know DynamoDB |
 //! | [`store`] | keys, expressions, transactions and retries on DynamoDB; does not know HTTP |
-//! | [`telemetry`] | JSON log lines and the metrics in them |
 //! | [`domain`] | the values of the contract, each built only by parsing |
 //! | [`config`], [`time`] | the environment variables; milliseconds since 1970 |
 
