@@ -93,9 +93,7 @@ pub fn parse_add_phone(
         channel.fingerprint = key.map(|key| channel.fingerprint_for(&key));
         AddPhone { client_id: client_id.clone(), ccid, channel }
     });
-    let body_fields =
-        [ChannelField::ConsentType, ChannelField::PhoneType, ChannelField::CountryCode, ChannelField::ClientSource];
-    fields.finish(&body_fields, add)
+    fields.finish(&ChannelField::BODY, add)
 }
 
 /// The message of a successful add. `phone_number` is the number as the caller sent it.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, ConsentType, Phone, PhoneType};
+use cdm_lambda::domain::{Ccid, Channel, ClientId, ConsentType, Phone, PhoneType};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 use proptest::prelude::*;
@@ -67,14 +67,8 @@ pub(crate) fn table(has: &[u8]) -> Table {
             ccids.insert((*name).to_owned());
             number.insert(items::CCID_COUNT.to_owned(), count(ccids.len()));
             number.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
-            let channel = Channel {
-                phone,
-                phone_type: PhoneType::Mobile,
-                consent_type,
-                client_source: ClientSource::default(),
-                created_at: time(nth as u64),
-                fingerprint: None,
-            };
+            let channel =
+                Channel { phone_type: PhoneType::Mobile, consent_type, ..Channel::new(phone, time(nth as u64)) };
             channels.insert((*e164).to_owned(), items::from_channel(&channel));
         }
         let record = entry(&mut table, items::empty_record(&client, &ccid, time(0)));

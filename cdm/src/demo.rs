@@ -6,9 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::Rule;
-use cdm_lambda::domain::{
-    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, IdempotencyKey, Phone, PhoneType,
-};
+use cdm_lambda::domain::{Ccid, Channel, ClientId, ConsentType, CountryCode, Digits, IdempotencyKey, Phone, PhoneType};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 
@@ -183,12 +181,5 @@ fn made_at() -> UnixMillis {
 }
 
 fn channel(digits: &str) -> Result<Channel, Rule> {
-    Ok(Channel {
-        phone: Phone::new(Digits::parse(digits)?, CountryCode::default())?,
-        phone_type: PhoneType::default(),
-        consent_type: None,
-        client_source: ClientSource::default(),
-        created_at: made_at(),
-        fingerprint: None,
-    })
+    Ok(Channel::new(Phone::new(Digits::parse(digits)?, CountryCode::default())?, made_at()))
 }

@@ -119,6 +119,20 @@ pub struct Channel {
     pub fingerprint: Option<IdempotencyFingerprint>,
 }
 
+impl Channel {
+    /// A channel whose fields have their defaults.
+    pub fn new(phone: Phone, created_at: UnixMillis) -> Self {
+        Self {
+            phone,
+            phone_type: PhoneType::default(),
+            consent_type: None,
+            client_source: ClientSource::default(),
+            created_at,
+            fingerprint: None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,9 @@ impl ChannelField {
     pub const ALL: [Self; 5] =
         [Self::PhoneNumber, Self::ConsentType, Self::PhoneType, Self::CountryCode, Self::ClientSource];
 
+    /// The fields that an add takes from its body.
+    pub const BODY: [Self; 4] = [Self::ConsentType, Self::PhoneType, Self::CountryCode, Self::ClientSource];
+
     /// The contract's name.
     pub fn name(self) -> &'static str {
         match self {

@@ -67,14 +67,8 @@ mod tests {
     use crate::time::UnixMillis;
 
     fn channel(digits: &str, source: &str) -> Result<Channel, Rule> {
-        Ok(Channel {
-            phone: Phone::new(Digits::parse(digits)?, CountryCode::default())?,
-            phone_type: PhoneType::default(),
-            consent_type: None,
-            client_source: ClientSource::parse(source)?,
-            created_at: UnixMillis::now(),
-            fingerprint: None,
-        })
+        let phone = Phone::new(Digits::parse(digits)?, CountryCode::default())?;
+        Ok(Channel { client_source: ClientSource::parse(source)?, ..Channel::new(phone, UnixMillis::now()) })
     }
 
     #[test]

@@ -153,14 +153,8 @@ mod tests {
 
     #[test]
     fn channels_read_back_and_defaults_cost_nothing() -> Result<(), Rule> {
-        let plain = Channel {
-            phone: Phone::new(Digits::parse("6105551212")?, CountryCode::default())?,
-            phone_type: PhoneType::default(),
-            consent_type: None,
-            client_source: ClientSource::default(),
-            created_at: UnixMillis::now(),
-            fingerprint: None,
-        };
+        let phone = Phone::new(Digits::parse("6105551212")?, CountryCode::default())?;
+        let plain = Channel::new(phone, UnixMillis::now());
         assert_eq!(from_channel(&plain).as_m().map(HashMap::len), Ok(1), "only the time is stored");
         let mut full = Channel {
             phone: Phone::new(Digits::parse("0612345678")?, CountryCode::parse("33")?)?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::auth::ApiKey;
-use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
+use cdm_lambda::domain::{Ccid, Channel, ClientId, CountryCode, Digits, Phone};
 use cdm_lambda::store::client::DynamoDb;
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::read_customer;
@@ -225,14 +225,7 @@ fn client() -> ClientId {
 
 /// A channel with everything else left at its default.
 pub(crate) fn channel(digits: &str) -> Channel {
-    Channel {
-        phone: Phone::new(Digits::parse(digits).unwrap(), CountryCode::default()).unwrap(),
-        phone_type: PhoneType::default(),
-        consent_type: None,
-        client_source: ClientSource::default(),
-        created_at: UnixMillis::now(),
-        fingerprint: None,
-    }
+    Channel::new(Phone::new(Digits::parse(digits).unwrap(), CountryCode::default()).unwrap(), UnixMillis::now())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

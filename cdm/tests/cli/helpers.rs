@@ -7,7 +7,7 @@ use std::process::Stdio;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm::connection::Connection;
 use cdm::table;
-use cdm_lambda::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
+use cdm_lambda::domain::{Ccid, Channel, ClientId, CountryCode, Digits, Phone};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 use serde_json::Value;
@@ -186,14 +186,7 @@ pub(crate) fn phone(digits: &str) -> Phone {
 }
 
 pub(crate) fn channel(digits: &str) -> Channel {
-    Channel {
-        phone: phone(digits),
-        phone_type: PhoneType::default(),
-        consent_type: None,
-        client_source: ClientSource::default(),
-        created_at: UnixMillis::new(1_732_003_200_000).unwrap(),
-        fingerprint: None,
-    }
+    Channel::new(phone(digits), UnixMillis::new(1_732_003_200_000).unwrap())
 }
 
 /// A record with these numbers, as it would be stored.
