@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::{self, Aws};
 use crate::network::Network;
-use crate::{Failure, embedded, explain, stdin};
+use crate::{Failure, explain, stdin};
 
 /// How long a command tries, over all its attempts, before it says that it could not.
 pub const PATIENCE: Duration = Duration::from_secs(8);
@@ -111,8 +111,8 @@ impl Connection {
         let Aws { region, credentials, network } = if url.as_deref().is_some_and(is_this_machine) {
             let own = set("AWS_ACCESS_KEY_ID").is_some();
             Aws {
-                region: set("AWS_REGION").unwrap_or_else(|| embedded::REGION.to_owned()),
-                credentials: if own { environment_credentials() } else { embedded::any_credentials() },
+                region: set("AWS_REGION").unwrap_or_else(|| testkit::embedded::REGION.to_owned()),
+                credentials: if own { environment_credentials() } else { testkit::embedded::any_credentials() },
                 network: Network::new(set("AWS_CA_BUNDLE"))?,
             }
         } else {

@@ -12,13 +12,14 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use cdm_lambda::handler::Handler;
 use cdm_lambda::telemetry;
-use clap::Args;
+use clap::{Args, ValueEnum};
+use testkit::gateway::{Gateway, LARGEST_BODY};
+use testkit::{demo, embedded};
 
 use crate::connection::set;
 use crate::dev_database::Database;
-use crate::gateway::{Gateway, LARGEST_BODY};
 use crate::interrupts::Interrupts;
-use crate::{Failure, demo, docs_page, embedded, listen, table};
+use crate::{Failure, docs_page, listen, table};
 
 /// Run the real handler on this machine, with demo data, behind HTTP.
 #[derive(Debug, Args)]
@@ -37,7 +38,25 @@ pub struct Dev {
     data: Option<PathBuf>,
     /// Which of AWS's gateways to be.
     #[arg(long, value_enum, default_value = "http")]
-    gateway: Gateway,
+    gateway: GatewayType,
+}
+
+/// Which of AWS's gateways to be.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum GatewayType {
+    /// HTTP API, payload 2.0, as the template deploys it.
+    Http,
+    /// REST API, payload 1.0.
+    Rest,
+}
+
+impl From<GatewayType> for Gateway {
+    fn from(gateway: GatewayType) -> Self {
+        match gateway {
+            GatewayType::Http => Self::Http,
+            GatewayType::Rest => Self::Rest,
+        }
+    }
 }
 
 struct Server {
@@ -66,7 +85,7 @@ pub async fn run(arguments: Dev) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     announce(address, &database, &connection.table);
     let function = Handler::new(connection.store, Duration::from_secs(60));
-    let server = Arc::new(Server { function, gateway: arguments.gateway });
+    let server = Arc::new(Server { function, gateway: arguments.gateway.into() });
     let router = Router::new().fallback(serve).with_state(server).merge(docs_page::routes());
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { interrupts.next().await })
@@ -88,7 +107,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
         return response;
     };
-    let answered = server.gateway.serve(&server.function, parts, body).await;
+    let answered = server.gateway.serve(&server.function, parts, &body).await;
     // The template, never the path: it holds a phone number and a ccid.
     let route = answered.operation.map_or_else(|| "(no route)", |operation| operation.route.path);
     let code = answered.code.as_deref().unwrap_or("ok");

@@ -4,11 +4,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use axum::http::Uri;
+use testkit::embedded::{self, Embedded};
 use tokio::net::TcpStream;
 
 use crate::Failure;
 use crate::connection::{Connection, is_loopback_name, is_this_machine, set};
-use crate::embedded::{self, Embedded};
+use crate::data_file::{self, DataFile};
 use crate::listen::bind;
 
 /// The database that the handler works on.
@@ -54,7 +55,14 @@ impl Database {
 
     async fn embedded(listen: &str, port: u16, data: Option<&Path>, named_by: Option<String>) -> Result<Self, Failure> {
         let listener = bind(listen, port, "--dynamodb-port").await?;
-        Ok(Self::Embedded { database: Embedded::start(listener, data)?, named_by })
+        let database = match data {
+            None => Embedded::in_memory_on(listener)?,
+            Some(file) => {
+                let DataFile { database, lock } = data_file::open(file)?;
+                Embedded::serve(listener, database, lock)?
+            }
+        };
+        Ok(Self::Embedded { database, named_by })
     }
 
     /// Connects to it.

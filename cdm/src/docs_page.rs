@@ -7,7 +7,7 @@ use axum::response::Html;
 use axum::routing::get;
 use swagger_ui_dist::{ApiDefinition, OpenApiSource, generate_routes};
 
-use crate::demo;
+use testkit::demo;
 
 /// The page's path.
 pub const PATH: &str = "/docs";

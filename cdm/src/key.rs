@@ -8,13 +8,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::ClientId;
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::schema;
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::connection::{Condition, Connection, client_id};
 use crate::output::{self, Output};
-use crate::{Failure, stdin, table};
+use crate::{Failure, stdin};
 
 /// Issue, list, identify and revoke API keys.
 #[derive(Debug, Subcommand)]
@@ -251,7 +252,7 @@ fn keys_of(connection: &Connection, client: &ClientId) -> QueryFluentBuilder {
         .client
         .query()
         .table_name(&connection.table)
-        .index_name(table::KEYS_BY_CLIENT)
+        .index_name(schema::KEYS_BY_CLIENT)
         .key_condition_expression("client_id = :client")
         .expression_attribute_values(":client", AttributeValue::S(client.as_str().to_owned()))
 }

@@ -4,8 +4,7 @@
 //! |---|---|
 //! | [`dev`], `dev_database`, `listen` | `cdm dev`: the real handler behind HTTP on this machine; on which database, and where |
 //! | [`docs_page`] | its `/docs`: the API, to read and to try |
-//! | [`gateway`] | HTTP to a gateway event and back, as API Gateway does it |
-//! | [`embedded`], `data_file` | a DynamoDB API inside this process; the file that keeps its data |
+//! | `data_file` | the file that keeps the data of `cdm dev` |
 //! | [`connection`] | where the operator's commands find the table |
 //! | `credentials`, `profile`, `assumed_role` | region and credentials; what a profile says; MFA codes |
 //! | [`network`], `proxies`, [`network_failure`] | the HTTP client of every call; why there is no connection |
@@ -19,8 +18,7 @@
 //! | [`saved`], `dynamo_json` | the file of the old items; an item as JSON |
 //! | `interrupts` | Ctrl-C and SIGTERM |
 //! | [`stdin`] | values that are read from standard input |
-//! | [`table`] | the table's definition, for wherever CloudFormation does not make it |
-//! | [`demo`] | the data that the dev server starts with and that `events/` speak of |
+//! | [`table`] | creates the table where the template does not |
 
 mod assumed_role;
 mod change;
@@ -34,17 +32,14 @@ mod credentials;
 pub mod customer;
 mod damage;
 mod data_file;
-pub mod demo;
 pub mod dev;
 mod dev_database;
 pub mod docs_page;
 mod dynamo_json;
-pub mod embedded;
 mod entry;
 mod erase;
 pub mod explain;
 mod findings;
-pub mod gateway;
 pub mod import;
 mod interrupts;
 pub mod item;
@@ -80,3 +75,9 @@ impl std::fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<testkit::Error> for Failure {
+    fn from(error: testkit::Error) -> Self {
+        Self(error.0)
+    }
+}

@@ -1,21 +1,14 @@
-//! The table's definition. In AWS the template makes it; this is the same for everywhere else.
+//! `cdm table`: creates the table where the template does not.
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-    ScalarAttributeType,
-};
-use cdm_lambda::store::items;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use cdm_lambda::store::schema;
 use clap::Subcommand;
 use serde_json::json;
 
 use crate::Failure;
 use crate::connection::Connection;
 use crate::output::Output;
-
-/// The index that lists a client's API keys. Only keys have a `client_id`, so it holds nothing else.
-pub const KEYS_BY_CLIENT: &str = "keys_by_client";
 
 /// Make the table, for local work; in AWS the template makes it.
 #[derive(Debug, Subcommand)]
@@ -44,7 +37,7 @@ pub async fn run(command: Table, connection: &Connection, output: Output) -> Res
 /// # Errors
 /// What DynamoDB said, in one line.
 pub async fn create(client: &Client, table: &str) -> Result<bool, Failure> {
-    let created = definition(client, table)
+    let created = schema::create_table(client, table)
         .map_err(|error| Failure(format!("the table cannot be described: {error}")))?
         .send()
         .await;
@@ -56,29 +49,4 @@ pub async fn create(client: &Client, table: &str) -> Result<bool, Failure> {
             error.code().unwrap_or("DynamoDB cannot be reached at the configured endpoint")
         ))),
     }
-}
-
-fn definition(
-    client: &Client,
-    table: &str,
-) -> Result<aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder, BuildError> {
-    let attribute = |name: &str, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
-    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
-    let keys_by_client = GlobalSecondaryIndex::builder()
-        .index_name(KEYS_BY_CLIENT)
-        .key_schema(key(items::CLIENT_ID, KeyType::Hash)?)
-        .key_schema(key(items::CREATED_AT, KeyType::Range)?)
-        .projection(Projection::builder().projection_type(ProjectionType::All).build())
-        .build()?;
-    Ok(client
-        .create_table()
-        .table_name(table)
-        .billing_mode(BillingMode::PayPerRequest)
-        .attribute_definitions(attribute(items::PK, ScalarAttributeType::S)?)
-        .attribute_definitions(attribute(items::SK, ScalarAttributeType::S)?)
-        .attribute_definitions(attribute(items::CLIENT_ID, ScalarAttributeType::S)?)
-        .attribute_definitions(attribute(items::CREATED_AT, ScalarAttributeType::N)?)
-        .key_schema(key(items::PK, KeyType::Hash)?)
-        .key_schema(key(items::SK, KeyType::Range)?)
-        .global_secondary_indexes(keys_by_client))
 }

@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::corruption;
-    use crate::embedded::{Embedded, any_credentials};
+    use testkit::embedded::{Embedded, any_credentials};
 
     fn item(state: u32) -> Option<Item> {
         let text = |text: &str| AttributeValue::S(text.to_owned());

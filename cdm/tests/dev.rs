@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use cdm::demo;
+use testkit::demo;
 
 /// A dev server on free ports.
 struct Server {

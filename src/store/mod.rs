@@ -12,6 +12,7 @@ mod failure;
 pub mod items;
 mod operations;
 mod retry;
+pub mod schema;
 pub mod throttling;
 mod transaction;
 

@@ -1,7 +1,7 @@
 //! A success: what is answered, and what is on the record afterwards.
 
-use cdm::demo;
 use serde_json::{Value, json};
+use testkit::demo;
 
 use crate::helpers::{TestApp, add, customer, number};
 

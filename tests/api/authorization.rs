@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::demo;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::time::UnixMillis;
+use testkit::demo;
 
 use crate::fault_connector::Fault;
 use crate::helpers::{Request, TestApp, add, text};

@@ -1,7 +1,7 @@
 //! Retrieving a customer, and removing a number.
 
-use cdm::demo;
 use serde_json::json;
+use testkit::demo;
 
 use crate::fault_connector::Fault;
 use crate::helpers::{TestApp, add, customer, number, remove};

@@ -8,11 +8,11 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::config::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError, SharedDnsResolver};
-use cdm::demo;
 use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::DynamoDb;
+use testkit::demo;
 
 use crate::helpers::{Reply, TIMEOUT, TestApp, add, number, send};
 use crate::log;

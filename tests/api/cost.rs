@@ -1,8 +1,8 @@
 //! What a request costs at DynamoDB, counted at the faults.
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
-use cdm::demo;
 use serde_json::json;
+use testkit::demo;
 
 use crate::helpers::{Request, TestApp, add, customer, remove};
 

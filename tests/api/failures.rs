@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cdm::demo;
 use cdm_lambda::domain::{Ccid, ClientId, CountryCode, Digits, Limits, Phone, RemovePhone};
 use cdm_lambda::store::{CallContext, Store};
 use serde_json::{Value, json};
+use testkit::demo;
 
 use crate::fault_connector::{Call, Fault};
 use crate::helpers::{Reply, TestApp, add, number, remove, send};

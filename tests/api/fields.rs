@@ -1,7 +1,7 @@
 //! Every field rule, at its boundary.
 
-use cdm::demo;
 use serde_json::{Value, json};
+use testkit::demo;
 
 use crate::helpers::{Reply, Request, TestApp, add, encoded};
 

@@ -7,8 +7,6 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_runtime_api::client::http::http_client_fn;
-use cdm::demo;
-use cdm::embedded::REGION;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
@@ -19,13 +17,13 @@ use cdm_lambda::time::UnixMillis;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
+pub(crate) use testkit::TIMEOUT;
+use testkit::demo;
+use testkit::embedded::REGION;
 
-use crate::database::Database;
 use crate::fault_connector::{FaultConnector, Faults};
 use crate::log;
-
-/// The handler's timeout in the template.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
+use testkit::database::Database;
 
 /// X-Ray's id of every invocation.
 pub(crate) const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
@@ -50,8 +48,7 @@ impl TestApp {
         let table = Database::start().await;
         let faults = Arc::new(Faults::default());
         let database = client(&table, &Arc::default());
-        cdm::table::create(&database, demo::TABLE).await.unwrap();
-        demo::seed(&database, demo::TABLE).await.unwrap();
+        demo::create(&database, demo::TABLE).await.unwrap();
         let store = Store::new(client(&table, &faults), demo::TABLE.to_owned(), Limits::CONTRACT);
         Self { handler: Handler::new(store, key_cache), faults, database, table }
     }

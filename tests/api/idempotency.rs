@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: a repeat of the same request is answered as the first was, and writes nothing.
 
-use cdm::demo;
 use serde_json::json;
+use testkit::demo;
 
 use crate::helpers::{Request, TestApp, add, number, remove};
 

@@ -1,7 +1,7 @@
 //! 50 numbers a customer, 50 customers a number, per client, under any concurrency.
 
-use cdm::demo;
 use futures_util::future::join_all;
+use testkit::demo;
 
 use crate::helpers::{Reply, Request, TestApp, add, number, remove};
 

@@ -24,6 +24,3 @@ mod log;
 mod openapi;
 mod paths;
 mod request_log;
-
-#[path = "../support/database.rs"]
-mod database;

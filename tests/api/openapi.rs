@@ -5,11 +5,11 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cdm::demo;
-use cdm::gateway::Gateway;
 use cdm_lambda::domain::CountryCode;
 use lambda_http::http;
 use serde_json::{Map, Value, json};
+use testkit::demo;
+use testkit::gateway::Gateway;
 use tokio::task::JoinSet;
 
 use crate::fault_connector::Fault;
@@ -259,7 +259,7 @@ impl Operation<'_> {
 
 async fn send(app: &TestApp, request: http::Request<Vec<u8>>) -> (u16, Map<String, Value>, Value) {
     let (parts, body) = request.into_parts();
-    let response = Box::pin(Gateway::Http.serve(&app.handler, parts, body.into())).await.response;
+    let response = Box::pin(Gateway::Http.serve(&app.handler, parts, &body)).await.response;
     let headers = response.headers().iter();
     let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().into())).collect();
     (response.status().as_u16(), headers, serde_json::from_str(response.body()).unwrap())

@@ -1,7 +1,7 @@
 //! From path to operation: bases, decoding exactly once, other routes, other methods.
 
-use cdm::demo;
 use serde_json::{Value, json};
+use testkit::demo;
 
 use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, customer, encoded, remove, send};
 

@@ -3,10 +3,10 @@
 use std::iter::repeat_n;
 use std::time::Duration;
 
-use cdm::demo;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::store::Cause;
 use serde_json::{Value, json};
+use testkit::demo;
 
 use crate::fault_connector::{AWS_REQUEST_ID, Fault};
 use crate::helpers::{Request, TIMEOUT, TRACE_ID, TestApp, add, customer, send};

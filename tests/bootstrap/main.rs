@@ -1,8 +1,6 @@
 //! The built `bootstrap`, driven as Lambda drives it: through the Runtime API, over a real connection to a database.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at its first surprise")]
 
-#[path = "../support/runtime_api.rs"]
-mod runtime_api;
 mod trust;
 
 use std::path::Path;
@@ -10,35 +8,27 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::demo;
-use cdm::embedded::{Embedded, any_credentials};
-use cdm_lambda::store::client::DynamoDb;
-use runtime_api::{Environment, Invocation};
 use serde_json::Value;
+use testkit::TIMEOUT;
+use testkit::database::Database;
+use testkit::demo;
+use testkit::runtime_api::{Environment, Invocation};
 use tokio::io::AsyncReadExt as _;
 
 const BOOTSTRAP: &str = env!("CARGO_BIN_EXE_bootstrap");
 
-/// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(15);
-
 /// A database with the demo data.
-struct Database {
-    embedded: Embedded,
+struct DemoDatabase {
+    database: Database,
     client: Client,
 }
 
-impl Database {
-    async fn new() -> Self {
-        let embedded = Embedded::in_memory().await.unwrap();
-        let client = DynamoDb::new(&embedded.endpoint(), any_credentials()).await.unwrap().client;
-        cdm::table::create(&client, demo::TABLE).await.unwrap();
-        demo::seed(&client, demo::TABLE).await.unwrap();
-        Self { embedded, client }
-    }
-
-    fn url(&self) -> String {
-        self.embedded.endpoint().url.unwrap()
+impl DemoDatabase {
+    async fn start() -> Self {
+        let database = Database::start().await;
+        let client = database.client().await;
+        demo::create(&client, demo::TABLE).await.unwrap();
+        Self { database, client }
     }
 
     async fn environment(&self) -> Environment {
@@ -46,8 +36,11 @@ impl Database {
     }
 
     async fn environment_with(&self, variables: &[(&str, &str)]) -> Environment {
-        let url = self.url();
-        let base = [("TABLE_NAME", demo::TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())];
+        let base = [
+            ("TABLE_NAME", demo::TABLE),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.database.url()),
+            ("AWS_ACCESS_KEY_ID", self.database.access_key()),
+        ];
         Environment::start(BOOTSTRAP, &[&base, variables].concat()).await
     }
 
@@ -94,7 +87,7 @@ fn assert_private(output: &str) {
 
 #[tokio::test]
 async fn it_starts_serves_and_logs_one_line_a_request() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let environment = database.environment().await;
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
     assert_eq!(status(&environment.invoke(add("16105551212"), TIMEOUT).await), 409);
@@ -112,7 +105,7 @@ async fn it_starts_serves_and_logs_one_line_a_request() {
 
 #[tokio::test]
 async fn the_finest_log_level_shows_nothing_of_a_request_either() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let environment = database.environment_with(&[("LOG_LEVEL", "trace"), ("RUST_LOG", "trace")]).await;
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
     let output = environment.kill().await;
@@ -122,7 +115,7 @@ async fn the_finest_log_level_shows_nothing_of_a_request_either() {
 
 #[tokio::test]
 async fn no_log_level_takes_the_metrics_away() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     for level in ["warn", "error", "off"] {
         let environment = database.environment_with(&[("LOG_LEVEL", level)]).await;
         status(&environment.invoke(add("6105551212"), TIMEOUT).await);
@@ -155,7 +148,7 @@ async fn the_connection_is_opened_before_the_first_request_unsigned() {
 
 #[tokio::test]
 async fn it_starts_without_a_connection() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     // Nobody listens at this address.
     let environment = database.environment_with(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")]).await;
     let answer = environment.invoke(add("6105551212"), Duration::from_millis(900)).await;
@@ -175,7 +168,7 @@ fn answer_body(invocation: &Invocation) -> &str {
 
 #[tokio::test]
 async fn a_bad_environment_fails_the_start_and_names_the_variable() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let bad = [
         ("TABLE_NAME", ""),
         ("KEY_CACHE_SECONDS", "a minute"),
@@ -210,7 +203,7 @@ async fn run_by_hand_it_says_who_runs_it() {
 
 #[tokio::test]
 async fn what_is_no_event_is_an_invocation_error_and_the_process_lives_on() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let environment = database.environment().await;
     for no_request in ["{}", "[]", "1", "null", "\"raw-secret\"", "{\"a-secret-body\":1}"] {
         let (kind, message) = failed(environment.invoke(no_request, TIMEOUT).await);
@@ -227,7 +220,7 @@ async fn what_is_no_event_is_an_invocation_error_and_the_process_lives_on() {
 
 #[tokio::test]
 async fn events_that_lambda_http_cannot_convert_are_answered() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let environment = database.environment().await;
     let mut digits = 6_105_552_000_u64;
     for (header, value) in [("host", "no host name"), ("x-forwarded-proto", "h t"), ("x-other", "é\u{0}"), ("a b", "c")]
@@ -247,7 +240,7 @@ async fn events_that_lambda_http_cannot_convert_are_answered() {
 
 #[tokio::test]
 async fn environments_share_the_limits_of_one_table() {
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let environments = futures_util::future::join_all((0..4).map(|_| database.environment())).await;
     // 80 numbers for one record, in four environments at once.
     let adds = environments.iter().enumerate().map(|(place, environment)| async move {
@@ -268,7 +261,7 @@ async fn environments_share_the_limits_of_one_table() {
 async fn it_ends_when_lambda_says_so() {
     use std::os::unix::process::ExitStatusExt as _;
 
-    let database = Database::new().await;
+    let database = DemoDatabase::start().await;
     let mut environment = database.environment().await;
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
     environment.signal("TERM");

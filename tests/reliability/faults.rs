@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 
 use crate::fault_table::{Applied, Ending, FAULTS, Fate, Fault, PASS};
 use crate::proxy::Gate;
-use crate::runtime_api::Invocation;
 use crate::world::{Answer, Request, TIMEOUT, World, is_full};
+use testkit::runtime_api::Invocation;
 
 const CCID: &str = "BAK-1";
 const PHONE: &str = "6105551212";

@@ -4,7 +4,6 @@
 use std::fs;
 use std::time::Duration;
 
-use cdm::demo;
 use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
@@ -14,9 +13,10 @@ use lambda_http::Context;
 use lambda_http::lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use testkit::demo;
 
-use crate::database::Database;
 use crate::world::{TIMEOUT, is_full};
+use testkit::database::Database;
 
 struct Target {
     function: Handler,
@@ -27,8 +27,7 @@ impl Target {
     async fn new() -> Self {
         let database = Database::start().await;
         let client = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
-        cdm::table::create(&client, demo::TABLE).await.unwrap();
-        demo::seed(&client, demo::TABLE).await.unwrap();
+        demo::create(&client, demo::TABLE).await.unwrap();
         let function =
             Handler::new(Store::new(client, demo::TABLE.to_owned(), Limits::CONTRACT), Duration::from_secs(60));
         Self { function, _database: database }

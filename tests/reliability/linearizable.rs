@@ -17,8 +17,8 @@ use todc_utils::{Action as Moment, History, WGLChecker};
 
 use crate::fault_table::{FAULTS, Fate, Fault};
 use crate::proxy::Tally;
-use crate::runtime_api::Environment;
 use crate::world::{Action, Answer, Contents, Request, World, is_full};
+use testkit::runtime_api::Environment;
 
 /// At most so many requests are under way at once.
 const ENVIRONMENTS: u64 = 8;

@@ -19,9 +19,3 @@ mod protocol_model;
 mod proxy;
 mod storm;
 mod world;
-
-#[path = "../support/runtime_api.rs"]
-mod runtime_api;
-
-#[path = "../support/database.rs"]
-mod database;

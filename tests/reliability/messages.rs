@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fault_table::CONDITION;
-use crate::runtime_api::http1::Message;
+use testkit::http1::Message;
 
 /// What the faults tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(crate) const JSON: [(&str, &str); 1] = [("content-type", "application/x-amz-
 pub(crate) fn failure(status: u16, code: &str, mut body: Value) -> Message {
     body["__type"] = format!("com.amazonaws.dynamodb.v20120810#{code}").into();
     body["message"] = "made up".into();
-    Message::answer(status, &JSON, body.to_string().into_bytes())
+    Message::response(status, &JSON, body.to_string().into_bytes())
 }
 
 /// A refusal of the transaction, with a reason for each of its items.

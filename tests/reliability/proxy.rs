@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::fault_table::{Applied, CONFLICT, Ending, FAULTS, Fault, PASS, PASSED};
 use crate::messages::{Call, JSON, Kind, cancelled, failure};
-use crate::runtime_api::http1::Message;
+use testkit::http1::Message;
 
 /// Holds one request, so that a test can act while it is on its way.
 #[derive(Debug, Clone)]
@@ -459,10 +459,10 @@ async fn converse(mut stream: TcpStream, shared: Arc<Shared>) -> std::io::Result
                 shared.passed();
                 return Ok(());
             }
-            Ending::Garbage => Message::answer(200, &JSON, b"<html>It works!</html>".to_vec()),
-            Ending::Empty => Message::answer(200, &JSON, Vec::new()),
+            Ending::Garbage => Message::response(200, &JSON, b"<html>It works!</html>".to_vec()),
+            Ending::Empty => Message::response(200, &JSON, Vec::new()),
             Ending::Failure(status, code) => failure(status, code, json!({})),
-            Ending::Page(status) => Message::answer(status, &[("content-type", "text/html")], b"<html>".to_vec()),
+            Ending::Page(status) => Message::response(status, &[("content-type", "text/html")], b"<html>".to_vec()),
             Ending::Cancelled(codes) => cancelled(&codes, &call),
         };
         shared.passed();

@@ -355,7 +355,7 @@ fn client(dynamo: &Arc<Dynamo>) -> Client {
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .credentials_provider(cdm::embedded::any_credentials())
+        .credentials_provider(testkit::embedded::any_credentials())
         .http_client(http_client_fn(move |_, _| wire.clone()))
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::disabled())

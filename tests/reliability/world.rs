@@ -8,21 +8,18 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, CountryCode, Digits, Phone};
-use cdm_lambda::store::client::DynamoDb;
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::read_customer;
 use cdm_lambda::time::UnixMillis;
 use serde_json::{Value, json};
+pub(crate) use testkit::TIMEOUT;
 
-use crate::database::Database;
 use crate::proxy::Proxy;
-use crate::runtime_api::{Environment, Invocation};
+use testkit::database::Database;
+use testkit::runtime_api::{Environment, Invocation};
 
 const TABLE: &str = "phones";
 const CLIENT: &str = "clinic";
-
-/// The function's timeout in the template.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Whether the long runs are wanted: `RELIABILITY=full`.
 pub(crate) fn is_full() -> bool {
@@ -41,8 +38,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let database = Database::start().await;
-        let direct = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
-        cdm::table::create(&direct, TABLE).await.unwrap();
+        let direct = database.client().await;
+        testkit::create_table(&direct, TABLE).await.unwrap();
         let key = ApiKey::from_secret(&[7; 32]);
         let world =
             Self { proxy: Proxy::start(database.address()).await, direct, key: key.reveal().to_owned(), database };

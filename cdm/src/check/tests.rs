@@ -10,8 +10,8 @@ use proptest::test_runner::TestRunner;
 use super::*;
 use crate::change;
 use crate::corruption::{self, KINDS, Table, assert_nothing_lost, corrupt, corruption, healthy, of_kind, place};
-use crate::embedded::{Embedded, any_credentials};
 use crate::undo::Undo;
+use testkit::embedded::{Embedded, any_credentials};
 
 #[derive(Parser)]
 enum Commands {

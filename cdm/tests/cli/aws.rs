@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
@@ -11,15 +10,10 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::helpers::{Ran, path, ran};
 
@@ -284,57 +278,6 @@ impl Proxy {
         targets.sort();
         targets.dedup();
         targets
-    }
-}
-
-/// An authority that no system knows.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Its certificate as a file.
-    pub(crate) fn file(&self, folder: &Path) -> PathBuf {
-        let file = folder.join("authority.pem");
-        std::fs::write(&file, self.0.pem()).unwrap();
-        file
-    }
-
-    /// TLS in front of the stand-ins, with a certificate of this authority for these names.
-    pub(crate) async fn serve(&self, aws: &Aws, names: &[&str]) -> SocketAddr {
-        self.serve_until(aws, names, 2099).await
-    }
-
-    /// The same, with a certificate that ends with the year.
-    pub(crate) async fn serve_until(&self, aws: &Aws, names: &[&str], year: i32) -> SocketAddr {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut parameters = CertificateParams::new(names).unwrap();
-        parameters.not_after = rcgen::date_time_ymd(year, 12, 31);
-        let certificate = parameters.signed_by(&key, &self.0).unwrap();
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let provider = Arc::new(ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let (address, plain) = (listener.local_addr().unwrap(), aws.address);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                tokio::spawn(async move {
-                    // A client that does not trust the certificate hangs up.
-                    let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                    let mut plain = TcpStream::connect(plain).await.unwrap();
-                    let _ = copy_bidirectional(&mut stream, &mut plain).await;
-                });
-            }
-        });
-        address
     }
 }
 

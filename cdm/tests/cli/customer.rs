@@ -29,9 +29,9 @@ async fn a_record_is_made_shown_and_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_there_is_left_as_it_is() {
     let table = Table::demo().await;
-    let key = items::customer_key(&client(), &ccid(cdm::demo::CUSTOMER_WITH_50));
+    let key = items::customer_key(&client(), &ccid(testkit::demo::CUSTOMER_WITH_50));
     let before = table.item(key.clone()).await;
-    let line = table.refused(&on("create", cdm::demo::CUSTOMER_WITH_50)).await;
+    let line = table.refused(&on("create", testkit::demo::CUSTOMER_WITH_50)).await;
     assert_eq!(line, "the client has a customer with this ccid already: it was left as it is");
     assert_eq!(table.item(key).await, before);
 }
@@ -39,12 +39,12 @@ async fn a_record_that_is_there_is_left_as_it_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn show_prints_what_the_api_answers() {
     let table = Table::demo().await;
-    let shown = table.json(&on("show", cdm::demo::CUSTOMER_WITH_PHONE)).await;
+    let shown = table.json(&on("show", testkit::demo::CUSTOMER_WITH_PHONE)).await;
     assert_eq!(
         shown,
         [json!({
             "client_id": CLIENT,
-            "ccid": cdm::demo::CUSTOMER_WITH_PHONE,
+            "ccid": testkit::demo::CUSTOMER_WITH_PHONE,
             "created_at": "2024-11-19T08:00:00.000Z",
             "phone_count": 1,
             "notification_channels": [{
@@ -54,7 +54,7 @@ async fn show_prints_what_the_api_answers() {
             }],
         })]
     );
-    let drawn = table.done(&on("show", cdm::demo::CUSTOMER_WITH_PHONE)).await;
+    let drawn = table.done(&on("show", testkit::demo::CUSTOMER_WITH_PHONE)).await;
     let expected = "\
 Client    demo-clinic
 Customer  BAK-11984-008
@@ -81,7 +81,7 @@ async fn what_is_not_there_is_neither_shown_nor_deleted() {
     );
     assert_eq!(table.items().await.len(), before);
     assert_eq!(
-        table.refused(&on("show", cdm::demo::CUSTOMER_DAMAGED)).await,
+        table.refused(&on("show", testkit::demo::CUSTOMER_DAMAGED)).await,
         "the customer's record is corrupt: run `cdm check`"
     );
 }
@@ -89,9 +89,9 @@ async fn what_is_not_there_is_neither_shown_nor_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn deleting_asks_first() {
     let table = Table::demo().await;
-    let key = items::customer_key(&client(), &ccid(cdm::demo::CUSTOMER));
+    let key = items::customer_key(&client(), &ccid(testkit::demo::CUSTOMER));
     for (input, code) in [("", 1), ("n\n", 1), ("BAK\n", 1), ("yes\n", 0)] {
-        let ran = table.typed(&on("delete", cdm::demo::CUSTOMER), input).await;
+        let ran = table.typed(&on("delete", testkit::demo::CUSTOMER), input).await;
         assert_eq!(ran.code, code, "{ran:?}");
         assert_eq!(table.item(key.clone()).await.is_some(), code == 1);
     }
@@ -101,14 +101,18 @@ async fn deleting_asks_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_customer_is_in_no_count() {
     let table = Table::demo().await;
-    for ccid in [cdm::demo::CUSTOMER_WITH_50, "FAM-00001", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::CUSTOMER_DAMAGED]
-    {
+    for ccid in [
+        testkit::demo::CUSTOMER_WITH_50,
+        "FAM-00001",
+        testkit::demo::CUSTOMER_WITH_PHONE,
+        testkit::demo::CUSTOMER_DAMAGED,
+    ] {
         table.done(&[&on("delete", ccid)[..], &["--yes"]].concat()).await;
     }
     assert!(table.cdm(&["check"]).await.out.contains("; 0 numbers without customers"));
     assert_eq!(table.cdm(&["check"]).await.code, 0);
     let who = ["phone", "who", "--client", CLIENT];
-    assert_eq!(table.json(&[&who[..], &[cdm::demo::PHONE_ON_50]].concat()).await.len(), 49);
+    assert_eq!(table.json(&[&who[..], &[testkit::demo::PHONE_ON_50]].concat()).await.len(), 49);
     assert_eq!(table.json(&[&who[..], &["6105550001"]].concat()).await, [json!({ "ccid": "BAK-11984-049" })]);
     let last = items::phone_key(&client(), &phone("6105550050"));
     assert_eq!(table.item(last).await, None, "a number that nobody has is gone");
@@ -118,11 +122,11 @@ async fn a_deleted_customer_is_in_no_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_all_or_nothing_and_can_be_undone() {
     let table = Table::demo().await;
-    let key = items::customer_key(&client(), &ccid(cdm::demo::CUSTOMER_WITH_50));
+    let key = items::customer_key(&client(), &ccid(testkit::demo::CUSTOMER_WITH_50));
     let before = table.sorted().await;
     for run in 0..5 {
         let file = format!("saved-{run}.jsonl");
-        let delete = [&on("delete", cdm::demo::CUSTOMER_WITH_50)[..], &["--yes", "--save", &file]].concat();
+        let delete = [&on("delete", testkit::demo::CUSTOMER_WITH_50)[..], &["--yes", "--save", &file]].concat();
         let mut child = table.command(&delete).stderr(std::process::Stdio::null()).spawn().unwrap();
         // Killed as soon as the file is there, which is before or after the write. The last run comes to its end.
         let saved = table.folder.path().join(&file);

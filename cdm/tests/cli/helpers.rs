@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::database::Database;
+use testkit::database::Database;
 
 pub(crate) const CLIENT: &str = "demo-clinic";
 
@@ -47,7 +47,7 @@ impl Table {
     /// With the demo data, of which one record is damaged.
     pub(crate) async fn demo() -> Self {
         let table = Self::new().await;
-        cdm::demo::seed(&table.connection.client, "cdm-phones").await.unwrap();
+        testkit::demo::seed(&table.connection.client, "cdm-phones").await.unwrap();
         table
     }
 

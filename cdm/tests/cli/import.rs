@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use cdm::connection::Connection;
-use cdm::embedded::any_credentials;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::ClientId;
 use cdm_lambda::store::items;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use testkit::embedded::any_credentials;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -357,7 +357,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
          {{\"ccid\":\"BAK-11984-050\",\"phone_numbers\":[\"6105550001\",\"6105551212\"]}}\n\
          {{\"ccid\":\"B\",\"phone_numbers\":[\"{}\",\"6105551212\"]}}\n\
          {{\"ccid\":\"DAMAGED-1\",\"phone_numbers\":[\"6105551212\"]}}\n",
-        cdm::demo::PHONE_ON_50
+        testkit::demo::PHONE_ON_50
     )
     .into_bytes();
     bytes.extend(b"{\"ccid\":\"\xff\"}\n");

@@ -110,14 +110,14 @@ async fn a_list_is_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn revoking_asks_first() {
     let table = Table::demo().await;
-    let key = ApiKey::parse(cdm::demo::KEY).unwrap();
+    let key = ApiKey::parse(testkit::demo::KEY).unwrap();
     let print = &key.sha256_hex()[..12];
     let revoke = ["key", "revoke", "--client", CLIENT, print];
     for (input, code) in [("", 1), ("\n", 1), ("no\n", 1), ("y\n", 0)] {
         let ran = table.typed(&revoke, input).await;
         assert_eq!(ran.code, code, "{input:?}: {ran:?}");
         assert!(ran.err.starts_with(&format!("Revoke the key {print} of {CLIENT}?")), "{ran:?}");
-        assert_eq!(is_good(&table, cdm::demo::KEY, CLIENT).await, code == 1);
+        assert_eq!(is_good(&table, testkit::demo::KEY, CLIENT).await, code == 1);
     }
 }
 
@@ -144,10 +144,10 @@ async fn a_leaked_key_is_identified_and_revoked_by_itself() {
     let table = Table::demo().await;
     let identify = ["key", "identify", "--output", "json"];
     for (key, client, state) in [
-        (cdm::demo::KEY, CLIENT, "active"),
-        (cdm::demo::EXPIRED_KEY, CLIENT, "expired"),
-        (cdm::demo::REVOKED_KEY, CLIENT, "revoked"),
-        (cdm::demo::OTHER_KEY, "other-clinic", "active"),
+        (testkit::demo::KEY, CLIENT, "active"),
+        (testkit::demo::EXPIRED_KEY, CLIENT, "expired"),
+        (testkit::demo::REVOKED_KEY, CLIENT, "revoked"),
+        (testkit::demo::OTHER_KEY, "other-clinic", "active"),
     ] {
         let ran = table.typed(&identify, &format!(" {key}\r\n")).await;
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
@@ -156,27 +156,27 @@ async fn a_leaked_key_is_identified_and_revoked_by_itself() {
         assert!(ApiKey::parse(key).unwrap().sha256_hex().starts_with(text(row, "fingerprint")));
         assert!(!ran.out.contains(key));
     }
-    let drawn = table.typed(&["key", "identify"], cdm::demo::OTHER_KEY).await.out;
+    let drawn = table.typed(&["key", "identify"], testkit::demo::OTHER_KEY).await.out;
     assert!(drawn.starts_with("Client       other-clinic\n") && drawn.contains("\nState        active\n"), "{drawn}");
 
     let revoke = ["key", "revoke", "--key-stdin"];
-    let key = format!("{}\n", cdm::demo::OTHER_KEY);
+    let key = format!("{}\n", testkit::demo::OTHER_KEY);
     for input in [key.clone(), format!("{key}n\n")] {
         assert_eq!(table.typed(&revoke, &input).await.code, 1);
-        assert!(is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
+        assert!(is_good(&table, testkit::demo::OTHER_KEY, "other-clinic").await);
     }
     let ran = table.typed(&[&revoke[..], &["--yes", "--output", "json"]].concat(), &key).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(text(&crate::helpers::objects(&ran.out)[0], "state"), "revoked");
-    assert!(!is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
-    assert!(is_good(&table, cdm::demo::KEY, CLIENT).await);
+    assert!(!is_good(&table, testkit::demo::OTHER_KEY, "other-clinic").await);
+    assert!(is_good(&table, testkit::demo::KEY, CLIENT).await);
 }
 
 /// What is no key is not sent anywhere: a look-up would find that there is no such table.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_key_is_not_looked_up() {
     let table = Table::new().await;
-    let mut misspelt = cdm::demo::KEY.to_owned();
+    let mut misspelt = testkit::demo::KEY.to_owned();
     misspelt.replace_range(20..21, if &misspelt[20..21] == "A" { "B" } else { "A" });
     let no_key = "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was copied";
     for (input, line) in [
@@ -190,9 +190,9 @@ async fn what_is_no_key_is_not_looked_up() {
             assert_eq!((ran.code, crate::helpers::one_line(&ran.err).as_str()), (1, line));
         }
     }
-    let ran = table.typed(&["key", "identify", "--table", "no-such-table"], cdm::demo::KEY).await;
+    let ran = table.typed(&["key", "identify", "--table", "no-such-table"], testkit::demo::KEY).await;
     assert!(crate::helpers::one_line(&ran.err).contains("there is no table no-such-table here"), "{ran:?}");
-    let ran = table.typed(&["key", "identify"], cdm::demo::KEY).await;
+    let ran = table.typed(&["key", "identify"], testkit::demo::KEY).await;
     assert_eq!(
         crate::helpers::one_line(&ran.err),
         "the table cdm-phones has no such API key, so it opens nothing here: check --table"
@@ -202,7 +202,7 @@ async fn what_is_no_key_is_not_looked_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_a_clients_key_is_not_revoked() {
     let table = Table::demo().await;
-    let other = ApiKey::parse(cdm::demo::OTHER_KEY).unwrap().sha256_hex();
+    let other = ApiKey::parse(testkit::demo::OTHER_KEY).unwrap().sha256_hex();
     for print in [&other[..12], "000000000000"] {
         let line = table.refused(&["key", "revoke", "--client", CLIENT, print, "--yes"]).await;
         assert_eq!(
@@ -210,7 +210,7 @@ async fn what_is_not_a_clients_key_is_not_revoked() {
             "no key of demo-clinic has this fingerprint: `cdm key list --client demo-clinic` lists its keys"
         );
     }
-    assert!(is_good(&table, cdm::demo::OTHER_KEY, "other-clinic").await);
+    assert!(is_good(&table, testkit::demo::OTHER_KEY, "other-clinic").await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,7 +231,7 @@ async fn bad_input() {
         (&["key", "revoke", "--client", "a", "--key-stdin"], "cannot be used with"),
         (&["key", "revoke", "000000000000", "--key-stdin"], "cannot be used with"),
         // A key has no place among the arguments.
-        (&["key", "identify", cdm::demo::KEY], "unexpected argument"),
+        (&["key", "identify", testkit::demo::KEY], "unexpected argument"),
     ] {
         let line = table.misused(arguments).await;
         assert!(line.contains(word), "{arguments:?}: {line}");

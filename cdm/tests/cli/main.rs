@@ -17,8 +17,3 @@ mod table;
 mod transcripts;
 mod undo;
 mod usage;
-
-#[path = "../../../tests/support/database.rs"]
-mod database;
-#[path = "../../../tests/support/http1.rs"]
-mod http1;

@@ -1,6 +1,8 @@
 //! Proxies and certificates: for every call, and what is said when one of them is in the way.
 
-use crate::aws::{Authority, Aws, Machine, Manner, Proxy};
+use testkit::tls::Authority;
+
+use crate::aws::{Aws, Machine, Manner, Proxy};
 use crate::helpers::path;
 
 const NAMES: [&str; 1] = ["*.aws.invalid"];
@@ -12,9 +14,10 @@ const ROLE: &str = "[profile base]\naws_access_key_id = AKIABASE\naws_secret_acc
 /// A machine whose services are reached over TLS through a proxy.
 async fn behind(manner: Manner) -> (Machine, Aws, Proxy) {
     let (aws, authority) = (Aws::start().await, Authority::new());
-    let proxy = Proxy::start(authority.serve(&aws, &NAMES).await, manner).await;
+    let proxy = Proxy::start(authority.serve(aws.address(), &NAMES).await, manner).await;
     let machine = Machine::new("https").set("AWS_PROFILE", "clinic").file(".aws/config", ROLE);
-    let bundle = authority.file(machine.home.path());
+    let bundle = machine.home.path().join("authority.pem");
+    authority.write(&bundle);
     (machine.set("AWS_CA_BUNDLE", path(&bundle)), aws, proxy)
 }
 
@@ -135,7 +138,8 @@ async fn a_certificate_that_is_not_trusted_is_named() {
     let (machine, aws, proxy) = behind(Manner::Open).await;
     let machine = machine.set("HTTPS_PROXY", &proxy.url());
     let other = tempfile::tempdir().unwrap();
-    let file = Authority::new().file(other.path());
+    let file = other.path().join("authority.pem");
+    Authority::new().write(&file);
     let machine = machine.set("AWS_CA_BUNDLE", path(&file));
     assert_eq!(
         machine.refused().await,
@@ -158,15 +162,19 @@ async fn a_certificate_for_another_name_an_old_one_and_a_server_without_tls_are_
     let (aws, authority) = (Aws::start().await, Authority::new());
     for (server, why) in [
         (
-            authority.serve(&aws, &["elsewhere.invalid"]).await,
+            authority.serve(aws.address(), &["elsewhere.invalid"]).await,
             "the certificate of sts.aws.invalid:443 is for another name",
         ),
-        (authority.serve_until(&aws, &NAMES, 2020).await, "the certificate of sts.aws.invalid:443 is out of date"),
+        (
+            authority.serve_until(aws.address(), &NAMES, 2020).await,
+            "the certificate of sts.aws.invalid:443 is out of date",
+        ),
         (aws.address(), "sts.aws.invalid:443 does not speak TLS as it must"),
     ] {
         let proxy = Proxy::start(server, Manner::Open).await;
         let machine = Machine::new("https").set("AWS_PROFILE", "clinic").file(".aws/config", ROLE);
-        let bundle = authority.file(machine.home.path());
+        let bundle = machine.home.path().join("authority.pem");
+        authority.write(&bundle);
         let machine = machine.set("AWS_CA_BUNDLE", path(&bundle)).set("HTTPS_PROXY", &proxy.url());
         let said = machine.refused().await;
         assert!(said.contains(why), "{said}");

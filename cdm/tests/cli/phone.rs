@@ -138,11 +138,11 @@ async fn every_field_is_stored() {
 async fn the_limits_are_the_functions() {
     let table = Table::demo().await;
     assert_eq!(
-        table.refused(&on("add", cdm::demo::CUSTOMER_WITH_50, "6105551212")).await,
+        table.refused(&on("add", testkit::demo::CUSTOMER_WITH_50, "6105551212")).await,
         "the customer already has 50 phone numbers: remove one with `cdm phone remove`"
     );
     assert_eq!(
-        table.refused(&on("add", cdm::demo::CUSTOMER, cdm::demo::PHONE_ON_50)).await,
+        table.refused(&on("add", testkit::demo::CUSTOMER, testkit::demo::PHONE_ON_50)).await,
         "the phone number is already on 50 customers: `cdm phone who` lists them"
     );
     assert_eq!(
@@ -150,10 +150,10 @@ async fn the_limits_are_the_functions() {
         "the client has no customer with this ccid: check both, or make it with `cdm customer create`"
     );
     let ccids: BTreeSet<_> =
-        table.json(&who(cdm::demo::PHONE_ON_50)).await.iter().map(|row| row["ccid"].to_string()).collect();
+        table.json(&who(testkit::demo::PHONE_ON_50)).await.iter().map(|row| row["ccid"].to_string()).collect();
     assert_eq!(ccids.len(), 50);
-    table.done(&[&on("remove", "FAM-00007", cdm::demo::PHONE_ON_50)[..], &["--yes"]].concat()).await;
-    table.done(&on("add", cdm::demo::CUSTOMER, cdm::demo::PHONE_ON_50)).await;
+    table.done(&[&on("remove", "FAM-00007", testkit::demo::PHONE_ON_50)[..], &["--yes"]].concat()).await;
+    table.done(&on("add", testkit::demo::CUSTOMER, testkit::demo::PHONE_ON_50)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

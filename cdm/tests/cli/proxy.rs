@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::http1::Message;
+use testkit::http1::Message;
 
 /// What it does with a write. Reads always get through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
                     _ => ITEMS_THROTTLED,
                 };
                 let headers = [("content-type", "application/x-amz-json-1.0")];
-                Message::answer(400, &headers, body.into()).write(&mut caller).await.ok()?;
+                Message::response(400, &headers, body.into()).write(&mut caller).await.ok()?;
             }
             Mode::LoseResponses => {
                 request.write(&mut database).await.ok()?;

@@ -22,7 +22,7 @@ async fn the_page_shows_what_is_printed() {
     let table = Table::demo().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("customers.csv"), CUSTOMERS).unwrap();
-    std::fs::write(folder.path().join("leaked-key.txt"), cdm::demo::OTHER_KEY).unwrap();
+    std::fs::write(folder.path().join("leaked-key.txt"), testkit::demo::OTHER_KEY).unwrap();
 
     let (mut real, mut is_transcript, mut commands) = (String::new(), false, 0);
     for line in page.lines() {

@@ -20,7 +20,7 @@ fn files(table: &Table) -> Vec<PathBuf> {
 async fn whatever_a_command_removes_can_be_put_back() {
     let number_pk = "CLIENT#demo-clinic#PHONE#+16105551208";
     let commands: [&[&str]; 5] = [
-        &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+        &["phone", "remove", "--client", CLIENT, "--ccid", testkit::demo::CUSTOMER_WITH_PHONE, testkit::demo::PHONE],
         &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
         &["client", "delete", "--client", CLIENT],
         &["item", "delete", "--pk", number_pk, "--sk", "PHONE"],
@@ -80,7 +80,7 @@ async fn half_a_command_can_be_undone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_keeps_no_copy() {
     let commands: [&[&str]; 3] = [
-        &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+        &["phone", "remove", "--client", CLIENT, "--ccid", testkit::demo::CUSTOMER_WITH_PHONE, testkit::demo::PHONE],
         &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
         &["client", "delete", "--client", CLIENT],
     ];
@@ -102,7 +102,15 @@ async fn without_its_file_a_command_changes_nothing() {
     std::fs::write(table.folder.path().join("earlier.jsonl"), "precious").unwrap();
     for (file, word) in [("earlier.jsonl", "is there already"), ("no/such/folder/x", "cannot be kept")] {
         let commands: [&[&str]; 4] = [
-            &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+            &[
+                "phone",
+                "remove",
+                "--client",
+                CLIENT,
+                "--ccid",
+                testkit::demo::CUSTOMER_WITH_PHONE,
+                testkit::demo::PHONE,
+            ],
             &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
             &["client", "delete", "--client", CLIENT],
             &["check", "--fix"],
@@ -264,7 +272,7 @@ async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_wrote_nothing_leaves_nothing_to_undo() {
     let commands: [&[&str]; 5] = [
-        &["phone", "remove", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER_WITH_PHONE, cdm::demo::PHONE],
+        &["phone", "remove", "--client", CLIENT, "--ccid", testkit::demo::CUSTOMER_WITH_PHONE, testkit::demo::PHONE],
         &["customer", "delete", "--client", CLIENT, "--ccid", "FAM-00001"],
         &["item", "delete", "--pk", "CLIENT#demo-clinic#CUSTOMER#FAM-00001", "--sk", "CUSTOMER"],
         &["check", "--fix"],

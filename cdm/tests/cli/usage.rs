@@ -73,7 +73,7 @@ async fn completions_for_every_shell() {
 #[tokio::test(flavor = "multi_thread")]
 async fn output_is_accepted_before_and_after_the_command() {
     let table = Table::demo().await;
-    let show = ["customer", "show", "--client", CLIENT, "--ccid", cdm::demo::CUSTOMER];
+    let show = ["customer", "show", "--client", CLIENT, "--ccid", testkit::demo::CUSTOMER];
     let after = table.done(&[&show[..], &["--output", "json"]].concat()).await;
     let before = table.done(&[&["--output", "json"], &show[..]].concat()).await;
     let between = table.done(&[&show[..1], &["--output=json"], &show[1..]].concat()).await;

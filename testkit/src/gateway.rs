@@ -2,30 +2,25 @@
 //! handler as an invocation of the Lambda runtime, and the handler's JSON becomes the HTTP response. There is no other
 //! way into the handler.
 
-use std::time::Duration;
-
-use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::operations::{self, Operation};
 use cdm_lambda::time::UnixMillis;
-use clap::ValueEnum;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayProxyResponse;
+use lambda_http::http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use percent_encoding::percent_decode_str;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 
-/// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(15);
+use crate::TIMEOUT;
 
 /// The gateway's own limit on a request's body.
 pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
 
 /// Which of AWS's gateways to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gateway {
     /// HTTP API, payload 2.0, as the template deploys it.
     Http,
@@ -45,17 +40,17 @@ pub struct Served {
 
 impl Gateway {
     /// Serves one request.
-    pub async fn serve(self, function: &Handler, request: Parts, body: Bytes) -> Served {
-        let matched = Matched::of(request.uri.path());
+    pub async fn serve(self, handler: &Handler, request: Parts, body: &[u8]) -> Served {
+        let matched = Matched::find(request.uri.path());
         let operation = matched.as_ref().map(|matched| matched.operation);
         let event = match self {
-            Self::Http => http_event(&request, matched.as_ref(), &body),
-            Self::Rest => Some(rest_event(&request, matched.as_ref(), &body)),
+            Self::Http => http_event(&request, matched.as_ref(), body),
+            Self::Rest => Some(rest_event(&request, matched.as_ref(), body)),
         };
         let Some(Ok(event)) = event.map(|event| to_raw_value(&event)) else {
             return Served { response: gateways_own(StatusCode::BAD_REQUEST, "Bad Request"), operation, code: None };
         };
-        if let Some((response, code)) = invoke(function, event).await {
+        if let Some((response, code)) = invoke(handler, event).await {
             Served { response, operation, code }
         } else {
             let response = gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
@@ -65,11 +60,11 @@ impl Gateway {
 }
 
 /// Sends the event through the runtime's types. `None` where a real gateway would say "Internal Server Error".
-async fn invoke(function: &Handler, event: Box<RawValue>) -> Option<(Response<String>, Option<String>)> {
+async fn invoke(handler: &Handler, event: Box<RawValue>) -> Option<(Response<String>, Option<String>)> {
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
     context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).ok()?;
-    let answer = function.handle(LambdaEvent::new(event, context)).await.ok()?;
+    let answer = handler.handle(LambdaEvent::new(event, context)).await.ok()?;
     let answer = serde_json::to_string(&answer).ok()?;
     let answer: ApiGatewayProxyResponse = serde_json::from_str(&answer).ok()?;
     let lambda_http::Body::Text(body) = answer.body? else { return None };
@@ -89,7 +84,7 @@ struct Matched<'a> {
 }
 
 impl<'a> Matched<'a> {
-    fn of(path: &'a str) -> Option<Self> {
+    fn find(path: &'a str) -> Option<Self> {
         operations::ALL.into_iter().find_map(|operation| {
             let template = operation.route.path.to_owned();
             let names: Vec<_> = template.split('/').collect();
@@ -108,7 +103,7 @@ impl<'a> Matched<'a> {
 }
 
 /// Payload 2.0: the path and its values arrive percent-decoded. `None` where they are no UTF-8.
-fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &Bytes) -> Option<Value> {
+fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Option<Value> {
     let decoded = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
     let mut parameters = Map::new();
     for (name, value) in matched.iter().flat_map(|matched| &matched.parameters) {
@@ -149,7 +144,7 @@ fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &Bytes) -> O
 }
 
 /// Payload 1.0: the path and its values arrive as they were sent, bodies as text where they are text.
-fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &Bytes) -> Value {
+fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Value {
     let parameters: Map<_, _> = matched
         .iter()
         .flat_map(|matched| &matched.parameters)
@@ -195,7 +190,7 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &Bytes) -> V
 }
 
 /// HTTP API sends a body as text only where its content type says that it is.
-fn payload_2_body(headers: &HeaderMap, body: &Bytes) -> (Value, bool) {
+fn payload_2_body(headers: &HeaderMap, body: &[u8]) -> (Value, bool) {
     const TEXTS: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
     if body.is_empty() {
         return (Value::Null, false);

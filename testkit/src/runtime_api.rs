@@ -3,10 +3,14 @@
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at its first surprise")]
-
-pub(crate) mod http1;
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a test stops at its first surprise"
+)]
 
 use std::collections::HashMap;
 use std::process::{ExitStatus, Stdio};
@@ -19,11 +23,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use http1::Message;
+use crate::http1::Message;
 
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Invocation {
+pub enum Invocation {
     /// With an answer.
     Answered(Value),
     /// With an error reported to the Runtime API.
@@ -40,7 +44,7 @@ pub(crate) enum Invocation {
 }
 
 /// A running `bootstrap` and the Runtime API that it talks to. Dropped, the process is killed.
-pub(crate) struct Environment {
+pub struct Environment {
     pid: u32,
     jobs: mpsc::Sender<Job>,
     output: Arc<Mutex<Vec<u8>>>,
@@ -63,7 +67,7 @@ struct Served {
 impl Environment {
     /// Starts the process with Lambda's own variables, made-up credentials, and `variables`, which win. Nothing is
     /// inherited.
-    pub(crate) async fn start(bootstrap: &str, variables: &[(&str, &str)]) -> Self {
+    pub async fn start(bootstrap: &str, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (jobs, taken) = mpsc::channel(1);
@@ -103,7 +107,7 @@ impl Environment {
     }
 
     /// Sends one event, and waits for its end. As in Lambda, one at a time.
-    pub(crate) async fn invoke(&self, event: impl Into<String>, time: Duration) -> Invocation {
+    pub async fn invoke(&self, event: impl Into<String>, time: Duration) -> Invocation {
         let request_id = format!("{:032x}", fastrand::u128(..));
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
         let (outcome, ended) = oneshot::channel();
@@ -122,39 +126,39 @@ impl Environment {
     }
 
     /// Stops the process where it stands, as Lambda does between two invocations.
-    pub(crate) fn freeze(&self) {
+    pub fn freeze(&self) {
         self.signal("STOP");
     }
 
     /// Lets it go on.
-    pub(crate) fn thaw(&self) {
+    pub fn thaw(&self) {
         self.signal("CONT");
     }
 
     /// Ends the process at once, and gives all that it wrote.
-    pub(crate) async fn kill(mut self) -> String {
+    pub async fn kill(mut self) -> String {
         self.signal("KILL");
         let _ = self.ended.wait_for(Option::is_some).await;
         self.output()
     }
 
     /// Waits until the process ends by itself.
-    pub(crate) async fn exited(&mut self) -> ExitStatus {
+    pub async fn exited(&mut self) -> ExitStatus {
         self.ended.wait_for(Option::is_some).await.unwrap().unwrap()
     }
 
     /// What the process has written so far, to both its outputs.
-    pub(crate) fn output(&self) -> String {
+    pub fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
     /// The process's id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Sends the process a signal, by its name without `SIG`.
-    pub(crate) fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         if self.ended.borrow().is_none() {
             // The shell's own `kill`: without a dependency, and without unsafe code.
             let command = format!("kill -{signal} {}", self.pid);
@@ -204,7 +208,7 @@ async fn converse(mut stream: TcpStream, served: &Served) -> std::io::Result<()>
                     ),
                     ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419"),
                 ];
-                let answer = Message::answer(200, &headers, job.event.into_bytes());
+                let answer = Message::response(200, &headers, job.event.into_bytes());
                 served.waiting.lock().unwrap().insert(job.request_id, job.outcome);
                 answer
             }
@@ -218,9 +222,9 @@ async fn converse(mut stream: TcpStream, served: &Served) -> std::io::Result<()>
                 let waiting = served.waiting.lock().unwrap().remove(*request_id);
                 // Nobody may be waiting any more: then it came too late.
                 let _ = waiting.expect("each invocation ends once").send(outcome);
-                Message::answer(202, &[], Vec::new())
+                Message::response(202, &[], Vec::new())
             }
-            ("POST", ["init", "error"]) => Message::answer(202, &[], Vec::new()),
+            ("POST", ["init", "error"]) => Message::response(202, &[], Vec::new()),
             other => panic!("the Runtime API has no {other:?}"),
         };
         answer.write(&mut stream).await?;

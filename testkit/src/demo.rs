@@ -1,4 +1,4 @@
-//! The data that the dev server starts with and that `events/` and the tests speak of. All of it is made up.
+//! The data that `cdm dev` starts with and that `events/` and the tests use. All of it is made up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use cdm_lambda::domain::{Ccid, Channel, ClientId, ConsentType, CountryCode, Digi
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 
-use crate::Failure;
+use crate::{Error, create_table};
 
 /// The table that local commands use when none is named.
 pub const TABLE: &str = "cdm-phones";
@@ -51,29 +51,38 @@ pub const PHONE_ON_49: &str = "6105559949";
 /// A number on 50 customers, `FAM-00001` to `FAM-00050`.
 pub const PHONE_ON_50: &str = "6105559950";
 
-/// When all of it was made: 2024-11-19T08:00:00Z.
+/// When all of it was created: 2024-11-19T08:00:00Z.
 const MADE_AT: u64 = 1_732_003_200_000;
 /// A day later.
 const EXPIRED_AT: u64 = MADE_AT + 86_400_000;
 
+/// Creates the table, with the demo data in it.
+///
+/// # Errors
+/// DynamoDB refused, or the table exists already.
+pub async fn create(client: &Client, table: &str) -> Result<(), Error> {
+    create_table(client, table).await?;
+    seed(client, table).await
+}
+
 /// Writes the demo data into an empty table.
 ///
 /// # Errors
-/// DynamoDB did not take it.
-pub async fn seed(client: &Client, table: &str) -> Result<(), Failure> {
-    let items = items().map_err(|Rule(rule)| Failure(format!("the demo data breaks a rule: a value {rule}")))?;
+/// DynamoDB refused.
+pub async fn seed(client: &Client, table: &str) -> Result<(), Error> {
+    let items = items().map_err(|Rule(rule)| Error(format!("the demo data breaks a rule: a value {rule}")))?;
     // 25 is the most that one call takes.
     for batch in items.chunks(25) {
         let mut requests = Vec::new();
         for item in batch {
             let put = PutRequest::builder().set_item(Some(item.clone())).build();
-            let put = put.map_err(|error| Failure(format!("the demo data cannot be written: {error}")))?;
+            let put = put.map_err(|error| Error(format!("the demo data cannot be written: {error}")))?;
             requests.push(WriteRequest::builder().put_request(put).build());
         }
         let written = client.batch_write_item().request_items(table, requests).send().await;
         // A local database throttles nothing, so what it leaves undone is a failure.
         if !written.is_ok_and(|output| output.unprocessed_items().is_none_or(HashMap::is_empty)) {
-            return Err(Failure(format!("the demo data cannot be written into the table {table}")));
+            return Err(Error(format!("the demo data cannot be written into the table {table}")));
         }
     }
     Ok(())
@@ -81,33 +90,32 @@ pub async fn seed(client: &Client, table: &str) -> Result<(), Failure> {
 
 /// Every item of the demo data.
 fn items() -> Result<Vec<Item>, Rule> {
-    let mut world = World::default();
-    let customers = [CUSTOMER, CUSTOMER_WITH_PHONE, CUSTOMER_WITH_49, CUSTOMER_WITH_50, CUSTOMER_ODD];
-    for ccid in customers {
-        world.customer(CLIENT, ccid)?;
+    let mut customers = Customers::default();
+    for ccid in [CUSTOMER, CUSTOMER_WITH_PHONE, CUSTOMER_WITH_49, CUSTOMER_WITH_50, CUSTOMER_ODD] {
+        customers.customer(CLIENT, ccid)?;
     }
-    world.customer(OTHER_CLIENT, CUSTOMER)?;
+    customers.customer(OTHER_CLIENT, CUSTOMER)?;
 
     let mut channel = channel(PHONE)?;
     channel.phone_type = PhoneType::Mobile;
     channel.consent_type = Some(ConsentType::Written);
     channel.fingerprint = Some(channel.fingerprint_for(&IdempotencyKey::parse(IDEMPOTENCY_KEY)?));
-    world.phone(CUSTOMER_WITH_PHONE, channel)?;
+    customers.phone(CUSTOMER_WITH_PHONE, channel)?;
     for number in 1..=50 {
         let digits = format!("61055500{number:02}");
         if number < 50 {
-            world.phone(CUSTOMER_WITH_49, self::channel(&digits)?)?;
+            customers.phone(CUSTOMER_WITH_49, self::channel(&digits)?)?;
         }
-        world.phone(CUSTOMER_WITH_50, self::channel(&digits)?)?;
+        customers.phone(CUSTOMER_WITH_50, self::channel(&digits)?)?;
         let family = format!("FAM-{number:05}");
-        world.customer(CLIENT, &family)?;
+        customers.customer(CLIENT, &family)?;
         if number < 50 {
-            world.phone(&family, self::channel(PHONE_ON_49)?)?;
+            customers.phone(&family, self::channel(PHONE_ON_49)?)?;
         }
-        world.phone(&family, self::channel(PHONE_ON_50)?)?;
+        customers.phone(&family, self::channel(PHONE_ON_50)?)?;
     }
 
-    let mut items = world.into_items()?;
+    let mut items = customers.into_items()?;
     let mut damaged = items::empty_record(&ClientId::parse(CLIENT)?, &Ccid::parse(CUSTOMER_DAMAGED)?, made_at());
     damaged.remove(items::NOTIFICATION_CHANNELS);
     items.push(damaged);
@@ -117,7 +125,7 @@ fn items() -> Result<Vec<Item>, Rule> {
         (EXPIRED_KEY, CLIENT, Some(items::EXPIRES_AT)),
         (REVOKED_KEY, CLIENT, Some(items::REVOKED_AT)),
     ] {
-        let key = ApiKey::parse(key).ok_or(Rule("must be a key of the right shape"))?;
+        let key = ApiKey::parse(key).ok_or(Rule("must be an API key"))?;
         let mut item = items::api_key_key(&key.sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(client.to_owned()));
         item.insert(items::LABEL.to_owned(), AttributeValue::S("demo".to_owned()));
@@ -132,11 +140,11 @@ fn items() -> Result<Vec<Item>, Rule> {
 
 /// Customers and their numbers, from which both sides of every count follow.
 #[derive(Default)]
-struct World {
+struct Customers {
     records: BTreeMap<(&'static str, String), Vec<Channel>>,
 }
 
-impl World {
+impl Customers {
     fn customer(&mut self, client: &'static str, ccid: &str) -> Result<(), Rule> {
         Ccid::parse(ccid)?;
         self.records.insert((client, ccid.to_owned()), Vec::new());
