@@ -155,7 +155,7 @@ async fn it_starts_without_a_connection() {
     assert_eq!(status(&answer), 500);
     assert!(answer_body(&answer).contains("try_again"));
     let output = environment.kill().await;
-    assert!(output.contains("could not be opened ahead of the first request"), "{output}");
+    assert!(output.contains("could not be opened before the first request"), "{output}");
     assert_private(&output);
 }
 
