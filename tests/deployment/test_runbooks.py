@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Each with the commands that the page's head gives for all of it.
 SECTIONS = {
     "docs/operate.md": [
-        "API keys", "Who has this number", "Erasing a customer or a client", "Damaged records", "Changing a parameter",
+        "API keys", "Who has this number", "Erasing a customer or a client", "Corrupt records", "Changing a parameter",
         "A new version fails before it takes traffic", "An alarm blocks the deployment that repairs it", "Restoring the table",
     ],
     "docs/deploy.md": ["A stack of your own", "The pipeline: dev, then prod", "Undo", "Smoke test"],
