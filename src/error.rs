@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::domain::Limits;
 use crate::http::response::{ErrorBody, Response};
 use crate::http::{FieldError, RequestError};
+use crate::sources::Sources;
 use crate::store::{FailureDetail, StoreError};
 
 /// Why a request failed.
@@ -137,9 +138,17 @@ impl ErrorCode {
     }
 }
 
-/// The values of `Retry-After`, in seconds, for a request that wrote nothing. One is drawn at random, so that requests
-/// that failed together do not come back together.
-const RETRY_AFTER: [&str; 5] = ["1", "2", "3", "4", "5"];
+/// The value of `Retry-After`, in seconds, for a request that wrote nothing. It is drawn at random, so that requests that
+/// failed together do not come back together.
+fn retry_after(fraction: f64) -> &'static str {
+    match fraction {
+        ..0.2 => "1",
+        0.2..0.4 => "2",
+        0.4..0.6 => "3",
+        0.6..0.8 => "4",
+        _ => "5",
+    }
+}
 
 impl Error {
     /// The code of the response.
@@ -163,7 +172,7 @@ impl Error {
     }
 
     /// The response, with the gateway's id of the request.
-    pub fn response(&self, request_id: &str, limits: Limits) -> Response {
+    pub fn response(&self, request_id: &str, limits: Limits, sources: &dyn Sources) -> Response {
         let code = self.code();
         let errors: &[FieldError] = match self {
             Self::Request(RequestError::Invalid(errors)) => errors,
@@ -174,7 +183,7 @@ impl Error {
         match self {
             Self::Request(RequestError::MethodNotAllowed { allow }) => response.with_header("allow", allow.clone()),
             Self::Store(StoreError::TryAgain(_)) => {
-                response.with_header("retry-after", fastrand::choice(RETRY_AFTER).unwrap_or("1"))
+                response.with_header("retry-after", retry_after(sources.fraction()))
             }
             _ => response,
         }

@@ -2,12 +2,13 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use lambda_http::Context;
 use lambda_http::lambda_runtime::{Diagnostic, LambdaEvent};
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use crate::auth::{ApiKey, KeyCache};
 use crate::error::Error;
@@ -57,12 +58,12 @@ impl Handler {
         drop(payload);
         let request_id = event.request_id.as_deref().unwrap_or(&invocation.request_id);
 
-        let now = UnixMillis::now();
+        let now = self.store.sources().now();
         let mut context = CallContext::new(now, Deadline::new(time_left(&invocation, now)));
         let mut log = RequestLog::new(self.is_cold.swap(false, Ordering::Relaxed));
         let (response, failure) = match catch_panic(self.respond(&event, &mut context, &mut log)).await {
             Ok(response) => (response, None),
-            Err(error) => (error.response(request_id, self.store.limits()), error.into_detail()),
+            Err(error) => (error.response(request_id, self.store.limits(), self.store.sources()), error.into_detail()),
         };
         let ids = RequestIds {
             request_id,

@@ -13,6 +13,7 @@
 //! | [`store`] | keys, expressions, transactions and retries on DynamoDB; does not know HTTP |
 //! | [`domain`] | the values of the contract, each built only by parsing |
 //! | [`config`], [`time`] | the environment variables; milliseconds since 1970 |
+//! | [`sources`] | the wall clock and the random numbers, which a simulation replaces |
 
 pub mod auth;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod error;
 pub mod handler;
 pub mod http;
 pub mod operations;
+pub mod sources;
 pub mod store;
 pub mod telemetry;
 pub mod time;

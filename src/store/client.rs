@@ -52,7 +52,8 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon_roots.pem");
 pub struct DynamoDb {
     /// Its own retries are off, because the store decides about retries.
     pub client: Client,
-    connector: SharedHttpConnector,
+    /// What the client sends its calls through.
+    pub connector: SharedHttpConnector,
     url: String,
 }
 

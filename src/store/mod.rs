@@ -21,9 +21,12 @@ pub use error::{Cause, FailureDetail, StoreError};
 pub(crate) use failure::plain;
 pub use operations::{KeyRecord, read_customer};
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::Client;
 
 use crate::domain::Limits;
+use crate::sources::{Machine, Sources};
 
 /// The table, and the client that reaches it. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -31,12 +34,23 @@ pub struct Store {
     client: Client,
     table: String,
     limits: Limits,
+    sources: Arc<dyn Sources>,
 }
 
 impl Store {
     /// The client must not retry by itself, because the store decides about retries: see [`client::DynamoDb`].
     pub fn new(client: Client, table: String, limits: Limits) -> Self {
-        Self { client, table, limits }
+        Self { client, table, limits, sources: Arc::new(Machine) }
+    }
+
+    /// The same store with another clock and other random numbers.
+    pub fn with_sources(self, sources: Arc<dyn Sources>) -> Self {
+        Self { sources, ..self }
+    }
+
+    /// The clock and the random numbers of its requests.
+    pub fn sources(&self) -> &dyn Sources {
+        &*self.sources
     }
 
     /// The limits that the store enforces.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::client::CONNECT_TIMEOUT;
 use super::{CallContext, Cause, FailureDetail, StoreError};
+use crate::sources::Sources;
 
 /// How long one attempt may take. DynamoDB responds in milliseconds, and a lost packet must not use up the whole time.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -77,6 +78,7 @@ pub(super) struct RetryOutcome<T> {
 /// of one attempt is unknown, only a settled attempt clears it; otherwise the result is [`StoreError::Internal`].
 pub(super) async fn retry<T, F>(
     kind: CallKind,
+    sources: &dyn Sources,
     context: &mut CallContext,
     mut attempt: impl FnMut(bool) -> F,
 ) -> RetryOutcome<T>
@@ -127,7 +129,7 @@ where
             Attempt::Unknown(detail) if kind == CallKind::Read => refused = detail,
             Attempt::Unknown(detail) => unknown = Some(detail),
         }
-        let pause = pause_before(retry);
+        let pause = pause_before(retry, sources.fraction());
         if retry_until.saturating_duration_since(Instant::now()) < pause + shortest {
             break;
         }
@@ -137,22 +139,23 @@ where
     RetryOutcome { result: Err(unknown.map_or(StoreError::TryAgain(refused), StoreError::Internal)), in_doubt }
 }
 
-fn pause_before(retry: u32) -> Duration {
+fn pause_before(retry: u32, fraction: f64) -> Duration {
     let ceiling = FIRST_PAUSE.saturating_mul(1 << retry.min(10)).min(LONGEST_PAUSE);
-    ceiling.mul_f64(fastrand::f64())
+    ceiling.mul_f64(fraction)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::context::CONTENTION;
     use super::*;
+    use crate::sources::Machine;
 
     #[test]
     fn a_pause_is_a_random_part_of_a_ceiling_that_doubles() {
         fastrand::seed(1);
         for (retry, ceiling) in [(0, 25), (1, 50), (3, 200), (5, 800), (6, 1000), (10, 1000), (u32::MAX, 1000)] {
             let ceiling = Duration::from_millis(ceiling);
-            let pauses: Vec<_> = (0..1000).map(|_| pause_before(retry)).collect();
+            let pauses: Vec<_> = (0..1000).map(|_| pause_before(retry, Machine.fraction())).collect();
             assert!(pauses.iter().all(|pause| *pause <= ceiling), "{retry}");
             assert!(pauses.iter().any(|pause| *pause > ceiling.mul_f64(0.95)), "{retry}");
             assert!(pauses.iter().any(|pause| *pause < ceiling.mul_f64(0.05)), "{retry}");
@@ -172,7 +175,7 @@ mod tests {
                 fastrand::seed(seed);
                 let (began, mut context) = (Instant::now(), CallContext::within(Duration::from_secs(14)));
                 let refused = |_| after_a_moment(Attempt::Contended(FailureDetail::new(cause)));
-                let ended = retry(CallKind::Write, &mut context, refused).await;
+                let ended = retry(CallKind::Write, &Machine, &mut context, refused).await;
                 let stats = context.stats;
                 assert_eq!(ended.result, Err(StoreError::TryAgain(FailureDetail::new(cause))));
                 // A pause that would end later does not begin.
@@ -196,7 +199,7 @@ mod tests {
                 let is_first = std::mem::take(&mut first);
                 after_a_moment(if is_first { Attempt::Unsent(unsent) } else { Attempt::Contended(conflict) })
             };
-            retry(CallKind::Write, &mut CallContext::within(Duration::from_secs(14)), refused).await;
+            retry(CallKind::Write, &Machine, &mut CallContext::within(Duration::from_secs(14)), refused).await;
             let took = began.elapsed();
             assert!(took <= CONTENTION && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > CONTENTION, "{took:?}");
         }
@@ -215,7 +218,7 @@ mod tests {
                     let conflict = FailureDetail::new(Cause::Conflict);
                     after_a_moment(if is_unknown { Attempt::Unknown(conflict) } else { Attempt::Contended(conflict) })
                 };
-                let ended = retry(kind, &mut CallContext::within(time), refused).await;
+                let ended = retry(kind, &Machine, &mut CallContext::within(time), refused).await;
                 assert_eq!(ended.in_doubt, kind == CallKind::Write);
                 let took = began.elapsed();
                 assert!(took <= time && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > time, "{took:?}");
@@ -238,7 +241,7 @@ mod tests {
             learned.push(in_doubt);
             after_a_moment(ends.pop().unwrap())
         };
-        let ended = retry(CallKind::Write, &mut CallContext::within(Duration::from_secs(14)), attempt).await;
+        let ended = retry(CallKind::Write, &Machine, &mut CallContext::within(Duration::from_secs(14)), attempt).await;
         assert_eq!((ended.result, ended.in_doubt), (Ok(()), true));
         assert_eq!(learned, [false, false, false, true, true]);
     }

@@ -23,6 +23,7 @@ use super::failure::{detail, failed};
 use super::items::{self, Item};
 use super::retry::{Attempt, CallKind, retry};
 use super::{CallContext, Cause, FailureDetail, Store, StoreError};
+use crate::sources::Sources;
 
 /// The SDK's error of a transaction.
 pub(super) type TransactionError = SdkError<TransactWriteItemsError, HttpResponse>;
@@ -38,13 +39,17 @@ impl Store {
     }
 
     /// A transaction of a record's update and a counter's update, in this order.
-    pub(super) fn transaction(&self, record: UpdateBuilder, counter: UpdateBuilder) -> Result<Transaction, StoreError> {
+    pub(super) fn transaction(
+        &self,
+        record: UpdateBuilder,
+        counter: UpdateBuilder,
+    ) -> Result<Transaction<'_>, StoreError> {
         let mut call = self.client.transact_write_items();
         for update in [record, counter] {
             let update = update.build().map_err(|_| not_built())?;
             call = call.transact_items(TransactWriteItem::builder().update(update).build());
         }
-        Ok(Transaction { call })
+        Ok(Transaction { call, sources: self.sources() })
     }
 }
 
@@ -53,8 +58,9 @@ fn not_built() -> StoreError {
 }
 
 /// A transaction, ready to be sent.
-pub(super) struct Transaction {
+pub(super) struct Transaction<'a> {
     call: TransactWriteItemsFluentBuilder,
+    sources: &'a dyn Sources,
 }
 
 /// What became of a transaction.
@@ -73,7 +79,7 @@ enum TokenHolder {
     Earlier,
 }
 
-impl Transaction {
+impl Transaction<'_> {
     /// Sends the transaction until it is settled. `committed` is the result of a success; `decide` derives the result of a
     /// cancellation from its reasons.
     ///
@@ -88,11 +94,11 @@ impl Transaction {
         let mut token = None;
         let attempt = |in_doubt: bool| {
             if !in_doubt {
-                token = client_token();
+                token = self.client_token();
             }
             self.attempt(token.clone(), &decide)
         };
-        let ended = retry(CallKind::Write, context, attempt).await;
+        let ended = retry(CallKind::Write, self.sources, context, attempt).await;
         match ended.result? {
             TransactionOutcome::Committed => Ok(committed),
             // Boxed, because this rare path must not make the future of every request larger.
@@ -149,19 +155,28 @@ impl Transaction {
                 Err(error) => failed(&error),
             }
         };
-        match retry(CallKind::Settlement, context, attempt).await.result.map_err(still_in_doubt)? {
+        match retry(CallKind::Settlement, self.sources, context, attempt).await.result.map_err(still_in_doubt)? {
             TokenHolder::TakeToken => cancelled,
             TokenHolder::Earlier => {
                 let contradicted = |_: &[Reason<'_>], error: &TransactionError| {
                     Attempt::Settled(Err(StoreError::Internal(detail(Cause::TokenTaken, error))))
                 };
                 let attempt = |_| self.attempt(token.clone(), contradicted);
-                match retry(CallKind::Settlement, context, attempt).await.result.map_err(still_in_doubt)? {
+                match retry(CallKind::Settlement, self.sources, context, attempt)
+                    .await
+                    .result
+                    .map_err(still_in_doubt)?
+                {
                     TransactionOutcome::Committed => Ok(committed),
                     TransactionOutcome::Cancelled(result) => result,
                 }
             }
         }
+    }
+
+    /// 128 random bits in hex. The 32 characters fit DynamoDB's limit of 36. `None` if the system has no random numbers.
+    fn client_token(&self) -> Option<String> {
+        self.sources.token().map(|token| format!("{token:032x}"))
     }
 
     /// A transaction under the same token that always succeeds and writes nothing. It checks that an item is absent whose
@@ -205,11 +220,4 @@ fn reasons(error: &TransactionError) -> Option<Vec<Reason<'_>>> {
     };
     let reasons = cancelled.cancellation_reasons().iter();
     Some(reasons.map(|reason| Reason { code: reason.code().unwrap_or_default(), item: reason.item() }).collect())
-}
-
-/// 128 random bits in hex. The 32 characters fit DynamoDB's limit of 36. `None` if the system has no random numbers.
-fn client_token() -> Option<String> {
-    let mut token = [0; 16];
-    getrandom::getrandom(&mut token).ok()?;
-    Some(format!("{:032x}", u128::from_be_bytes(token)))
 }

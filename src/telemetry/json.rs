@@ -19,6 +19,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::sources::{Machine, Sources};
 use crate::time::UnixMillis;
 
 /// The namespace of the metrics.
@@ -40,7 +41,19 @@ pub fn subscriber<W>(level: LevelFilter, writer: W) -> impl Subscriber + Send + 
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    lines(of_at_least(level).with_target(REQUEST, LevelFilter::INFO), writer)
+    subscriber_with_sources(level, writer, Machine)
+}
+
+/// Like [`subscriber`], with the time of another clock in its lines.
+pub fn subscriber_with_sources<W>(
+    level: LevelFilter,
+    writer: W,
+    sources: impl Sources + 'static,
+) -> impl Subscriber + Send + Sync
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    lines(of_at_least(level).with_target(REQUEST, LevelFilter::INFO), writer, sources)
 }
 
 /// The subscriber that writes errors only, including the lines of failed requests. The dev server uses it, because it
@@ -49,30 +62,31 @@ pub fn errors<W>(writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    lines(of_at_least(LevelFilter::ERROR), writer)
+    lines(of_at_least(LevelFilter::ERROR), writer, Machine)
 }
 
 fn of_at_least(level: LevelFilter) -> Targets {
     Targets::new().with_default(level.min(LevelFilter::WARN)).with_target("cdm", level)
 }
 
-fn lines<W>(targets: Targets, writer: W) -> impl Subscriber + Send + Sync
+fn lines<W>(targets: Targets, writer: W, sources: impl Sources + 'static) -> impl Subscriber + Send + Sync
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().event_format(JsonLine).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().event_format(JsonLine(sources)).with_writer(writer);
     tracing_subscriber::registry().with(targets).with(lines)
 }
 
-struct JsonLine;
+struct JsonLine<C>(C);
 
-impl<S, N> FormatEvent<S, N> for JsonLine
+impl<C, S, N> FormatEvent<S, N> for JsonLine<C>
 where
+    C: Sources,
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'field> FormatFields<'field> + 'static,
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let line = line(event, UnixMillis::now()).map_err(|_| fmt::Error)?;
+        let line = line(event, self.0.now()).map_err(|_| fmt::Error)?;
         writer.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
     }
 }

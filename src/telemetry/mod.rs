@@ -3,5 +3,5 @@
 mod json;
 mod request_log;
 
-pub use json::{errors, hide_panic_messages, subscriber};
+pub use json::{errors, hide_panic_messages, subscriber, subscriber_with_sources};
 pub use request_log::{RequestIds, RequestLog};

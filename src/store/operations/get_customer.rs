@@ -46,6 +46,6 @@ impl Store {
                 Err(error) => failed(&error),
             }
         };
-        retry(CallKind::Read, context, attempt).await.result
+        retry(CallKind::Read, self.sources(), context, attempt).await.result
     }
 }

@@ -1,0 +1,46 @@
+//! A client: repeats its request as the contract says, until it is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::draw::{Draw, Purpose};
+use crate::lambda::{Heard, invoke};
+use crate::plan::Request;
+use crate::world::World;
+
+/// After so many tries, a client counts as not served. Faults end long before.
+const TRIES: u32 = 60;
+
+/// Makes a request, and repeats it until it is answered.
+pub async fn ask(world: Arc<World>, request: Request) {
+    world.totals(|totals| totals.requests += 1);
+    for attempt in 0..TRIES {
+        let mut draw = Draw::new(world.plan.seed, Purpose::Client, &[request.id.into(), attempt.into()]);
+        let invocation = tokio::spawn(invoke(Arc::clone(&world), request, attempt));
+        let pause = match timeout(Duration::from_millis(request.patience), invocation).await {
+            // `try_again` says when to come back.
+            Ok(Ok(Heard::Response(response))) => match response.code {
+                Some("try_again") => {
+                    let header = response.headers.iter().find(|(name, _)| *name == "retry-after");
+                    let seconds = header.and_then(|(_, value)| value.parse().ok());
+                    let Some(seconds @ 1..=5) = seconds else {
+                        world.violation(format_args!("r{}.{attempt}: try_again without Retry-After", request.id));
+                        return;
+                    };
+                    Duration::from_secs(seconds)
+                }
+                Some("internal_error") => Duration::from_millis(draw.range(50, 1_000)),
+                _ => return,
+            },
+            Ok(Ok(Heard::TooMany)) => Duration::from_millis(draw.range(20, 500) * u64::from(attempt + 1)),
+            _ => Duration::from_millis(draw.range(50, 1_000)),
+        };
+        if !world.check().violations.is_empty() {
+            return;
+        }
+        sleep(pause).await;
+    }
+    world.violation(format_args!("r{} was not served after {TRIES} tries", request.id));
+}

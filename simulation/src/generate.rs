@@ -1,0 +1,161 @@
+//! From a seed to a plan.
+
+use crate::draw::{Draw, Purpose};
+use crate::plan::{Accident, ApiKey, CallFault, Event, Fault, Happening, InvocationFault, Operation, Plan, Request};
+use crate::service::Reading;
+use crate::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
+
+/// The limits of the contract.
+pub const CONTRACT: (u32, u32) = (50, 50);
+
+/// Of a thousand calls, so many go wrong.
+const CALL_FAULTS: u64 = 80;
+
+/// The plan of this seed, with so many requests.
+pub fn plan(seed: u64, requests: u32) -> Plan {
+    let mut draw = Draw::new(seed, Purpose::Plan, &[]);
+    let reading = Reading {
+        refuses_both: draw.chance(1, 3),
+        remembers_cancelled: draw.chance(1, 2),
+        holds: draw.pick(&[(1, 3), (1, 8), (5, 30), (20, 120)]),
+    };
+    let limits = draw.pick(&[CONTRACT, (2, 2), (3, 2), (2, 3), (4, 4)]);
+    let key_cache_seconds = draw.pick(&[60, 60, 60, 5, 0]);
+    let environments = draw.pick(&[4, 8, 16]);
+    // Bursts, and quiet times longer than a key is cached.
+    let gaps = draw.pick(&[(1, 20), (5, 60), (20, 200)]);
+    let mut planned = Vec::new();
+    let mut at = 0;
+    for id in 0..requests {
+        at += match draw.range(0, 999) {
+            0 => draw.range(10_000, 90_000),
+            1..300 => 0,
+            _ => draw.range(gaps.0, gaps.1),
+        };
+        planned.push(request(&mut draw, id, at, progress(u64::from(id), u64::from(requests))));
+    }
+    let end = at;
+    let mut plan = Plan {
+        seed,
+        limits,
+        reading,
+        key_cache_seconds,
+        environments,
+        requests: planned,
+        call_faults: Vec::new(),
+        invocation_faults: Vec::new(),
+        events: events(&mut draw, end, requests),
+    };
+    for id in 0..requests {
+        for call in 0..10 {
+            if draw.chance(CALL_FAULTS, 1000) {
+                plan.call_faults.push(CallFault { request: id, call, fault: fault(&mut draw) });
+            }
+        }
+        if draw.chance(1, 50) {
+            let accident = match draw.range(0, 3) {
+                0 => Accident::Killed,
+                1 => Accident::Frozen(draw.pick(&[200, 3_000, 20_000])),
+                _ => Accident::GatewayGivesUp,
+            };
+            let attempt = u32::from(draw.chance(1, 4));
+            let after = draw.range(0, 40);
+            plan.invocation_faults.push(InvocationFault { request: id, attempt, after, fault: accident });
+        }
+    }
+    plan
+}
+
+/// Which API keys are in use: new ones all the time, so that there is always one to issue and one to revoke.
+fn progress(done: u64, of: u64) -> u8 {
+    u8::try_from(done * u64::from(KEYS_PER_CLIENT - 8) / of.max(1)).unwrap_or(KEYS_PER_CLIENT - 8) + 4
+}
+
+fn request(draw: &mut Draw, id: u32, at: u64, progress: u8) -> Request {
+    let client = u8::from(draw.chance(1, 4));
+    let operation = match draw.range(0, 9) {
+        0..5 => Operation::Add,
+        5..8 => Operation::Remove,
+        _ => Operation::Read,
+    };
+    let customer = if draw.chance(1, 40) { CUSTOMERS } else { place(draw, CUSTOMERS) };
+    let key = match draw.range(0, 99) {
+        0 => ApiKey::Unknown,
+        1..3 => ApiKey::Of { client: 1 - client, place: 0 },
+        3..70 => ApiKey::Of { client, place: 0 },
+        _ => ApiKey::Of { client, place: progress - 3 + place(draw, 6) },
+    };
+    Request {
+        id,
+        at,
+        operation,
+        client: client.min(CLIENTS - 1),
+        customer,
+        phone: place(draw, PHONES),
+        idempotency: draw.chance(2, 3).then(|| place(draw, 3)),
+        source: place(draw, 2),
+        key,
+        patience: draw.pick(&[2_000, 10_000, 29_000, 29_000]),
+    }
+}
+
+fn place(draw: &mut Draw, of: u8) -> u8 {
+    u8::try_from(draw.range(0, u64::from(of) - 1)).unwrap_or_default()
+}
+
+fn fault(draw: &mut Draw) -> Fault {
+    match draw.range(0, 24) {
+        0 => Fault::Dns,
+        1 => Fault::DnsHangs,
+        2 => Fault::Unreachable,
+        3 => Fault::LostRequest,
+        4 | 5 => Fault::LostResponse,
+        6 => Fault::ResetBefore,
+        7 | 8 => Fault::ResetAfter,
+        9 | 10 => Fault::Late(draw.pick(&[1_600, 2_500, 6_000, 20_000])),
+        11 => Fault::SlowResponse(draw.range(1_000, 4_000)),
+        12 | 13 => Fault::Stuck(draw.range(500, 5_000)),
+        14 => Fault::PageBefore(draw.pick(&[200, 400, 503])),
+        15 => Fault::PageAfter(draw.pick(&[200, 502])),
+        16 => Fault::HalfResponse,
+        17 => Fault::EmptyBefore,
+        18 => Fault::FailureBefore(draw.pick(&[500, 503])),
+        19 => Fault::FailureAfter(draw.pick(&[500, 503])),
+        20 => Fault::Throttled(place(draw, 3)),
+        21 | 22 => Fault::ItemThrottled(place(draw, 4)),
+        23 => Fault::Conflict,
+        _ => Fault::AccessDenied,
+    }
+}
+
+/// One event for about forty requests.
+fn events(draw: &mut Draw, end: u64, requests: u32) -> Vec<Event> {
+    let mut events = Vec::new();
+    for _ in 0..requests / 40 {
+        let client = place(draw, CLIENTS);
+        let at = draw.range(0, end);
+        let progress = progress(at, end);
+        let environment = u32::from(place(draw, 8));
+        let what = match draw.range(0, 19) {
+            0..3 => Happening::ClockJumps {
+                environment,
+                by: draw.pick(&[-70_000, -2_000, 300, 4_000, 70_000]),
+                lasts: draw.range(100, 3_000),
+            },
+            3 => Happening::CredentialsExpire { environment, lasts: draw.range(100, 5_000) },
+            4 => Happening::Recycle,
+            5 => Happening::Deploy { key_cache_seconds: draw.pick(&[60, 5, 0]) },
+            6..10 => {
+                let expires_in = draw.chance(1, 2).then(|| draw.range(100, 120_000));
+                Happening::IssueKey { client, place: progress + place(draw, 3), expires_in }
+            }
+            10..15 => Happening::RevokeKey { client, place: progress - 1 - place(draw, 2) },
+            15..18 => Happening::Import { client, customer: place(draw, CUSTOMERS), phone: place(draw, PHONES) },
+            18 => Happening::Backup,
+            _ => Happening::Restore,
+        };
+        events.push(Event { at, what });
+    }
+    events.sort_by_key(|event| event.at);
+    events
+}

@@ -1,0 +1,417 @@
+//! The platform: execution environments with the function's real handler, and the gateway before them.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::Client;
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
+use cdm_lambda::domain::Limits;
+use cdm_lambda::handler::Handler;
+use cdm_lambda::http::response::Response;
+use cdm_lambda::sources::Sources;
+use cdm_lambda::store::Store;
+use cdm_lambda::time::UnixMillis;
+use lambda_http::Context;
+use lambda_http::lambda_runtime::LambdaEvent;
+use serde_json::value::RawValue;
+use tokio::time::{sleep, timeout};
+
+use crate::check::Facts;
+use crate::draw::{Draw, Purpose};
+use crate::network::{Caller, Wire, shipped_client};
+use crate::plan::{Accident, Request};
+use crate::world::World;
+use crate::{log, story};
+
+/// The function's timeout in the template.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The longest time for which the function retries contention, and the attempt that may begin at its end.
+const CONTENTION_AND_ATTEMPT: Duration = Duration::from_millis(3000 + 1500);
+
+/// The environments that are alive, and the deployment that new ones belong to.
+#[derive(Debug)]
+pub struct Platform {
+    alive: Vec<Arc<Environment>>,
+    idle: Vec<Arc<Environment>>,
+    born: u32,
+    deployment: u32,
+    key_cache_seconds: u64,
+    /// The table of the deployment, by place.
+    pub table: usize,
+}
+
+impl Platform {
+    /// A platform whose first deployment has this setting.
+    pub fn new(key_cache_seconds: u64) -> Self {
+        Self { alive: Vec::new(), idle: Vec::new(), born: 0, deployment: 0, key_cache_seconds, table: 0 }
+    }
+
+    /// A new deployment replaces the environments as soon as they are idle.
+    pub fn deploy(&mut self, key_cache_seconds: Option<u64>, table: Option<usize>) {
+        self.deployment += 1;
+        self.key_cache_seconds = key_cache_seconds.unwrap_or(self.key_cache_seconds);
+        self.table = table.unwrap_or(self.table);
+        self.recycle();
+    }
+
+    /// Ends the idle environments.
+    pub fn recycle(&mut self) {
+        for idle in std::mem::take(&mut self.idle) {
+            self.end(idle.id);
+        }
+    }
+
+    fn end(&mut self, id: u32) {
+        self.alive.retain(|environment| environment.id != id);
+        self.idle.retain(|environment| environment.id != id);
+    }
+
+    /// An environment that is alive, by place.
+    pub fn environment(&self, place: u32) -> Option<Arc<Environment>> {
+        let count = u32::try_from(self.alive.len()).unwrap_or_default();
+        self.alive.get(usize::try_from(place.checked_rem(count)?).ok()?).cloned()
+    }
+}
+
+/// An execution environment.
+#[derive(Debug)]
+pub struct Environment {
+    /// Its number.
+    pub id: u32,
+    deployment: u32,
+    handler: Handler,
+    /// Its connection to DynamoDB.
+    pub caller: Arc<Caller>,
+    clock: Arc<EnvironmentSources>,
+    key_cache_millis: u64,
+    table: usize,
+}
+
+/// The clock and the random numbers of one environment.
+#[derive(Debug)]
+pub struct EnvironmentSources {
+    world: Arc<World>,
+    caller: Arc<Caller>,
+    offset: AtomicI64,
+    /// By how many milliseconds the clock went backwards, in all.
+    backwards: AtomicU64,
+    drawn: AtomicU64,
+}
+
+impl EnvironmentSources {
+    /// Sources for this caller.
+    pub fn new(world: &Arc<World>, caller: &Arc<Caller>) -> Self {
+        Self {
+            world: Arc::clone(world),
+            caller: Arc::clone(caller),
+            offset: AtomicI64::new(0),
+            backwards: AtomicU64::new(0),
+            drawn: AtomicU64::new(0),
+        }
+    }
+
+    /// Moves the clock.
+    pub fn jump(&self, by: i64) {
+        self.offset.fetch_add(by, Ordering::Relaxed);
+        if by < 0 {
+            self.backwards.fetch_add(by.unsigned_abs(), Ordering::Relaxed);
+        }
+    }
+
+    fn draw(&self) -> Draw {
+        let (request, attempt) = self.caller.current();
+        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
+        Draw::new(self.world.plan.seed, Purpose::Function, &[request.into(), attempt.into(), drawn])
+    }
+}
+
+impl Sources for EnvironmentSources {
+    fn now(&self) -> UnixMillis {
+        log::wall_clock(self.world.elapsed_millis(), self.offset.load(Ordering::Relaxed))
+    }
+
+    fn token(&self) -> Option<u128> {
+        let mut draw = self.draw();
+        Some(u128::from(draw.bits()) << 64 | u128::from(draw.bits()))
+    }
+
+    fn fraction(&self) -> f64 {
+        self.draw().fraction()
+    }
+}
+
+impl TimeSource for EnvironmentSources {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(Sources::now(self).millis())
+    }
+}
+
+/// The function's own client with a simulated network.
+pub fn client(world: &Arc<World>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>) -> Client {
+    let wire = SharedHttpConnector::new(Wire { world: Arc::clone(world), caller: Arc::clone(caller) });
+    let config = shipped_client().config().to_builder();
+    let config = config.http_client(http_client_fn(move |_, _| wire.clone()));
+    Client::from_conf(config.time_source(SharedSources(Arc::clone(sources))).build())
+}
+
+#[derive(Debug)]
+struct SharedSources(Arc<EnvironmentSources>);
+
+impl TimeSource for SharedSources {
+    fn now(&self) -> SystemTime {
+        TimeSource::now(&*self.0)
+    }
+}
+
+/// The store of a caller.
+pub fn store(world: &Arc<World>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>, table: usize) -> Store {
+    let (phones_per_customer, customers_per_phone) = world.plan.limits;
+    let limits = Limits { phones_per_customer, customers_per_phone };
+    let sources_of_store: Arc<dyn Sources> = Arc::<EnvironmentSources>::clone(sources);
+    Store::new(client(world, caller, sources), story::table(table), limits).with_sources(sources_of_store)
+}
+
+fn platform(world: &World) -> MutexGuard<'_, Platform> {
+    world.platform.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a client hears from the gateway.
+#[derive(Debug)]
+pub enum Heard {
+    /// The function's response.
+    Response(Response),
+    /// The gateway has no environment for the request. It was not executed.
+    TooMany,
+    /// The gateway failed. The outcome is unknown.
+    GatewayFailed,
+}
+
+/// Invokes the function for one try of a request.
+pub async fn invoke(world: Arc<World>, request: Request, attempt: u32) -> Heard {
+    let fault =
+        world.plan.invocation_faults.iter().find(|fault| (fault.request, fault.attempt) == (request.id, attempt));
+    let (after, accident) =
+        fault.map_or((Duration::ZERO, None), |fault| (Duration::from_millis(fault.after), Some(fault.fault)));
+    let invocation = tokio::spawn(invoke_environment(Arc::clone(&world), request, attempt, after, accident));
+    if accident == Some(Accident::GatewayGivesUp) {
+        return match timeout(after, invocation).await {
+            Ok(Ok(heard)) => heard,
+            _ => Heard::GatewayFailed,
+        };
+    }
+    invocation.await.unwrap_or(Heard::GatewayFailed)
+}
+
+/// Takes an idle environment, or starts one.
+async fn environment(world: &Arc<World>, request: &Request, attempt: u32) -> Option<Arc<Environment>> {
+    let (id, deployment, key_cache_seconds, table) = {
+        let mut platform = platform(world);
+        if let Some(idle) = platform.idle.pop() {
+            return Some(idle);
+        }
+        if platform.alive.len() >= usize::try_from(world.plan.environments).unwrap_or(usize::MAX) {
+            return None;
+        }
+        platform.born += 1;
+        (platform.born, platform.deployment, platform.key_cache_seconds, platform.table)
+    };
+    world.totals(|totals| totals.environments += 1);
+    world.trace(format_args!("env{id}"), format_args!("starts, deployment {deployment}, {}", story::table(table)));
+    let caller = Arc::new(Caller::default());
+    let clock = Arc::new(EnvironmentSources::new(world, &caller));
+    let store = store(world, &caller, &clock, table);
+    let handler = Handler::new(store, Duration::from_secs(key_cache_seconds));
+    let key_cache_millis = key_cache_seconds * 1000;
+    let environment = Arc::new(Environment { id, deployment, handler, caller, clock, key_cache_millis, table });
+    platform(world).alive.push(Arc::clone(&environment));
+    let mut draw = Draw::new(world.plan.seed, Purpose::Start, &[request.id.into(), attempt.into()]);
+    sleep(Duration::from_millis(draw.range(20, 120))).await;
+    Some(environment)
+}
+
+async fn invoke_environment(
+    world: Arc<World>,
+    request: Request,
+    attempt: u32,
+    after: Duration,
+    accident: Option<Accident>,
+) -> Heard {
+    let Some(environment) = environment(&world, &request, attempt).await else {
+        world.trace(format_args!("r{}.{attempt}", request.id), format_args!("429: no environment is free"));
+        return Heard::TooMany;
+    };
+    let heard = handle(&world, &environment, &request, attempt, after, accident).await;
+    let mut platform = platform(&world);
+    if matches!(heard, Heard::Response(_)) && environment.deployment == platform.deployment {
+        if platform.alive.iter().any(|alive| alive.id == environment.id) {
+            platform.idle.push(environment);
+        }
+    } else {
+        platform.end(environment.id);
+    }
+    heard
+}
+
+async fn handle(
+    world: &Arc<World>,
+    environment: &Arc<Environment>,
+    request: &Request,
+    attempt: u32,
+    after: Duration,
+    accident: Option<Accident>,
+) -> Heard {
+    let began = world.elapsed_millis();
+    environment.caller.begin(request.id, attempt);
+    let offset = environment.clock.offset.load(Ordering::Relaxed);
+    let seq =
+        world.trace(format_args!("r{}.{attempt}", request.id), format_args!("on env{}: {request:?}", environment.id));
+    let facts = Facts {
+        began_seq: seq,
+        began_millis: began,
+        wall_millis: Sources::now(&*environment.clock).millis(),
+        table: environment.table,
+        key_cache_millis: environment.key_cache_millis,
+        clock: Arc::clone(&environment.clock),
+    };
+    world.check().began(*request, attempt, facts);
+    let mut context = Context::default();
+    context.request_id = format!("lambda-{}-{attempt}", request.id);
+    context.deadline = log::wall_clock(began + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default(), 0).millis();
+    let event = RawValue::from_string(story::event(world.plan.seed, request, attempt));
+    let event = event.unwrap_or_else(|error| unreachable!("an event is JSON: {error}"));
+    let handling = environment.handler.handle(LambdaEvent::new(event, context));
+    let gate = Arc::new(Gate::default());
+    let handling =
+        Gated { environment: Arc::clone(environment), gate: Arc::clone(&gate), handling: Box::pin(handling) };
+    let handling = pin!(handling);
+    let mut was_frozen = false;
+    let ended = match accident {
+        Some(Accident::Killed) => timeout(after, handling).await.ok(),
+        Some(Accident::Frozen(millis)) => {
+            was_frozen = true;
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move {
+                sleep(after).await;
+                gate.close();
+                sleep(Duration::from_millis(millis)).await;
+                gate.open();
+            });
+            timeout(TIMEOUT, handling).await.ok()
+        }
+        _ => timeout(TIMEOUT, handling).await.ok(),
+    };
+    let held = world.elapsed_millis() - began;
+    let (calls, is_faulty) = environment.caller.calls();
+    world.totals(|totals| {
+        totals.invocations += 1;
+        totals.environment_millis += held;
+        totals.calls += u64::from(calls);
+    });
+    let response = match ended {
+        Some(Ok(response)) => response,
+        Some(Err(_)) => unreachable!("every event is an HTTP request"),
+        None => {
+            let what = if accident == Some(Accident::Killed) { "killed" } else { "timed out" };
+            world.trace(format_args!("r{}.{attempt}", request.id), format_args!("env{} {what}", environment.id));
+            world.check().unknown(request.id, attempt);
+            world.totals(|totals| totals.response(what));
+            // A clock that is behind shows a later deadline than there is.
+            let is_excused = was_frozen || accident == Some(Accident::Killed) || offset < -400;
+            if !is_excused {
+                world.violation(format_args!("r{}.{attempt} had no response before its deadline", request.id));
+            }
+            return Heard::GatewayFailed;
+        }
+    };
+    let code = response.code.unwrap_or("ok");
+    let seq = world.trace(
+        format_args!("r{}.{attempt}", request.id),
+        format_args!("{} {code} {:?} {}", response.status_code, response.headers.get(2), response.body),
+    );
+    world.totals(|totals| totals.response(code));
+    let found = world.check().ended(request.id, attempt, seq, &response);
+    for violation in found {
+        world.violation(format_args!("r{}.{attempt}: {violation}", request.id));
+    }
+    let contention_only = code == "try_again" && !is_faulty && calls > 0 && !was_frozen;
+    if contention_only && Duration::from_millis(held) > CONTENTION_AND_ATTEMPT {
+        world.violation(format_args!("r{}.{attempt} retried contention for {held} ms", request.id));
+    }
+    Heard::Response(response)
+}
+
+/// Stands still while it is closed.
+#[derive(Debug, Default)]
+struct Gate(Mutex<(bool, Option<std::task::Waker>)>);
+
+impl Gate {
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
+    }
+
+    fn open(&self) {
+        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gate.0 = false;
+        if let Some(waker) = gate.1.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The handler, which does not run while its gate is closed.
+struct Gated<F> {
+    environment: Arc<Environment>,
+    gate: Arc<Gate>,
+    handling: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Gated<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<F::Output> {
+        {
+            let mut gate = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if gate.0 {
+                gate.1 = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+        }
+        let offset = self.environment.clock.offset.load(Ordering::Relaxed);
+        let id = self.environment.id;
+        log::running(id, offset, || self.handling.as_mut().poll(context))
+    }
+}
+
+/// The end of a run: every environment ends, and lets go of the run.
+pub fn end(world: &World) {
+    let mut platform = platform(world);
+    platform.alive.clear();
+    platform.idle.clear();
+    let elapsed = world.elapsed_millis();
+    world.totals(|totals| totals.virtual_millis = elapsed);
+}
+
+impl Environment {
+    /// Moves its clock.
+    pub fn jump(&self, by: i64) {
+        self.clock.jump(by);
+    }
+}
+
+/// Ends an environment once it is idle, as after its credentials expired.
+pub fn retire(world: &World, id: u32) {
+    platform(world).end(id);
+}
+
+impl EnvironmentSources {
+    /// By how many milliseconds the clock went backwards, in all.
+    pub fn backwards(&self) -> u64 {
+        self.backwards.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,27 @@
+//! Deterministic simulation of the function: the shipped code, in virtual time, on one thread, from one seed.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`plan`], [`generate`] | what is asked and what goes wrong, as data; from a seed to a plan |
+//! | [`world`] | one run of a plan |
+//! | [`client`], [`lambda`], [`operator`] | who acts: clients, execution environments behind a gateway, operators |
+//! | [`network`] | the connector under the SDK's client, and its faults |
+//! | [`service`] | the simulated DynamoDB |
+//! | [`check`] | what must hold |
+//! | [`trace`], [`log`], [`totals`] | the trace and its hash, the function's log lines, the figures |
+//! | [`draw`], [`story`] | random numbers by purpose; the names in a run |
+
+pub mod check;
+pub mod client;
+pub mod draw;
+pub mod generate;
+pub mod lambda;
+pub mod log;
+pub mod network;
+pub mod operator;
+pub mod plan;
+pub mod service;
+pub mod story;
+pub mod totals;
+pub mod trace;
+pub mod world;

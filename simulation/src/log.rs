@@ -1,0 +1,96 @@
+//! The function's log lines: into the trace, and checked for what no line may contain.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::{Arc, Weak};
+
+use cdm_lambda::sources::Sources;
+use cdm_lambda::telemetry;
+use cdm_lambda::time::UnixMillis;
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::story::PRIVATE;
+use crate::world::{EPOCH, World};
+
+thread_local! {
+    /// The environment whose code is running, and by how many milliseconds its clock is off.
+    static RUNNING: Cell<(u32, i64)> = const { Cell::new((0, 0)) };
+}
+
+/// Names the environment whose code runs in `poll`.
+pub fn running<T>(environment: u32, offset: i64, poll: impl FnOnce() -> T) -> T {
+    let before = RUNNING.replace((environment, offset));
+    let polled = poll();
+    RUNNING.set(before);
+    polled
+}
+
+/// Captures the log lines of this thread until the guard is dropped.
+pub fn capture(world: &Arc<World>) -> DefaultGuard {
+    let lines = Lines(Arc::downgrade(world));
+    let clock = LogClock(Arc::downgrade(world));
+    tracing::subscriber::set_default(telemetry::subscriber_with_sources(LevelFilter::INFO, lines, clock))
+}
+
+/// The clock of the environment whose code is running.
+#[derive(Debug)]
+struct LogClock(Weak<World>);
+
+impl Sources for LogClock {
+    fn now(&self) -> UnixMillis {
+        let millis = self.0.upgrade().map_or(0, |world| world.elapsed_millis());
+        wall_clock(millis, RUNNING.get().1)
+    }
+
+    fn token(&self) -> Option<u128> {
+        None
+    }
+
+    fn fraction(&self) -> f64 {
+        0.0
+    }
+}
+
+/// The wall-clock time of an environment.
+pub fn wall_clock(elapsed: u64, offset: i64) -> UnixMillis {
+    let millis = (EPOCH + elapsed).saturating_add_signed(offset);
+    UnixMillis::new(millis).unwrap_or_else(|| unreachable!("a run does not last until the year 9999"))
+}
+
+#[derive(Debug)]
+struct Lines(Weak<World>);
+
+/// One line. The subscriber writes a whole line at once.
+#[derive(Debug)]
+pub struct Line(Weak<World>);
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(Weak::clone(&self.0))
+    }
+}
+
+impl io::Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(world) = self.0.upgrade() else { return Ok(bytes.len()) };
+        let line = String::from_utf8_lossy(bytes);
+        let (environment, _) = RUNNING.get();
+        world.trace(format_args!("env{environment}"), format_args!("log {}", line.trim_end()));
+        world.totals(|totals| totals.log_lines += 1);
+        if let Some(private) = PRIVATE.iter().find(|private| line.contains(**private)) {
+            world.violation(format_args!("a log line of env{environment} contains {private}"));
+        }
+        if line.contains("panicked") {
+            world.violation(format_args!("env{environment} panicked"));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,304 @@
+//! The network between the function and DynamoDB: the connector under the SDK's client, and its faults.
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::http::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError, SharedDnsResolver};
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use cdm_lambda::config::Endpoint;
+use cdm_lambda::store::client::DynamoDb;
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use crate::draw::{Draw, Purpose};
+use crate::plan::Fault;
+use crate::service;
+use crate::service::message::{Call, Reason, Reply};
+use crate::world::World;
+
+/// Where a call comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The request.
+    pub request: u32,
+    /// The try of the request: 0 is the first.
+    pub attempt: u32,
+    /// The number of the call, over all tries of the request.
+    pub call: u32,
+    /// For how many milliseconds longer the transaction holds its items.
+    pub stuck: u64,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "r{}.{}c{}", self.request, self.attempt, self.call)
+    }
+}
+
+/// Who calls: an environment, or an operator.
+#[derive(Debug)]
+pub struct Caller {
+    state: Mutex<CallerState>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct CallerState {
+    request: u32,
+    attempt: u32,
+    has_expired_credentials: bool,
+    /// Calls of the invocation, and whether one of them went wrong in another way than by contention.
+    calls: u32,
+    faulty: bool,
+}
+
+impl Default for Caller {
+    fn default() -> Self {
+        Self { state: Mutex::new(CallerState::default()) }
+    }
+}
+
+impl Caller {
+    fn state(&self) -> std::sync::MutexGuard<'_, CallerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next calls are of this try.
+    pub fn begin(&self, request: u32, attempt: u32) {
+        let mut state = self.state();
+        (state.request, state.attempt, state.calls, state.faulty) = (request, attempt, 0, false);
+    }
+
+    /// Calls of this try so far, and whether one met a fault.
+    pub fn calls(&self) -> (u32, bool) {
+        let state = self.state();
+        (state.calls, state.faulty)
+    }
+
+    /// The credentials expire, so that DynamoDB refuses every call from now on.
+    pub fn expire_credentials(&self) {
+        self.state().has_expired_credentials = true;
+    }
+
+    /// The request and the try.
+    pub fn current(&self) -> (u32, u32) {
+        let state = self.state();
+        (state.request, state.attempt)
+    }
+}
+
+/// The connector of one caller.
+#[derive(Debug)]
+pub struct Wire {
+    /// The run.
+    pub world: Arc<World>,
+    /// Who calls.
+    pub caller: Arc<Caller>,
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (world, caller) = (Arc::clone(&self.world), Arc::clone(&self.caller));
+        HttpConnectorFuture::new(async move {
+            let target = request.headers().get("x-amz-target").unwrap_or_default();
+            let call = Call::parse(target, request.body().bytes().unwrap_or_default());
+            let call = call.unwrap_or_else(|unknown| unreachable!("{unknown}"));
+            let (origin, fault) = begin(&world, &caller);
+            world.trace(format_args!("{origin}"), format_args!("-> {call}"));
+            let outcome = send(&world, &caller, origin, fault, call, request).await;
+            match &outcome {
+                Ok(response) => {
+                    world.trace(format_args!("{origin}"), format_args!("<- {}", response.status().as_u16()));
+                }
+                Err(_) => {
+                    world.trace(format_args!("{origin}"), format_args!("<- no response"));
+                }
+            }
+            outcome
+        })
+    }
+}
+
+fn begin(world: &World, caller: &Caller) -> (Origin, Option<Fault>) {
+    let mut state = caller.state();
+    let call = world.next_call(state.request);
+    let fault = world.fault(state.request, call);
+    state.calls += 1;
+    state.faulty |=
+        fault.is_some_and(|fault| !matches!(fault, Fault::Conflict | Fault::Throttled(_) | Fault::ItemThrottled(_)));
+    let stuck = if let Some(Fault::Stuck(millis)) = fault { millis } else { 0 };
+    (Origin { request: state.request, attempt: state.attempt, call, stuck }, fault)
+}
+
+const CALL_CODES: [&str; 3] = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];
+const ITEM_CODES: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
+
+/// The reply of a fault that takes the place of the service.
+fn instead(fault: Fault, call: &Call) -> Option<Reply> {
+    let page = |status| Reply { status, body: "<html>".to_owned(), summary: format!("{status} page") };
+    let is_transaction = matches!(call, Call::Transaction(_, actions) if actions.len() == 2);
+    let reasons = json!([{ "reason": "TableWriteMaxOnDemandThroughputExceeded", "resource": "arn:aws:simulated" }]);
+    let cancelled = |first: Reason, second: Reason| Some(Reply::cancelled(&[first, second]));
+    Some(match fault {
+        Fault::PageBefore(status) => page(status),
+        Fault::EmptyBefore => Reply { status: 200, body: String::new(), summary: "200 empty".to_owned() },
+        Fault::FailureBefore(status) => Reply::error(status, "InternalServerError", json!({})),
+        Fault::AccessDenied => Reply::error(400, "AccessDeniedException", json!({})),
+        Fault::Throttled(place) => {
+            let code = CALL_CODES.get(usize::from(place)).copied().unwrap_or("ThrottlingException");
+            Reply::error(400, code, json!({ "throttlingReasons": reasons }))
+        }
+        Fault::ItemThrottled(place) if is_transaction => {
+            let code = ITEM_CODES.get(usize::from(place / 2)).copied().unwrap_or("ThrottlingError");
+            let throttled = Reason { code, item: None };
+            return if place % 2 == 0 {
+                cancelled(throttled, Reason::PASSED)
+            } else {
+                cancelled(Reason::PASSED, throttled)
+            };
+        }
+        Fault::Conflict if is_transaction => return cancelled(Reason::CONFLICT, Reason::PASSED),
+        _ => return None,
+    })
+}
+
+async fn send(
+    world: &Arc<World>,
+    caller: &Caller,
+    origin: Origin,
+    fault: Option<Fault>,
+    call: Call,
+    request: HttpRequest,
+) -> Result<HttpResponse, ConnectorError> {
+    if let Some(fault) = fault {
+        world.totals(|totals| totals.fault(fault));
+        world.trace(format_args!("{origin}"), format_args!("!! {fault:?}"));
+    }
+    match fault {
+        Some(Fault::Dns) => return failing(Resolution::Fails).call(request).await,
+        Some(Fault::DnsHangs) => return failing(Resolution::Hangs).call(request).await,
+        Some(Fault::Unreachable) => return failing(Resolution::Empty).call(request).await,
+        Some(Fault::LostRequest) => std::future::pending().await,
+        _ => {}
+    }
+    let key = [u64::from(origin.request), u64::from(origin.call)];
+    let mut draw = Draw::new(world.plan.seed, Purpose::Latency, &key);
+    let (there, back) = (draw.range(1, 4), draw.range(1, 4));
+    let reset = || Err(ConnectorError::io("connection reset".into()));
+    if fault == Some(Fault::ResetBefore) {
+        sleep(Duration::from_millis(there)).await;
+        return reset();
+    }
+    let instead = if caller.state().has_expired_credentials {
+        Some(Reply::error(400, "ExpiredTokenException", json!({})))
+    } else {
+        fault.and_then(|fault| instead(fault, &call))
+    };
+    if let Some(reply) = instead {
+        sleep(Duration::from_millis(there + back)).await;
+        world.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
+        return Ok(response(&reply, origin));
+    }
+    let late = if let Some(Fault::Late(millis)) = fault { millis } else { 0 };
+    let slow = if let Some(Fault::SlowResponse(millis)) = fault { millis } else { 0 };
+    // The call goes on if its sender gives up.
+    let (to_sender, from_service) = oneshot::channel();
+    let carrier = Arc::clone(world);
+    tokio::spawn(async move {
+        sleep(Duration::from_millis(there + late)).await;
+        let reply = service::handle(&carrier, origin, call).await;
+        carrier.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
+        sleep(Duration::from_millis(back + slow)).await;
+        // The sender may be gone.
+        let _ = to_sender.send(reply);
+    });
+    let Ok(mut reply) = from_service.await else { return reset() };
+    match fault {
+        Some(Fault::LostResponse) => return std::future::pending().await,
+        Some(Fault::ResetAfter) => return reset(),
+        Some(Fault::PageAfter(status)) => (reply.status, reply.body) = (status, "<html>".to_owned()),
+        Some(Fault::HalfResponse) => reply.body.truncate(reply.body.len() / 2),
+        Some(Fault::FailureAfter(status)) => reply = Reply::error(status, "InternalServerError", json!({})),
+        _ => {}
+    }
+    Ok(response(&reply, origin))
+}
+
+fn response(reply: &Reply, origin: Origin) -> HttpResponse {
+    let status = reply.status.try_into().unwrap_or_else(|_| unreachable!("a valid status"));
+    let mut response = HttpResponse::new(status, SdkBody::from(reply.body.as_str()));
+    response.headers_mut().insert("x-amzn-requestid", format!("AWS-{origin}"));
+    response
+}
+
+/// What a name server says.
+#[derive(Debug, Clone, Copy)]
+enum Resolution {
+    Fails,
+    Hangs,
+    /// No address. The connection fails without a socket.
+    Empty,
+}
+
+impl ResolveDns for Resolution {
+    fn resolve_dns<'a>(&'a self, _: &'a str) -> DnsFuture<'a> {
+        let resolution = *self;
+        DnsFuture::new(async move {
+            match resolution {
+                Self::Fails => Err(ResolveDnsError::new("simulated")),
+                Self::Hangs => std::future::pending().await,
+                Self::Empty => Ok(Vec::<IpAddr>::new()),
+            }
+        })
+    }
+}
+
+/// The function's own connector, which cannot connect. Each thread has its own, so that runs share nothing.
+fn failing(resolution: Resolution) -> SharedHttpConnector {
+    thread_local! {
+        static FAILING: [OnceCell<SharedHttpConnector>; 3] = const { [const { OnceCell::new() }; 3] };
+    }
+    FAILING.with(|[fails, hangs, empty]| {
+        let slot = match resolution {
+            Resolution::Fails => fails,
+            Resolution::Hangs => hangs,
+            Resolution::Empty => empty,
+        };
+        slot.get_or_init(|| dynamodb(SharedDnsResolver::new(resolution)).connector).clone()
+    })
+}
+
+/// The function's own client. Every caller puts its own [`Wire`] in the place of the connector.
+pub fn shipped_client() -> aws_sdk_dynamodb::Client {
+    thread_local! {
+        static CLIENT: OnceCell<aws_sdk_dynamodb::Client> = const { OnceCell::new() };
+    }
+    CLIENT.with(|client| client.get_or_init(|| dynamodb(SharedDnsResolver::new(Resolution::Fails)).client).clone())
+}
+
+fn dynamodb(resolver: SharedDnsResolver) -> DynamoDb {
+    let endpoint = Endpoint {
+        region: "us-east-1".to_owned(),
+        url: Some("http://dynamodb.simulated".to_owned()),
+        ca_bundle: None,
+        use_fips: false,
+        use_dual_stack: false,
+    };
+    let credentials = Credentials::new("simulated", "simulated", None, None, "simulation");
+    let credentials = SharedCredentialsProvider::new(credentials);
+    let mut building = Box::pin(DynamoDb::with_resolver(&endpoint, credentials, resolver));
+    // It waits for nothing, because the endpoint has a URL.
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match building.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(Ok(dynamodb)) => dynamodb,
+        _ => unreachable!("the client is built at once"),
+    }
+}

@@ -1,0 +1,261 @@
+//! Operators: they prepare the table, issue and revoke keys, import, back up and restore, and the platform's accidents.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::domain::{AddPhone, Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
+use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
+use cdm_lambda::time::UnixMillis;
+use tokio::time::sleep;
+
+use crate::check::model::Answer;
+use crate::generate::CONTRACT;
+use crate::lambda::{self, EnvironmentSources};
+use crate::network::Caller;
+use crate::plan::{ApiKey, Happening, Operation, Request};
+use crate::service::message::ItemKey;
+use crate::service::value::{Item, Value};
+use crate::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
+use crate::world::{EPOCH, World};
+use crate::{log, story};
+
+/// The number of the first request that an operator makes.
+const FIRST: u32 = 1_000_000;
+
+/// How long a command of an operator may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Fills the first table: customers, some of them near a limit, and half of the keys.
+pub fn prepare(world: &World) {
+    for client in 0..CLIENTS {
+        for customer in 0..CUSTOMERS {
+            let fillers: Vec<u8> =
+                if world.plan.limits == CONTRACT && customer == 0 { FILLERS.collect() } else { vec![] };
+            self::customer(world, client, customer, &fillers);
+        }
+        if world.plan.limits == CONTRACT {
+            for customer in FILLERS {
+                self::customer(world, client, customer, &[0]);
+            }
+        }
+        for place in 0..KEYS_PER_CLIENT {
+            if place % 2 == 0 {
+                let key = ApiKey::Of { client, place };
+                let item = key_item(world, key, None);
+                let item_key =
+                    ItemKey { table: story::table(0), pk: story::key_pk(world.plan.seed, key), sk: "KEY".to_owned() };
+                world.service().tables.set(item_key, Some(item));
+                world.check().table(0).keys.issued(key, (0, 0), None);
+            }
+        }
+    }
+}
+
+fn customer(world: &World, client: u8, customer: u8, phones: &[u8]) {
+    let text = |name: &str, value: String| (name.to_owned(), Value::S(value));
+    let number = |name: &str, value: usize| (name.to_owned(), Value::N(i64::try_from(value).unwrap_or_default()));
+    let channels = phones.iter().map(|phone| {
+        let time = Value::N(i64::try_from(EPOCH).unwrap_or_default());
+        (story::e164(*phone), Value::M(Item::from([("t".to_owned(), time)])))
+    });
+    let pk = story::record_pk(client, customer);
+    let record = Item::from([
+        text("pk", pk.clone()),
+        text("sk", "CUSTOMER".to_owned()),
+        number("phone_count", phones.len()),
+        number("created_at", usize::try_from(EPOCH).unwrap_or_default()),
+        ("notification_channels".to_owned(), Value::M(channels.collect())),
+    ]);
+    let mut service = world.service();
+    let key = |pk: &str, sk: &str| ItemKey { table: story::table(0), pk: pk.to_owned(), sk: sk.to_owned() };
+    service.tables.set(key(&pk, "CUSTOMER"), Some(record));
+    for phone in phones {
+        let pk = story::counter_pk(client, *phone);
+        let key = key(&pk, "PHONE");
+        let mut ccids = std::collections::BTreeSet::from([story::ccid(customer)]);
+        if let Some(old) = service.tables.get(&key).and_then(|item| item.get("ccids")).and_then(Value::strings) {
+            ccids.extend(old.iter().cloned());
+        }
+        let counter = Item::from([
+            text("pk", pk.clone()),
+            text("sk", "PHONE".to_owned()),
+            number("ccid_count", ccids.len()),
+            ("ccids".to_owned(), Value::Ss(ccids)),
+        ]);
+        service.tables.set(key, Some(counter));
+    }
+    drop(service);
+    world.check().table(0).customer(client, customer, phones);
+}
+
+fn key_item(world: &World, key: ApiKey, expires_at: Option<u64>) -> Item {
+    let client = if let ApiKey::Of { client, .. } = key { client } else { u8::MAX };
+    let mut item = Item::from([
+        ("pk".to_owned(), Value::S(story::key_pk(world.plan.seed, key))),
+        ("sk".to_owned(), Value::S("KEY".to_owned())),
+        ("client_id".to_owned(), Value::S(story::client(client))),
+        ("label".to_owned(), Value::S("simulated".to_owned())),
+        ("created_at".to_owned(), Value::N(i64::try_from(EPOCH).unwrap_or_default())),
+    ]);
+    if let Some(expires_at) = expires_at.and_then(|millis| i64::try_from(millis).ok()) {
+        item.insert("expires_at".to_owned(), Value::N(expires_at));
+    }
+    item
+}
+
+/// Everything of the plan that is not a request.
+pub async fn events(world: Arc<World>) {
+    let events = world.plan.events.clone();
+    for (event, number) in events.into_iter().zip(FIRST..) {
+        world.wait_until(event.at).await;
+        world.trace(format_args!("event"), format_args!("{:?}", event.what));
+        tokio::spawn(happen(Arc::clone(&world), event.what, number));
+    }
+}
+
+async fn happen(world: Arc<World>, what: Happening, number: u32) {
+    let platform = || world.platform.lock().unwrap_or_else(PoisonError::into_inner);
+    match what {
+        Happening::ClockJumps { environment, by, lasts } => {
+            let Some(environment) = platform().environment(environment) else { return };
+            environment.jump(by);
+            sleep(Duration::from_millis(lasts)).await;
+            environment.jump(-by);
+        }
+        Happening::CredentialsExpire { environment, lasts } => {
+            let Some(environment) = platform().environment(environment) else { return };
+            environment.caller.expire_credentials();
+            sleep(Duration::from_millis(lasts)).await;
+            lambda::retire(&world, environment.id);
+        }
+        Happening::Recycle => platform().recycle(),
+        Happening::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
+        Happening::IssueKey { client, place, expires_in } => {
+            let table = platform().table;
+            issue(&world, ApiKey::Of { client, place }, expires_in, number, table).await;
+        }
+        Happening::RevokeKey { client, place } => {
+            let table = platform().table;
+            revoke(&world, ApiKey::Of { client, place }, number, table).await;
+        }
+        Happening::Import { client, customer, phone } => {
+            let table = platform().table;
+            import(&world, number, table, client, customer, phone).await;
+        }
+        Happening::Backup => {
+            let table = platform().table;
+            let mut service = world.service();
+            let old: Vec<_> = service.tables.of("backup").map(|(key, _)| key.clone()).collect();
+            for key in old {
+                service.tables.set(key, None);
+            }
+            service.tables.copy(&story::table(table), "backup");
+            drop(service);
+            world.check().backed_up(table);
+        }
+        Happening::Restore => {
+            let Some(place) = world.check().restored() else { return };
+            world.service().tables.copy("backup", &story::table(place));
+            platform().deploy(None, Some(place));
+            world.trace(format_args!("operator"), format_args!("restored as {}", story::table(place)));
+        }
+    }
+}
+
+fn connection(world: &Arc<World>, number: u32) -> (Arc<Caller>, Arc<EnvironmentSources>) {
+    let caller = Arc::new(Caller::default());
+    caller.begin(number, 0);
+    let sources = Arc::new(EnvironmentSources::new(world, &caller));
+    (caller, sources)
+}
+
+async fn issue(world: &Arc<World>, key: ApiKey, expires_in: Option<u64>, number: u32, table: usize) {
+    let (caller, sources) = connection(world, number);
+    let expires_at = expires_in.map(|expires_in| EPOCH + world.elapsed_millis() + expires_in);
+    let mut put = lambda::client(world, &caller, &sources)
+        .put_item()
+        .table_name(story::table(table))
+        .condition_expression("attribute_not_exists(pk)");
+    for (name, value) in key_item(world, key, expires_at) {
+        let value = match value {
+            Value::N(number) => AttributeValue::N(number.to_string()),
+            other => AttributeValue::S(other.text().unwrap_or_default().to_owned()),
+        };
+        put = put.item(name, value);
+    }
+    if put.send().await.is_ok() {
+        let seq = world.trace(format_args!("operator"), format_args!("issued {key:?}"));
+        world.check().table(table).keys.issued(key, (seq, world.elapsed_millis()), expires_at);
+    }
+}
+
+async fn revoke(world: &Arc<World>, key: ApiKey, number: u32, table: usize) {
+    let (caller, sources) = connection(world, number);
+    let hash = story::api_key(world.plan.seed, key).sha256_hex();
+    let update = lambda::client(world, &caller, &sources)
+        .update_item()
+        .table_name(story::table(table))
+        .set_key(Some(items::api_key_key(&hash)))
+        .update_expression("SET revoked_at = :now")
+        .condition_expression("attribute_exists(pk) AND attribute_not_exists(revoked_at)")
+        .expression_attribute_values(":now", items::from_unix_millis(log::wall_clock(world.elapsed_millis(), 0)));
+    if update.send().await.is_ok() {
+        let seq = world.trace(format_args!("operator"), format_args!("revoked {key:?}"));
+        world.check().table(table).keys.revoked(key, (seq, world.elapsed_millis()));
+    }
+}
+
+async fn import(world: &Arc<World>, number: u32, table: usize, client: u8, customer: u8, phone: u8) {
+    let (caller, sources) = connection(world, number);
+    let store = lambda::store(world, &caller, &sources, table);
+    let now: UnixMillis = log::wall_clock(world.elapsed_millis(), 0);
+    let digits = story::digits(phone);
+    let parsed = Digits::parse(&digits).and_then(|digits| Phone::new(digits, CountryCode::default()));
+    let (Ok(client_id), Ok(ccid), Ok(parsed)) =
+        (ClientId::parse(&story::client(client)), Ccid::parse(&story::ccid(customer)), parsed)
+    else {
+        unreachable!("the story's names are valid")
+    };
+    let channel = Channel {
+        phone: parsed,
+        phone_type: PhoneType::default(),
+        consent_type: None,
+        client_source: ClientSource::default(),
+        created_at: now,
+        fingerprint: None,
+    };
+    let request = Request {
+        id: number,
+        at: world.elapsed_millis(),
+        operation: Operation::Add,
+        client,
+        customer,
+        phone,
+        idempotency: None,
+        source: 0,
+        key: ApiKey::Unknown,
+        patience: 0,
+    };
+    let seq = world.trace(format_args!("r{number}.0"), format_args!("import: {request:?}"));
+    world.check().import_began(request, seq, table);
+    let mut context = CallContext::new(now, Deadline::new(PATIENCE));
+    let add = AddPhone { client_id, ccid, channel };
+    let refused = |code: &str| Answer::Refused(code.to_owned());
+    let told = match store.add_phone(&add, &mut context).await {
+        Ok(_) => Answer::Done,
+        Err(StoreError::CustomerNotFound) => refused("customer_not_found"),
+        Err(StoreError::PhoneNotFound) => refused("phone_not_found"),
+        Err(StoreError::PhoneAlreadyAdded) => refused("phone_already_added"),
+        Err(StoreError::CustomerPhoneLimitReached) => refused("customer_phone_limit_reached"),
+        Err(StoreError::PhoneCustomerLimitReached) => refused("phone_customer_limit_reached"),
+        Err(StoreError::IdempotencyKeyReused) => refused("idempotency_key_reused"),
+        Err(StoreError::TryAgain(_)) => Answer::TryAgain,
+        Err(StoreError::Internal(_)) => Answer::Unknown,
+    };
+    let seq = world.trace(format_args!("r{number}.0"), format_args!("import: {told:?}"));
+    let found = world.check().answered((number, 0), seq, &told);
+    for violation in found {
+        world.violation(format_args!("r{number}.0: {violation}"));
+    }
+}

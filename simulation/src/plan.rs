@@ -1,0 +1,233 @@
+//! The plan of a run, as data: what is asked, what goes wrong, and what operators do. A seed makes a plan; a plan makes a
+//! run. A failing plan is shrunk by leaving parts of it out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::service::Reading;
+
+/// The plan of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The seed. Latencies, pauses and tokens are drawn from it while the plan runs.
+    pub seed: u64,
+    /// How many numbers a customer may have, and how many customers a number.
+    pub limits: (u32, u32),
+    /// How DynamoDB behaves where AWS is silent.
+    pub reading: Reading,
+    /// The setting of the first deployment.
+    pub key_cache_seconds: u64,
+    /// How many environments may run at once.
+    pub environments: u32,
+    /// The requests, by time.
+    pub requests: Vec<Request>,
+    /// What goes wrong with calls to DynamoDB.
+    pub call_faults: Vec<CallFault>,
+    /// What goes wrong with invocations.
+    pub invocation_faults: Vec<InvocationFault>,
+    /// What else happens, by time.
+    pub events: Vec<Event>,
+}
+
+/// What a client wants. It repeats the request until it is answered, as the contract says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its number.
+    pub id: u32,
+    /// When, in milliseconds from the start.
+    pub at: u64,
+    /// The operation.
+    pub operation: Operation,
+    /// The client, by place.
+    pub client: u8,
+    /// The customer, by place. The last one does not exist.
+    pub customer: u8,
+    /// The phone number, by place.
+    pub phone: u8,
+    /// The `Idempotency-Key`, by place.
+    pub idempotency: Option<u8>,
+    /// The `client_source`, by place.
+    pub source: u8,
+    /// The API key.
+    pub key: ApiKey,
+    /// How long the client waits for a response, in milliseconds.
+    pub patience: u64,
+}
+
+/// An operation of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in the API")]
+pub enum Operation {
+    Add,
+    Remove,
+    Read,
+}
+
+/// An API key, by place, or none that was ever issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ApiKey {
+    /// A key of this client. Place 0 is never revoked.
+    Of {
+        /// The client, by place.
+        client: u8,
+        /// The key, by place.
+        place: u8,
+    },
+    /// A key that was never issued.
+    Unknown,
+}
+
+/// What goes wrong with one call to DynamoDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallFault {
+    /// The request.
+    pub request: u32,
+    /// The number of the call, over all tries of the request.
+    pub call: u32,
+    /// The fault.
+    pub fault: Fault,
+}
+
+/// What goes wrong between the function and DynamoDB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// The name of the endpoint does not resolve.
+    Dns,
+    /// The name server does not respond.
+    DnsHangs,
+    /// The endpoint refuses connections.
+    Unreachable,
+    /// The call never arrives, and no response comes.
+    LostRequest,
+    /// The call is carried out, and no response comes.
+    LostResponse,
+    /// The connection ends before the call arrives.
+    ResetBefore,
+    /// The connection ends after the call is carried out.
+    ResetAfter,
+    /// The call arrives this many milliseconds late.
+    Late(u64),
+    /// The response arrives this many milliseconds late.
+    SlowResponse(u64),
+    /// The transaction holds its items this many milliseconds longer.
+    Stuck(u64),
+    /// Another server responds, with this status and a page, and the call does not arrive.
+    PageBefore(u16),
+    /// The same, after the call is carried out.
+    PageAfter(u16),
+    /// A part of the response arrives.
+    HalfResponse,
+    /// 200 with nothing in it, and the call does not arrive.
+    EmptyBefore,
+    /// DynamoDB fails with this status before it carries out the call.
+    FailureBefore(u16),
+    /// DynamoDB fails with this status after it carried out the call.
+    FailureAfter(u16),
+    /// DynamoDB throttles the call, by the place of the code.
+    Throttled(u8),
+    /// DynamoDB throttles an item of the transaction, by the place of the reason.
+    ItemThrottled(u8),
+    /// DynamoDB refuses the transaction for a conflict with a transaction that nobody else sees.
+    Conflict,
+    /// DynamoDB refuses the call, and would refuse it again.
+    AccessDenied,
+}
+
+/// What goes wrong with one invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvocationFault {
+    /// The request.
+    pub request: u32,
+    /// The try: 0 is the first.
+    pub attempt: u32,
+    /// Milliseconds after the start of the invocation.
+    pub after: u64,
+    /// The fault.
+    pub fault: Accident,
+}
+
+/// What goes wrong with an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Accident {
+    /// The environment is killed.
+    Killed,
+    /// The environment stands still for this many milliseconds.
+    Frozen(u64),
+    /// The gateway gives up, and the invocation goes on.
+    GatewayGivesUp,
+}
+
+/// Something that happens at a time, whatever is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, in milliseconds from the start.
+    pub at: u64,
+    /// What.
+    pub what: Happening,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Happening {
+    /// The clock of an environment jumps, and jumps back after some time.
+    ClockJumps {
+        /// The environment, by place among those that are alive.
+        environment: u32,
+        /// By how many milliseconds.
+        by: i64,
+        /// Milliseconds until it jumps back.
+        lasts: u64,
+    },
+    /// An environment's credentials expire. The platform ends the environment some time later.
+    CredentialsExpire {
+        /// The environment, by place among those that are alive.
+        environment: u32,
+        /// Milliseconds until the environment ends.
+        lasts: u64,
+    },
+    /// The platform ends the idle environments.
+    Recycle,
+    /// A deployment with another setting replaces the environments.
+    Deploy {
+        /// `KEY_CACHE_SECONDS`.
+        key_cache_seconds: u64,
+    },
+    /// An operator issues a key.
+    IssueKey {
+        /// The client, by place.
+        client: u8,
+        /// The key, by place.
+        place: u8,
+        /// Milliseconds until it expires, if it does.
+        expires_in: Option<u64>,
+    },
+    /// An operator revokes a key.
+    RevokeKey {
+        /// The client, by place.
+        client: u8,
+        /// The key, by place.
+        place: u8,
+    },
+    /// An operator imports a number, past the API.
+    Import {
+        /// The client, by place.
+        client: u8,
+        /// The customer, by place.
+        customer: u8,
+        /// The phone number, by place.
+        phone: u8,
+    },
+    /// The table is copied, as a backup does.
+    Backup,
+    /// The last copy is restored as a new table, and a deployment switches to it.
+    Restore,
+}
+
+impl Plan {
+    /// The plan without its call faults, invocation faults and events.
+    pub fn without_trouble(mut self) -> Self {
+        self.call_faults.clear();
+        self.invocation_faults.clear();
+        self.events.clear();
+        self
+    }
+}

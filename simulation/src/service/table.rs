@@ -1,0 +1,79 @@
+//! The items of every table, and one action on one item.
+
+use std::collections::BTreeMap;
+
+use super::expression::{self, Attributes};
+use super::message::{Action, ItemKey, Reason};
+use super::value::{Item, item_size};
+
+/// The items of every table.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    items: BTreeMap<ItemKey, Item>,
+}
+
+impl Tables {
+    /// The item with this key.
+    pub fn get(&self, key: &ItemKey) -> Option<&Item> {
+        self.items.get(key)
+    }
+
+    /// Puts or deletes an item.
+    pub fn set(&mut self, key: ItemKey, item: Option<Item>) {
+        match item {
+            Some(item) => drop(self.items.insert(key, item)),
+            None => drop(self.items.remove(&key)),
+        }
+    }
+
+    /// The items of one table, by key.
+    pub fn of<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a ItemKey, &'a Item)> {
+        self.items.iter().filter(move |(key, _)| key.table == table)
+    }
+
+    /// Copies a table, as a restored backup does.
+    pub fn copy(&mut self, from: &str, to: &str) {
+        let copies: Vec<_> = self.of(from).map(|(key, item)| (key.clone(), item.clone())).collect();
+        for (mut key, item) in copies {
+            to.clone_into(&mut key.table);
+            self.items.insert(key, item);
+        }
+    }
+
+    /// The item after the action, or why the action is refused. `Ok(None)` deletes the item.
+    ///
+    /// # Errors
+    /// The reason, as in a cancelled transaction.
+    pub fn prepare(&self, action: &Action) -> Result<Option<Item>, Reason> {
+        let key = action.item_key();
+        let old = self.items.get(&key);
+        let names = &action.expression_attribute_names;
+        let attributes = Attributes { names, values: &action.expression_attribute_values };
+        let invalid = |_| Reason { code: "ValidationError", item: None };
+        if let Some(condition) = &action.condition_expression
+            && !expression::is_fulfilled(condition, old, attributes).map_err(invalid)?
+        {
+            let shows_old = action.return_values_on_condition_check_failure.as_deref() == Some("ALL_OLD");
+            return Err(Reason { code: "ConditionalCheckFailed", item: old.filter(|_| shows_old).cloned() });
+        }
+        match action.kind {
+            "ConditionCheck" => Ok(old.cloned()),
+            "Delete" => Ok(None),
+            "Put" => Ok(action.item.clone()),
+            _ => {
+                let mut item = old.cloned().unwrap_or_else(|| action.key.clone());
+                if let Some(update) = &action.update_expression {
+                    expression::update(update, &mut item, attributes).map_err(invalid)?;
+                }
+                Ok(Some(item))
+            }
+        }
+    }
+
+    /// What a transaction pays for this action: two units for each kilobyte, of the larger of the old and the new item.
+    pub fn units(&self, action: &Action, new: Option<&Item>) -> u64 {
+        let old = self.items.get(&action.item_key()).map_or(0, item_size);
+        let kilobytes = old.max(new.map_or(0, item_size)).div_ceil(1024).max(1);
+        2 * u64::try_from(kilobytes).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,132 @@
+//! The names in a run: clients, customers, numbers, API keys, and the gateway's event of a request.
+
+use cdm_lambda::auth;
+use serde_json::json;
+
+use crate::draw::{Draw, Purpose};
+use crate::plan::{ApiKey, Operation, Request};
+
+/// How many clients there are.
+pub const CLIENTS: u8 = 2;
+/// How many customers of each client take part. One more is asked for that does not exist.
+pub const CUSTOMERS: u8 = 3;
+/// How many phone numbers take part.
+pub const PHONES: u8 = 4;
+/// How many API keys an operator can issue for each client.
+pub const KEYS_PER_CLIENT: u8 = 100;
+/// The places of customers and numbers that fill records and counters up to two below the contract's limit.
+pub const FILLERS: std::ops::Range<u8> = 100..148;
+
+/// What every value of a request contains, and no log line may contain.
+pub const PRIVATE: [&str; 5] = ["relay_", "BAK-", "2025550", "SRC-", "IDEM-"];
+
+/// The client's name.
+pub fn client(place: u8) -> String {
+    format!("clinic-{place}")
+}
+
+/// The customer's id.
+pub fn ccid(place: u8) -> String {
+    format!("BAK-{place}")
+}
+
+/// The number's ten digits.
+pub fn digits(place: u8) -> String {
+    format!("2025550{place:03}")
+}
+
+/// The number's E.164 form.
+pub fn e164(place: u8) -> String {
+    format!("+1{}", digits(place))
+}
+
+/// The place of the number with this E.164 form.
+pub fn phone_place(e164: &str) -> Option<u8> {
+    e164.strip_prefix("+12025550")?.parse().ok()
+}
+
+/// The place of the customer with this id.
+pub fn customer_place(ccid: &str) -> Option<u8> {
+    ccid.strip_prefix("BAK-")?.parse().ok()
+}
+
+/// The API key.
+pub fn api_key(seed: u64, key: ApiKey) -> auth::ApiKey {
+    let name = match key {
+        ApiKey::Of { client, place } => [u64::from(client), u64::from(place)],
+        ApiKey::Unknown => [u64::MAX, 0],
+    };
+    let mut draw = Draw::new(seed, Purpose::ApiKey, &name);
+    let mut secret = [0; 32];
+    for part in secret.chunks_exact_mut(8) {
+        part.copy_from_slice(&draw.bits().to_be_bytes());
+    }
+    auth::ApiKey::from_secret(&secret)
+}
+
+/// The table that the environments of a deployment use, by place. Place 0 is the first.
+pub fn table(place: usize) -> String {
+    format!("table-{place}")
+}
+
+/// The partition key of a customer's record.
+pub fn record_pk(client_place: u8, customer: u8) -> String {
+    format!("CLIENT#{}#CUSTOMER#{}", client(client_place), ccid(customer))
+}
+
+/// The partition key of a number's counter.
+pub fn counter_pk(client_place: u8, phone: u8) -> String {
+    format!("CLIENT#{}#PHONE#{}", client(client_place), e164(phone))
+}
+
+/// The partition key of an API key.
+pub fn key_pk(seed: u64, key: ApiKey) -> String {
+    format!("KEY#{}", api_key(seed, key).sha256_hex())
+}
+
+/// The event of an HTTP API.
+pub fn event(seed: u64, request: &Request, attempt: u32) -> String {
+    let (client, ccid, digits) = (client(request.client), ccid(request.customer), digits(request.phone));
+    let base = format!("/cdm/client/{client}/customer/{ccid}");
+    let mut parameters = json!({ "client_id": client, "ccid": ccid });
+    let (method, template, path) = match request.operation {
+        Operation::Read => ("GET", "/cdm/client/{client_id}/customer/{ccid}", base),
+        Operation::Add | Operation::Remove => {
+            let name = if request.operation == Operation::Add { "add_phone" } else { "remove_phone" };
+            if let Some(parameters) = parameters.as_object_mut() {
+                parameters.insert("phone_number".to_owned(), digits.as_str().into());
+            }
+            let template = if request.operation == Operation::Add {
+                "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}"
+            } else {
+                "/cdm/client/{client_id}/customer/{ccid}/remove_phone/{phone_number}"
+            };
+            ("PUT", template, format!("{base}/{name}/{digits}"))
+        }
+    };
+    let mut headers = json!({
+        "content-type": "application/json",
+        "x-relay-api-key": api_key(seed, request.key).reveal(),
+    });
+    if let (Some(key), Some(headers)) = (request.idempotency, headers.as_object_mut()) {
+        headers.insert("idempotency-key".to_owned(), format!("IDEM-{key}").into());
+    }
+    let body = match request.operation {
+        Operation::Add => json!({ "client_source": format!("SRC-{}", request.source) }).to_string(),
+        Operation::Remove | Operation::Read => String::new(),
+    };
+    let event = json!({
+        "version": "2.0",
+        "routeKey": format!("ANY {template}"),
+        "rawPath": path,
+        "headers": headers,
+        "requestContext": {
+            "http": { "method": method, "path": path },
+            "requestId": format!("request-{}-{attempt}", request.id),
+        },
+        "pathParameters": parameters,
+        "body": body,
+        "isBase64Encoded": false,
+    });
+    event.to_string()
+}
