@@ -10,7 +10,7 @@ use cdm_lambda::domain::{Ccid, Channel, ClientId, ConsentType, CountryCode, Digi
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;
 
-use crate::Failure;
+use crate::ui::Failure;
 
 /// The table that local commands use when none is named.
 pub const TABLE: &str = "cdm-phones";

@@ -10,8 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::Failure;
-use crate::data_file::{self, DataFile};
+use crate::dev::data_file::{self, DataFile};
+use crate::ui::Failure;
 
 /// The region that local endpoints are addressed in. Any would do.
 pub const REGION: &str = "us-east-1";
