@@ -1,142 +1,32 @@
 //! The `cdm` command.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use cdm::Failure;
-use cdm::check::Check;
-use cdm::client::{self, Client};
-use cdm::connection::{Connection, table_name};
-use cdm::customer::{self, Customer};
-use cdm::dev::{self, Dev};
-use cdm::item::{self, Item};
-use cdm::key::{self, Key};
-use cdm::output::{Output, complain};
-use cdm::phone::{self, Phone};
-use cdm::table::{self, Table};
-use cdm::undo::Undo;
+use cdm::cli::Cdm;
+use cdm::ui::Failure;
+use cdm::ui::output::complain;
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
-use clap_complete::Shell;
-
-/// Phone numbers on customer records: the dev server and the operator's tools.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    arg_required_else_help = true,
-    after_help = "Region and credentials are found as by every AWS tool (AWS_REGION, AWS_PROFILE, …).
-AWS_ENDPOINT_URL_DYNAMODB leads elsewhere; a database on this machine needs no credentials.
-
-Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
-
-Examples:
-  cdm dev
-  export AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 TABLE_NAME=cdm-phones
-  cdm key issue --client demo-clinic --label 'nightly sync' --expires 90d
-  cdm customer show --client demo-clinic --ccid BAK-11984-007 --output json"
-)]
-struct Cdm {
-    /// The table. Without it, what `TABLE_NAME` says.
-    #[arg(long, global = true, value_name = "NAME", value_parser = table_name)]
-    table: Option<String>,
-    /// Tables for people, or JSON, one object a line, for programs. [default: table]
-    #[arg(long, global = true, value_enum, hide_possible_values = true, value_name = "table|json")]
-    output: Option<Output>,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Dev(Dev),
-    #[command(subcommand)]
-    Key(Key),
-    #[command(subcommand)]
-    Customer(Customer),
-    #[command(subcommand)]
-    Phone(Phone),
-    #[command(subcommand)]
-    Client(Client),
-    Check(Check),
-    Undo(Undo),
-    #[command(subcommand)]
-    Item(Item),
-    #[command(subcommand)]
-    Table(Table),
-    Completions(Completions),
-}
-
-/// Print a script that completes these commands in your shell.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  cdm completions bash > ~/.local/share/bash-completion/completions/cdm
-  cdm completions zsh > ~/.zfunc/_cdm
-  cdm completions fish > ~/.config/fish/completions/cdm.fish")]
-struct Completions {
-    /// The shell.
-    shell: Shell,
-}
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cdm = match Cdm::try_parse().and_then(settled) {
+    let cdm = match Cdm::from_arguments() {
         Ok(cdm) => cdm,
         Err(error) => return misused(&error),
     };
-    if !matches!(cdm.command, Command::Dev(_)) {
+    if !cdm.is_dev() {
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
             complain(&Failure(format!("a fault in this program, at {place}: please report it")));
             std::process::exit(1);
         }));
     }
-    match Box::pin(run(cdm)).await {
+    match Box::pin(cdm.run()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             complain(&failure);
             ExitCode::FAILURE
         }
     }
-}
-
-async fn run(cdm: Cdm) -> Result<(), Failure> {
-    let output = cdm.output.unwrap_or_default();
-    // Named wherever a command needs it: see `settled`.
-    let open = || Connection::open(cdm.table.unwrap_or_default());
-    match cdm.command {
-        Command::Dev(dev) => dev::run(dev).await,
-        Command::Completions(Completions { shell }) => completions(shell),
-        Command::Table(command) => table::run(command, &open().await?, output).await,
-        Command::Key(command) => key::run(command, &open().await?, output).await,
-        Command::Customer(command) => customer::run(command, &open().await?, output).await,
-        Command::Phone(command) => phone::run(command, &open().await?, output).await,
-        Command::Client(command) => client::run(command, &open().await?, output).await,
-        Command::Check(command) => command.run(&open().await?, output).await,
-        Command::Undo(command) => command.run(&open().await?, output).await,
-        Command::Item(command) => item::run(command, &open().await?, output).await,
-    }
-}
-
-/// Rules that clap does not know: every command but two is about a table, and those two are about none.
-fn settled(mut cdm: Cdm) -> Result<Cdm, clap::Error> {
-    let wrong = |kind, text: &str| Err(Cdm::command().error(kind, text));
-    if matches!(cdm.command, Command::Dev(_) | Command::Completions(_)) {
-        if cdm.table.is_some() || cdm.output.is_some() {
-            return wrong(ErrorKind::ArgumentConflict, "--table and --output mean nothing to this command");
-        }
-        return Ok(cdm);
-    }
-    if cdm.table.is_none() {
-        let named = std::env::var("TABLE_NAME").ok().filter(|name| !name.is_empty());
-        cdm.table = match named.map(|name| table_name(&name)) {
-            Some(Ok(name)) => Some(name),
-            Some(Err(rule)) => return wrong(ErrorKind::ValueValidation, &format!("TABLE_NAME {rule}")),
-            None => {
-                return wrong(ErrorKind::MissingRequiredArgument, "no table is named: give --table or set TABLE_NAME");
-            }
-        };
-    }
-    Ok(cdm)
 }
 
 /// Help that was asked for goes to standard output. What is wrong is one line, like every error.
@@ -158,12 +48,4 @@ fn misused(error: &clap::Error) -> ExitCode {
         }
     }
     ExitCode::from(2)
-}
-
-fn completions(shell: Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cdm::command(), "cdm", &mut script);
-    std::io::stdout()
-        .write_all(&script)
-        .map_err(|error| Failure(format!("the output cannot be written ({})", error.kind())))
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::check::{Checked, check, findings as findings_there_are};
-use cdm::output::Output;
-use cdm::scan::Scan;
+use cdm::commands::check::{Checked, check, findings as findings_there_are};
+use cdm::table::scan::Scan;
+use cdm::ui::output::Output;
 use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::{AddPhone, RemovePhone};
 use cdm_lambda::store::CallContext;
@@ -634,7 +634,7 @@ async fn no_more_pairs_are_read_twice_than_were_written_meanwhile() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "takes six minutes: it measures"]
 async fn pairs_read_twice_at_a_hundred_writes_a_second() {
-    let pace = Arc::new(cdm::pace::Pace::limited(8));
+    let pace = Arc::new(cdm::table::scan::pace::Pace::limited(8));
     let UnderLoad { checked, writes, took } = under_load(2500, u64::MAX, Scan { pace, ..Scan::default() }).await;
     println!("{took:.0?}, {writes} writes, {checked:?}");
     assert_eq!(checked.findings, 0);

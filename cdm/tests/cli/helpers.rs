@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::connection::Connection;
 use cdm::table;
+use cdm::table::connection::Connection;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, CountryCode, Digits, Phone};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::time::UnixMillis;

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use cdm::connection::Connection;
+use cdm::table::connection::Connection;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::ClientId;
 use cdm_lambda::store::items;

@@ -55,7 +55,7 @@ async fn the_page_shows_what_is_printed() {
 #[test]
 fn the_page_has_every_finding() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md")).unwrap();
-    for (code, what, fix) in cdm::check::findings() {
+    for (code, what, fix) in cdm::commands::check::findings() {
         let row = format!("| `{code}` | {what} | {fix} |");
         assert!(page.contains(&row), "{row}");
     }

@@ -1,0 +1,8 @@
+//! How a command reaches AWS: region, credentials and the HTTP client of every call.
+
+mod assumed_role;
+pub(crate) mod credentials;
+pub(crate) mod network;
+pub(crate) mod network_failure;
+mod profile;
+mod proxies;

@@ -1,0 +1,103 @@
+//! Why a connection could not be made, in words for the operator.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use aws_smithy_runtime_api::client::result::ConnectorError;
+
+use crate::aws::proxies::Proxy;
+
+/// A connection that could not be made.
+#[derive(Debug, Clone)]
+pub(crate) struct NetworkFailure {
+    /// Host and port.
+    pub(crate) host: String,
+    pub(crate) cause: Cause,
+    /// The HTTP client's own error, where it had one.
+    pub(crate) source: Option<Arc<ConnectorError>>,
+}
+
+/// What was in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cause {
+    BadProxy(Proxy),
+    NoAnswer,
+    ProxyNoAnswer(Proxy),
+    ProxyRefused(Proxy),
+    UnknownIssuer { ca_bundle: Option<String> },
+    OtherName,
+    Expired,
+    BadCertificate,
+    NoTls,
+}
+
+impl NetworkFailure {
+    /// The failure in the chain of an error of the SDK's.
+    pub(crate) fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        find(error)
+    }
+
+    /// Whether the host simply did not answer, so that its name and the network are to be checked.
+    pub(crate) fn is_no_answer(&self) -> bool {
+        self.cause == Cause::NoAnswer
+    }
+}
+
+impl fmt::Display for NetworkFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, cause, .. } = self;
+        match cause {
+            Cause::BadProxy(Proxy { variable, .. }) => {
+                write!(f, "{variable} must be the URL of an HTTP proxy, such as http://proxy:3128")
+            }
+            Cause::NoAnswer => write!(f, "{host} does not answer"),
+            Cause::ProxyNoAnswer(Proxy { variable, address, .. }) => {
+                write!(
+                    f,
+                    "the proxy {address} does not answer: check {variable}, or name the host in NO_PROXY ({host})"
+                )
+            }
+            Cause::ProxyRefused(Proxy { variable, address, .. }) => write!(
+                f,
+                "the proxy {address} refused the connection to {host}: check the user name and password in {variable}, \
+                 and what the proxy allows"
+            ),
+            Cause::UnknownIssuer { ca_bundle: Some(file) } => {
+                write!(f, "no authority in AWS_CA_BUNDLE ({file}) signed the certificate of {host}")
+            }
+            Cause::UnknownIssuer { ca_bundle: None } => write!(
+                f,
+                "no authority that this machine trusts signed the certificate of {host}: if a proxy of your network \
+                 signs certificates, set AWS_CA_BUNDLE to the file of its own"
+            ),
+            Cause::OtherName => write!(f, "the certificate of {host} is for another name: check the URL and the proxy"),
+            Cause::Expired => write!(f, "the certificate of {host} is out of date: check the clock of this machine"),
+            Cause::BadCertificate => write!(f, "the certificate of {host} is not valid: check the URL and the proxy"),
+            Cause::NoTls => write!(f, "{host} does not speak TLS as it must: check the URL and the proxy"),
+        }
+    }
+}
+
+impl Error for NetworkFailure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|error| error as _)
+    }
+}
+
+/// The first error of this type in an error's chain.
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An I/O error's source is that of the error within it, which would be passed over.
+        cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(within) => Some(within),
+            None => error.source(),
+        };
+    }
+    None
+}

@@ -1,0 +1,152 @@
+//! `cdm check --fix`: shows the plan, asks, saves the old items, and writes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::store::items::{self, Item};
+
+use super::{About, Again, Corrupt, Found};
+use crate::table::change::{Change, ROUNDS};
+use crate::table::connection::Connection;
+use crate::table::erase;
+use crate::table::repair::Planned;
+use crate::table::repair::findings::{Finding, Outcome};
+use crate::table::saved::{self, Saving, Shared, lock};
+use crate::table::scan::concurrently;
+use crate::ui::Failure;
+use crate::ui::output::{self, Output, count};
+
+/// How much was repaired.
+#[derive(Default)]
+pub(super) struct Repaired {
+    pub(super) findings: u64,
+    pub(super) idle: u64,
+}
+
+impl Found {
+    /// Shows the plan, asks, saves the old items, and writes.
+    pub(super) async fn repair(
+        &self,
+        connection: &Connection,
+        saving: Saving,
+        yes: bool,
+        output: Output,
+    ) -> Result<Repaired, Failure> {
+        match output {
+            Output::Table => self.report(output)?,
+            // The objects say what became of each, so they come afterwards.
+            Output::Json if !yes => self.findings().for_each(|finding| output::note(&finding.text(Outcome::Reported))),
+            Output::Json => {}
+        }
+        let idle: Vec<_> = self.idle.iter().filter_map(|pk| Change::new(Some(idle_number(pk)), None)).collect();
+        let changes: Vec<_> = self.items.iter().filter_map(|corrupt| corrupt.planned.change.clone()).collect();
+        if changes.is_empty() && idle.is_empty() {
+            for Corrupt { planned, .. } in &self.items {
+                outcomes(planned, &[], output)?;
+            }
+            return Ok(Repaired::default());
+        }
+        let question = format!(
+            "Repair {} in the table {} and delete {} without customers?",
+            count(self.repairable() as u64, "finding"),
+            connection.table,
+            count(idle.len() as u64, "number"),
+        );
+        output::confirm(&question, "y", yes)?;
+        let saving = saving.shared();
+        let numbers = lock(&saving).save(&changes)?;
+        let idle = lock(&saving).save(&idle)?.zip(idle).collect();
+
+        let repaired = self.write(connection, numbers, idle, &saving, output).await;
+        let repaired = lock(&saving).told_of(repaired)?;
+        lock(&saving).tell(false);
+        Ok(repaired)
+    }
+
+    /// Writes the plan, and deletes the numbers without customers. The changes come with their numbers in the file.
+    async fn write(
+        &self,
+        connection: &Connection,
+        mut numbers: Range<u64>,
+        idle: Vec<(u64, Change)>,
+        saving: &Shared,
+        output: Output,
+    ) -> Result<Repaired, Failure> {
+        let again = Again { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
+        let mut repaired = Repaired::default();
+        for Corrupt { about, planned } in &self.items {
+            let number = planned.change.as_ref().and_then(|_| numbers.next());
+            let written = write(&again, about, planned, number, saving).await?;
+            repaired.findings += outcomes(planned, &written, output)?;
+        }
+        let delete = {
+            let (connection, saving) = (connection.clone(), Arc::clone(saving));
+            move |(number, change): (u64, Change)| {
+                let (connection, saving) = (connection.clone(), Arc::clone(&saving));
+                async move { saved::write(&connection, &saving, number..number + 1, &[change], &[]).await }
+            }
+        };
+        let deleted = concurrently(8, idle, delete).await?;
+        repaired.idle = deleted.into_iter().filter(|is_deleted| *is_deleted).count() as u64;
+        Ok(repaired)
+    }
+}
+
+/// For programs, what became of each finding; for people, what of it is news. Counts those that were repaired.
+fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u64, Failure> {
+    let mut repaired = 0;
+    for finding in &planned.findings {
+        let outcome = match finding.is_repairable() {
+            false => Outcome::Reported,
+            true if written.iter().any(|written| written.about() == finding.about()) => Outcome::Repaired,
+            true => Outcome::Changed,
+        };
+        repaired += u64::from(outcome == Outcome::Repaired);
+        if output == Output::Json || outcome == Outcome::Changed {
+            finding.print(output, outcome)?;
+        }
+    }
+    Ok(repaired)
+}
+
+/// Writes a plan, and gives the findings that are repaired by that. Where the item has changed since, it is planned and
+/// saved again, as long as nothing is found that was not shown.
+/// `number` is the number of the change in the file.
+async fn write(
+    again: &Again,
+    about: &About,
+    planned: &Planned,
+    mut number: Option<u64>,
+    saving: &Shared,
+) -> Result<Vec<Finding>, Failure> {
+    let mut plan = planned.clone();
+    for round in 0..ROUNDS {
+        erase::pause(round).await;
+        if round > 0 {
+            plan = again.plan(about).await?;
+        }
+        let is_shown = |finding: &Finding| planned.findings.iter().any(|shown| shown.about() == finding.about());
+        let Some(change) = plan.change.as_ref().filter(|_| plan.findings.iter().all(is_shown)) else {
+            break;
+        };
+        let changes = std::slice::from_ref(change);
+        let items = match number.take() {
+            Some(number) => number..number + 1,
+            None => lock(saving).save(changes)?,
+        };
+        if saved::write(&again.connection, saving, items, changes, &plan.must_have).await? {
+            return Ok(plan.findings.into_iter().filter(Finding::is_repairable).collect());
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// A number without customers, whole, as [`crate::table::repair::is_idle`] knows it.
+fn idle_number(pk: &str) -> Item {
+    Item::from([
+        (items::PK.to_owned(), AttributeValue::S(pk.to_owned())),
+        (items::SK.to_owned(), AttributeValue::S("PHONE".to_owned())),
+        (items::CCID_COUNT.to_owned(), AttributeValue::N("0".to_owned())),
+    ])
+}

@@ -1,0 +1,355 @@
+//! The journal of an import: which lines of its input are finished, so that a second run does not bring back what was
+//! removed or erased since the first.
+//!
+//! It is a header of 1 KiB and then 8 bytes for each line, at the line's own place: zero, or a hash of the line and whether
+//! it was rejected. So a line costs one small write, a run reads the journal along with its input, and memory does not
+//! depend on the number of lines. The hash is under a key of the journal's own, and the file is readable by its owner
+//! alone: a phone number and a ccid could be guessed, and a guess tested, by whoever holds the file.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::commands::import::lines::Line;
+use crate::table::connection::Place;
+use crate::ui::Failure;
+
+const HEADER: usize = 1024;
+const SLOT: usize = 8;
+
+/// How often what is written is brought to the disk. After a power cut the lines of this last while are done again; a
+/// process that is killed loses none.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// What an import is into. Another one has finished none of these lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) client: String,
+    #[serde(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    cdm_import_journal: u8,
+    #[serde(flatten)]
+    target: Target,
+    /// In hex.
+    key: String,
+}
+
+/// Makes the marks of one journal.
+#[derive(Debug, Clone)]
+pub(crate) struct Marker {
+    key: String,
+}
+
+/// A line's hash, as the journal has it. It is never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark(u64);
+
+/// What the journal says of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Unfinished,
+    Finished {
+        rejected: bool,
+    },
+    /// Another line was finished in its place.
+    Changed,
+}
+
+const REJECTED: u64 = 1;
+const FINISHED: u64 = 2;
+
+impl Marker {
+    pub(crate) fn mark(&self, line: &Line) -> Mark {
+        let mut hash = Sha256::new_with_prefix(&self.key);
+        match &line.bytes {
+            Some(bytes) => hash.update(bytes),
+            // Too long to be kept: known by where it ends.
+            None => hash.update(line.end.to_be_bytes()),
+        }
+        let hash: [u8; 32] = hash.finalize().into();
+        let first = u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default());
+        Mark(first & !REJECTED | FINISHED)
+    }
+}
+
+/// The file, locked for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: File,
+    marker: Marker,
+    synced: Instant,
+}
+
+impl Journal {
+    /// The journal of an earlier run; `None` where there is none.
+    ///
+    /// # Errors
+    /// There is a file of that name that is no journal, or that of another import, or one that another run is using.
+    pub(crate) fn open(path: &Path, target: &Target) -> Result<Option<Self>, Failure> {
+        let shown = path.display();
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unusable(path, &error)),
+        };
+        let mut header = [0; HEADER];
+        let header = (&file).read_exact(&mut header).ok().and_then(|()| serde_json::from_slice::<Header>(&header).ok());
+        let Some(Header { cdm_import_journal: 1, target: of, key }) = header else {
+            return Err(Failure(format!(
+                "{shown} is there and is no journal of an import: name another file with --journal"
+            )));
+        };
+        if of != *target {
+            return Err(Failure(format!(
+                "{shown} is the journal of an import for {} into {}: name another file with --journal",
+                of.client, of.place
+            )));
+        }
+        Ok(Some(Self::locked(path, file, key)?))
+    }
+
+    /// A new journal. No file is replaced.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn create(path: &Path, target: &Target) -> Result<Self, Failure> {
+        let mut key = [0; 16];
+        getrandom::getrandom(&mut key)
+            .map_err(|_| Failure("no journal was made: the system has no random numbers".to_owned()))?;
+        let key = format!("{:032x}", u128::from_be_bytes(key));
+        let header = Header { cdm_import_journal: 1, target: target.clone(), key };
+        let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
+        // Names and URLs are far shorter than the header.
+        bytes.resize(HEADER - 1, b' ');
+        bytes.push(b'\n');
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let file = options.open(path).map_err(|error| unusable(path, &error))?;
+        let journal = Self::locked(path, file, header.key)?;
+        (&journal.file).write_all(&bytes).map_err(|error| unusable(path, &error))?;
+        Ok(journal)
+    }
+
+    fn locked(path: &Path, file: File, key: String) -> Result<Self, Failure> {
+        // A file system without locks is used without.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(Failure(format!("another import is using {}: wait for its end", path.display())));
+        }
+        Ok(Self { path: path.to_owned(), file, marker: Marker { key }, synced: Instant::now() })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn marker(&self) -> Marker {
+        self.marker.clone()
+    }
+
+    /// Reads it from the first line on. What is written meanwhile for a line that it has passed makes no difference to it.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn states(&self) -> Result<States, Failure> {
+        let mut file = File::open(&self.path).map_err(|error| unusable(&self.path, &error))?;
+        file.seek(SeekFrom::Start(HEADER as u64)).map_err(|error| unusable(&self.path, &error))?;
+        Ok(States { from: BufReader::new(file), is_at_end: false, marker: self.marker() })
+    }
+
+    /// The line is done, or was rejected.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn finish(&mut self, line: u64, mark: Mark, rejected: bool) -> Result<(), Failure> {
+        self.write(line, mark.0 | if rejected { REJECTED } else { 0 })
+    }
+
+    /// Takes a line for unfinished from now on.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn forget(&mut self, line: u64) -> Result<(), Failure> {
+        self.write(line, 0)
+    }
+
+    fn write(&mut self, line: u64, slot: u64) -> Result<(), Failure> {
+        let at = HEADER as u64 + (line - 1) * SLOT as u64;
+        self.file
+            .seek(SeekFrom::Start(at))
+            .and_then(|_| self.file.write_all(&slot.to_be_bytes()))
+            .map_err(|error| unusable(&self.path, &error))
+    }
+
+    /// Whether it is time to bring what is written to the disk.
+    pub(crate) fn is_sync_due(&self) -> bool {
+        self.synced.elapsed() >= SYNC_EVERY
+    }
+
+    /// Brings what is written to the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn sync(&mut self) -> Result<(), Failure> {
+        self.synced = Instant::now();
+        self.file.sync_data().map_err(|error| unusable(&self.path, &error))
+    }
+
+    /// Whether the line was rejected.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn has_rejected(&mut self, line: u64) -> Result<bool, Failure> {
+        let at = HEADER as u64 + line.saturating_sub(1) * SLOT as u64;
+        self.file.seek(SeekFrom::Start(at)).map_err(|error| unusable(&self.path, &error))?;
+        let slot = slot(&mut self.file).map_err(|error| unusable(&self.path, &error))?;
+        Ok(slot.is_some_and(|slot| slot & REJECTED != 0))
+    }
+}
+
+/// What the journal says of one line after the other.
+#[derive(Debug)]
+pub(crate) struct States {
+    from: BufReader<File>,
+    /// What is behind the end is of this run.
+    is_at_end: bool,
+    marker: Marker,
+}
+
+impl States {
+    /// Of the next line, which is this one. Its mark is for [`Journal::finish`].
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn next(&mut self, line: &Line) -> Result<(State, Mark), Failure> {
+        let slot = if self.is_at_end { Ok(None) } else { slot(&mut self.from) };
+        let slot = slot.map_err(|error| Failure(format!("the journal cannot be read ({error})")))?;
+        self.is_at_end = slot.is_none();
+        let mark = self.marker.mark(line);
+        let state = match slot {
+            None | Some(0) => State::Unfinished,
+            Some(slot) if slot & !REJECTED == mark.0 => State::Finished { rejected: slot & REJECTED != 0 },
+            Some(_) => State::Changed,
+        };
+        Ok((state, mark))
+    }
+}
+
+/// The next 8 bytes; `None` at the end.
+fn slot(from: &mut impl Read) -> io::Result<Option<u64>> {
+    let mut bytes = [0; SLOT];
+    match from.read_exact(&mut bytes) {
+        Ok(()) => Ok(Some(u64::from_be_bytes(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Failure {
+    Failure(format!(
+        "the journal {} cannot be used ({error}): name another with --journal, or do without by --no-journal",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(client: &str) -> Target {
+        let place = Place { table: "cdm-phones".to_owned(), endpoint: "us-east-1".to_owned() };
+        Target { client: client.to_owned(), place }
+    }
+
+    fn line(number: u64, text: &str) -> Line {
+        Line { number, end: 0, bytes: Some(text.as_bytes().to_vec()) }
+    }
+
+    #[test]
+    fn what_is_finished_is_known_to_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        assert!(Journal::open(&path, &target("a")).unwrap().is_none());
+        let mut journal = Journal::create(&path, &target("a")).unwrap();
+        let lines = [line(1, "one"), line(2, "two"), line(3, "three"), line(4, "four")];
+        for (number, rejected) in [(4, false), (2, true)] {
+            let line = &lines[number - 1];
+            journal.finish(line.number, journal.marker().mark(line), rejected).unwrap();
+        }
+        drop(journal);
+
+        let mut journal = Journal::open(&path, &target("a")).unwrap().unwrap();
+        let states = |journal: &Journal, lines: &[Line]| {
+            let mut states = journal.states().unwrap();
+            lines.iter().map(|line| states.next(line).unwrap().0).collect::<Vec<_>>()
+        };
+        let [done, rejected] = [false, true].map(|rejected| State::Finished { rejected });
+        assert_eq!(states(&journal, &lines), [State::Unfinished, rejected, State::Unfinished, done]);
+        assert!(journal.has_rejected(2).unwrap() && !journal.has_rejected(4).unwrap());
+        assert!(!journal.has_rejected(5).unwrap());
+        let changed = [line(1, "1"), line(2, "2"), line(3, "3"), line(4, "4"), line(5, "5")];
+        let expected = [State::Unfinished, State::Changed, State::Unfinished, State::Changed, State::Unfinished];
+        assert_eq!(states(&journal, &changed), expected);
+        journal.forget(2).unwrap();
+        assert_eq!(states(&journal, &lines)[1], State::Unfinished);
+
+        // What is written behind the end while it is read is of the lines before.
+        let mut states = journal.states().unwrap();
+        for number in 1..=100 {
+            let line = line(number, "a line");
+            let (state, mark) = states.next(&line).unwrap();
+            assert!(number <= 4 || state == State::Unfinished, "{number}");
+            journal.finish(number, mark, false).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_or_import_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        for text in ["", "a letter\n", &"x".repeat(2000)] {
+            std::fs::write(&path, text).unwrap();
+            let Failure(why) = Journal::open(&path, &target("a")).unwrap_err();
+            assert!(why.ends_with("is there and is no journal of an import: name another file with --journal"));
+            assert!(Journal::create(&path, &target("a")).is_err());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        std::fs::remove_file(&path).unwrap();
+        let first = Journal::create(&path, &target("a")).unwrap();
+        let Failure(why) = Journal::open(&path, &target("b")).unwrap_err();
+        assert!(why.contains("is the journal of an import for a into the table cdm-phones at us-east-1"), "{why}");
+        let Failure(why) = Journal::open(&path, &target("a")).unwrap_err();
+        assert!(why.starts_with("another import is using"), "{why}");
+        drop(first);
+        assert!(Journal::open(&path, &target("a")).unwrap().is_some());
+    }
+
+    #[test]
+    fn no_line_stands_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        let mut journal = Journal::create(&path, &target("a")).unwrap();
+        let line = line(1, "BAK-11984-007,6105551212");
+        let mark = journal.marker().mark(&line);
+        journal.finish(1, mark, false).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes.len(), HEADER + SLOT);
+        assert!(!bytes.windows(3).any(|window| window == b"BAK" || window == b"610"));
+        // Another journal has another hash for the same line.
+        let other = Journal::create(&folder.path().join("b.journal"), &target("a")).unwrap();
+        assert_ne!(other.marker().mark(&line), mark);
+    }
+}

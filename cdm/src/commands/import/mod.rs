@@ -1,0 +1,403 @@
+//! `cdm customer import`: customers and their numbers from a file of any size.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `prepare` | opens the input and the files beside it, and asks what is to be asked |
+//! | `preview` | looks at the input before anything is written |
+//! | `journal` | which lines are finished |
+//! | `writer` | writes one line, patiently |
+//!
+//! One thread reads and parses; a bounded number of workers write. All lines of a customer go to one worker, so they do
+//! not conflict with each other and keep their order. What is under way at any moment is bounded, and so is the memory.
+//! Every write is one that may be repeated: a record is made only if it is not there, a number is added by the
+//! function's own write. Lines that are finished stand in a journal, so that an import that was stopped, or killed, is
+//! simply run again, and brings back nothing that was removed since.
+
+mod journal;
+mod lines;
+mod prepare;
+mod preview;
+mod rejects;
+mod row;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
+
+use cdm_lambda::domain::{Ccid, ClientId};
+use cdm_lambda::time::UnixMillis;
+use clap::Args;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+
+use self::journal::{Journal, Mark, State, States};
+use self::prepare::Kept;
+use self::preview::unreadable;
+use self::writer::{Patience, Unfinished, Writer, Written};
+use crate::commands::import::lines::{LONGEST, Line, Lines};
+use crate::commands::import::rejects::Reject;
+use crate::commands::import::row::{Entry, Format};
+use crate::table::connection::{Connection, client_id};
+use crate::ui::Failure;
+use crate::ui::output::{Output, count, note};
+use crate::ui::progress::Progress;
+use crate::ui::signals::Interrupts;
+
+/// Import customers, and their numbers, from CSV or JSON lines.
+///
+/// A record that is there is not overwritten; numbers that it lacks are added. After a stop, run the same command
+/// again: a journal beside the file says which lines are finished, so that nothing is there twice, and nothing that was
+/// removed since comes back.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "CSV has a header with ccid, and optionally phone_number, country_code, phone_type, consent_type,
+client_source; a line has one number. A JSON line has all of a customer's:
+  {\"ccid\": \"A-1\", \"phone_numbers\": [\"6105551212\", {\"phone_number\": \"+33612345678\", \"consent_type\": \"written\"}]}
+or is what `cdm customer show --output json` has printed.
+
+Examples:
+  cdm customer import --client demo-clinic customers.csv
+  zcat customers.jsonl.gz | cdm customer import --client demo-clinic --journal customers.journal -
+  cdm customer show --client demo-clinic --ccid A-1 --output json > a-1.jsonl
+  cdm customer import --client demo-clinic a-1.jsonl"
+)]
+pub(crate) struct Import {
+    /// The client whose customers they are.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    client: ClientId,
+    /// The file, or - for standard input.
+    file: PathBuf,
+    /// Where rejected lines go, each with its number and the reason. [default: FILE.rejects.jsonl]
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<PathBuf>,
+    /// Where it is kept which lines are finished. [default: FILE.journal]
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Keep no journal, and do not look at one.
+    #[arg(long, conflicts_with = "journal")]
+    no_journal: bool,
+    /// Pass over the lines before this one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    from_line: u64,
+    /// How many lines are written at once.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// A line on its way.
+struct Job {
+    number: u64,
+    text: Vec<u8>,
+    /// For the journal, if there is one.
+    mark: Option<Mark>,
+}
+
+/// A line as it was read.
+struct Reading {
+    number: u64,
+    /// How many bytes of the file end with it.
+    end: u64,
+    of: Of,
+}
+
+enum Of {
+    /// An earlier run has finished it.
+    Finished { rejected: bool },
+    /// It is to be written, if it is an entry.
+    Line(Job, Result<Entry, String>),
+}
+
+/// Lines as they are read, until one that says why there are no more.
+type Readings = mpsc::Receiver<Result<Reading, Failure>>;
+
+/// What became of a line.
+struct Outcome {
+    job: Job,
+    written: Result<Written, Unfinished>,
+}
+
+#[derive(Debug, Default)]
+struct Summary {
+    lines: u64,
+    lines_finished_before: u64,
+    customers_created: u64,
+    customers_present: u64,
+    numbers_added: u64,
+    numbers_present: u64,
+    /// By this run or an earlier one.
+    lines_rejected: u64,
+}
+
+impl Import {
+    pub(crate) async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        // Nothing is touched before the input is known to be one, and the operator has answered.
+        let (input, mut kept) = self.prepare(connection).await?;
+        let mut progress = Progress::of(input.total);
+        let readings = self.read(input.from, kept.journal.as_ref().map(Journal::states).transpose()?);
+        let mut summary = Summary::default();
+        let ended = self.work(connection, readings, &mut kept, &mut progress, &mut summary).await;
+        progress.end();
+        kept.sync()?;
+        let stopped = ended?;
+        summary.report(stopped, &kept, output)
+    }
+
+    /// Starts the thread that reads. It is a thread of its own, which ends with the process: a read from a terminal or
+    /// pipe cannot be called off.
+    fn read(&self, from: Box<dyn Read + Send>, states: Option<States>) -> Readings {
+        let (to, readings) = mpsc::channel(64);
+        let (client, from_line) = (self.client.clone(), self.from_line);
+        std::thread::spawn(move || {
+            let mut lines = Lines::of(BufReader::with_capacity(LONGEST, from));
+            if let Err(failure) = parse(&mut lines, &client, from_line, states, &to) {
+                // If nobody listens any more, the import is over.
+                let _ = to.blocking_send(Err(failure));
+            }
+        });
+        readings
+    }
+
+    /// Hands out the lines and gathers what became of them. Gives where it stopped before the end.
+    async fn work(
+        &self,
+        connection: &Connection,
+        mut readings: Readings,
+        kept: &mut Kept,
+        progress: &mut Progress,
+        summary: &mut Summary,
+    ) -> Result<Option<Stopped>, Failure> {
+        // Enough that no worker waits for its next line.
+        let most = usize::from(self.parallel) * 4;
+        let (stop, stopping) = watch::channel(false);
+        let (workers, mut outcomes) = self.workers(connection, most, &stopping);
+        let mut interrupts = Interrupts::listen()?;
+        let mut under_way = BTreeSet::new();
+        let (mut next, mut bytes) = (self.from_line, 0);
+        let mut stopped: Option<Failure> = None;
+        let mut is_at_end = false;
+        while !under_way.is_empty() || !(is_at_end || stopped.is_some()) {
+            let may_read = !is_at_end && stopped.is_none() && under_way.len() < most;
+            tokio::select! {
+                biased;
+                () = interrupts.next() => {
+                    if stopped.is_some() {
+                        // Asked twice: at once, which loses nothing either.
+                        std::process::exit(1);
+                    }
+                    note("stopping: the lines under way are finished first");
+                    stopped = Some(Failure("stopped".to_owned()));
+                    let _ = stop.send(true);
+                }
+                Some(Outcome { job, written }) = outcomes.recv(), if !under_way.is_empty() => {
+                    let number = job.number;
+                    match written {
+                        Ok(written) => summary.take(&job, written, kept)?,
+                        Err(unfinished) => {
+                            summary.lines -= 1;
+                            next = next.min(number);
+                            if let (Unfinished::Failed(failure), None) = (unfinished, &stopped) {
+                                stopped = Some(failure);
+                                let _ = stop.send(true);
+                            }
+                        }
+                    }
+                    under_way.remove(&number);
+                    progress.tell(summary.lines - under_way.len() as u64, bytes);
+                }
+                reading = readings.recv(), if may_read => match reading.transpose()? {
+                    None => is_at_end = true,
+                    Some(Reading { number, end, of }) => {
+                        (next, bytes) = (number + 1, end);
+                        summary.lines += 1;
+                        match of {
+                            Of::Finished { rejected } => {
+                                summary.lines_finished_before += 1;
+                                summary.lines_rejected += u64::from(rejected);
+                            }
+                            Of::Line(job, Err(reason)) => summary.reject(&job, reason, kept)?,
+                            Of::Line(job, Ok(entry)) => {
+                                under_way.insert(number);
+                                let worker = workers.get(shard(&entry.ccid, workers.len()));
+                                // There is room: no channel holds less than all that may be under way.
+                                if worker.is_none_or(|worker| worker.try_send((job, entry)).is_err()) {
+                                    return Err(Failure("a worker broke off: run the command again".to_owned()));
+                                }
+                            }
+                        }
+                    }
+                },
+            }
+        }
+        Ok(stopped.map(|Failure(why)| Stopped { line: next, why }))
+    }
+
+    /// Starts those who write.
+    fn workers(
+        &self,
+        connection: &Connection,
+        most: usize,
+        stopping: &watch::Receiver<bool>,
+    ) -> (Vec<mpsc::Sender<(Job, Entry)>>, mpsc::Receiver<Outcome>) {
+        let (report, outcomes) = mpsc::channel(most);
+        let writer = Writer {
+            connection: connection.clone(),
+            client_id: self.client.clone(),
+            patience: Patience::new(stopping.clone()),
+        };
+        let workers = (0..self.parallel)
+            .map(|_| {
+                let (to, mut lines) = mpsc::channel::<(Job, Entry)>(most);
+                let (mut writer, report) = (writer.clone(), report.clone());
+                tokio::spawn(async move {
+                    while let Some((job, entry)) = lines.recv().await {
+                        let written = Box::pin(writer.write(entry)).await;
+                        if report.send(Outcome { job, written }).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+                to
+            })
+            .collect();
+        (workers, outcomes)
+    }
+}
+
+/// Where and why an import ended before its input.
+struct Stopped {
+    line: u64,
+    why: String,
+}
+
+impl Summary {
+    fn report(&self, stopped: Option<Stopped>, kept: &Kept, output: Output) -> Result<(), Failure> {
+        let Summary {
+            lines,
+            lines_finished_before,
+            customers_created,
+            customers_present,
+            numbers_added,
+            numbers_present,
+            lines_rejected,
+        } = self;
+        let rejects_file = (*lines_rejected > 0).then(|| kept.rejects.path().display().to_string());
+        let before = match lines_finished_before {
+            0 => String::new(),
+            finished => format!(" ({finished} finished by an earlier run)"),
+        };
+        output.done(
+            &format!(
+                "{}{before}: {} created, {customers_present} there already; {} added, {numbers_present} there already; {} \
+                 rejected.",
+                count(*lines, "line"),
+                count(*customers_created, "customer"),
+                count(*numbers_added, "number"),
+                count(*lines_rejected, "line"),
+            ),
+            &json!({
+                "lines": lines,
+                "lines_finished_before": lines_finished_before,
+                "customers_created": customers_created,
+                "customers_present": customers_present,
+                "numbers_added": numbers_added,
+                "numbers_present": numbers_present,
+                "lines_rejected": lines_rejected,
+                "rejects_file": rejects_file,
+                "journal": kept.journal.as_ref().map(|journal| journal.path().display().to_string()),
+                "finished": stopped.is_none(),
+                "next_line": stopped.as_ref().map(|stopped| stopped.line),
+            }),
+        )?;
+        match (stopped, rejects_file) {
+            (Some(Stopped { why, .. }), _) if kept.journal.is_some() => {
+                Err(Failure(format!("{why}: run the same command again to finish")))
+            }
+            (Some(Stopped { line, why }), _) => {
+                Err(Failure(format!("{why}: run the same command again with --from-line {line} to finish")))
+            }
+            (None, Some(file)) => Err(Failure(format!("{} rejected: {file} says why", count(*lines_rejected, "line")))),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn take(&mut self, job: &Job, written: Written, kept: &mut Kept) -> Result<(), Failure> {
+        if written.created {
+            self.customers_created += 1;
+        } else {
+            self.customers_present += 1;
+        }
+        self.numbers_added += written.added;
+        self.numbers_present += written.present;
+        match written.rejected {
+            Some(reason) => self.reject(job, reason, kept),
+            None => kept.finish(job, false),
+        }
+    }
+
+    fn reject(&mut self, job: &Job, reason: String, kept: &mut Kept) -> Result<(), Failure> {
+        self.lines_rejected += 1;
+        let text = String::from_utf8_lossy(&job.text).into_owned();
+        kept.rejects.add(&Reject { line: job.number, reason, text })?;
+        kept.finish(job, true)
+    }
+}
+
+/// Which worker writes this customer.
+fn shard(ccid: &Ccid, workers: usize) -> usize {
+    let mut hash = DefaultHasher::new();
+    ccid.hash(&mut hash);
+    usize::try_from(hash.finish() % workers.max(1) as u64).unwrap_or_default()
+}
+
+/// Reads every line and sends it on, until the end or until nobody listens.
+fn parse(
+    lines: &mut Lines<impl std::io::BufRead>,
+    client: &ClientId,
+    from_line: u64,
+    mut states: Option<States>,
+    to: &mpsc::Sender<Result<Reading, Failure>>,
+) -> Result<(), Failure> {
+    let mut format = None;
+    while let Some(line) = lines.next().map_err(|error| unreadable(&error))? {
+        let state = states.as_mut().map(|states| states.next(&line)).transpose()?;
+        let Line { number, end, bytes } = line;
+        let format = if let Some(format) = &mut format {
+            format
+        } else {
+            let format = format.insert(Format::of(bytes.as_deref().unwrap_or_default())?);
+            if matches!(format, Format::Csv { .. }) {
+                continue;
+            }
+            format
+        };
+        if number < from_line || bytes.as_ref().is_some_and(|bytes| bytes.trim_ascii().is_empty()) {
+            continue;
+        }
+        let of = match state {
+            Some((State::Finished { rejected }, _)) => Of::Finished { rejected },
+            Some((State::Changed, _)) => {
+                return Err(Failure(format!(
+                    "line {number} is not the line that the journal has in this place: run the command again if the input \
+                     has just been changed, or name another --journal if it is another input"
+                )));
+            }
+            Some((State::Unfinished, _)) | None => {
+                let entry = match &bytes {
+                    Some(bytes) => format.entry(bytes, client, UnixMillis::now()),
+                    None => Err(format!("the line is longer than {LONGEST} bytes")),
+                };
+                let mark = state.map(|(_, mark)| mark);
+                Of::Line(Job { number, text: bytes.unwrap_or_default(), mark }, entry)
+            }
+        };
+        if to.blocking_send(Ok(Reading { number, end, of })).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,528 @@
+//! Lines of an import: CSV with a header, or JSON objects. Each line is judged by itself.
+//!
+//! In CSV a line is a customer and at most one of its numbers; a customer with several has several lines. In JSON a line
+//! has all of them, under `phone_numbers`, or it is what `cdm customer show` prints, with its moments. The fields have the
+//! names and rules of the API; a number may be in E.164 form too.
+
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use cdm_lambda::domain::Rule;
+use cdm_lambda::domain::{
+    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Number as Given, Phone, PhoneType,
+};
+use cdm_lambda::time::UnixMillis;
+use csv_core::{ReadRecordResult, Reader};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::ui::Failure;
+
+/// A customer to import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) ccid: Ccid,
+    /// When the record came into being, if it is not there.
+    pub(crate) created_at: UnixMillis,
+    pub(crate) channels: Vec<Channel>,
+}
+
+/// The columns that CSV may have.
+const COLUMNS: [&str; 6] = ["ccid", "phone_number", "country_code", "phone_type", "consent_type", "client_source"];
+
+/// How to read the lines, by the first of them.
+pub(crate) enum Format {
+    /// By the header's columns.
+    Csv { columns: Vec<&'static str>, reader: Box<Reader> },
+    /// The first line is an entry, too.
+    Json,
+}
+
+impl Format {
+    /// # Errors
+    /// It is neither a JSON object nor a header.
+    pub(crate) fn of(first: &[u8]) -> Result<Self, Failure> {
+        let first = first.strip_prefix("\u{feff}".as_bytes()).unwrap_or(first);
+        if first.trim_ascii_start().starts_with(b"{") {
+            return Ok(Self::Json);
+        }
+        let mut reader = Box::new(Reader::new());
+        let names = std::str::from_utf8(first).ok().and_then(|first| fields(&mut reader, first));
+        let columns: Option<Vec<_>> = names.and_then(|names| {
+            names.iter().map(|name| COLUMNS.into_iter().find(|column| *column == name.trim())).collect()
+        });
+        let has_twice = |columns: &[&str]| COLUMNS.iter().any(|one| columns.iter().filter(|c| *c == one).count() > 1);
+        match columns {
+            Some(columns) if columns.contains(&"ccid") && !has_twice(&columns) => Ok(Self::Csv { columns, reader }),
+            _ => Err(Failure(format!(
+                "the first line is neither a JSON object nor a CSV header: the columns are {}, of which only ccid must \
+                 be there",
+                COLUMNS.join(", ")
+            ))),
+        }
+    }
+
+    /// Reads a line of this client's.
+    ///
+    /// # Errors
+    /// Why it is no entry. It may hold a value of the line.
+    pub(crate) fn entry(&mut self, line: &[u8], client: &ClientId, now: UnixMillis) -> Result<Entry, String> {
+        let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8")?;
+        let (ccid, numbers) = match self {
+            Self::Json => {
+                let line: JsonLine = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+                    .map_err(|error| format!("the line is no entry: {error}"))?;
+                match line.notification_channels {
+                    Some(_) => return line.shown(client),
+                    None => line.listed()?,
+                }
+            }
+            Self::Csv { columns, reader } => {
+                let (ccid, number) = csv_line(columns, reader, text)?;
+                (ccid, number.into_iter().collect())
+            }
+        };
+        let mut bad = Vec::new();
+        let ccid = Ccid::parse(&ccid).map_err(|Rule(rule)| bad.push(format!("ccid {rule}")));
+        let mut channels = Vec::new();
+        for (place, number) in numbers.iter().enumerate() {
+            let of = if numbers.len() == 1 { String::new() } else { format!("phone_numbers[{place}].") };
+            channels.extend(number.channel(now, "phone_number", &of, &mut bad));
+        }
+        match ccid {
+            Ok(ccid) if bad.is_empty() => Ok(Entry { ccid, created_at: now, channels }),
+            _ => Err(bad.join("; ")),
+        }
+    }
+}
+
+/// An entry with `phone_numbers`, or a record as it is shown, with `notification_channels`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonLine {
+    ccid: String,
+    #[serde(default, deserialize_with = "present")]
+    phone_numbers: Option<Vec<Number>>,
+    #[serde(default, deserialize_with = "present")]
+    client_id: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    created_at: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    phone_count: Option<usize>,
+    #[serde(default, deserialize_with = "present")]
+    notification_channels: Option<Vec<ShownChannel>>,
+}
+
+/// A channel as a record shows it.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShownChannel {
+    channel_type: String,
+    channel_addr: String,
+    phone_number: String,
+    country_code: String,
+    phone_type: String,
+    #[serde(default, deserialize_with = "present")]
+    consent_type: Option<String>,
+    client_source: String,
+    created_at: String,
+}
+
+impl JsonLine {
+    /// The ccid and the numbers of an entry that is no shown record.
+    fn listed(self) -> Result<(String, Vec<Number>), String> {
+        let shown_only = [
+            ("client_id", self.client_id.is_some()),
+            ("created_at", self.created_at.is_some()),
+            ("phone_count", self.phone_count.is_some()),
+        ];
+        match shown_only.into_iter().find(|(_, is_there)| *is_there) {
+            Some((name, _)) => Err(format!("{name} stands only beside notification_channels")),
+            None => Ok((self.ccid, self.phone_numbers.unwrap_or_default())),
+        }
+    }
+
+    /// A record as it is shown, which keeps its moments: what was deleted by mistake can be imported again. All that is
+    /// said twice in it must agree, since a change of one alone would be lost.
+    fn shown(self, client: &ClientId) -> Result<Entry, String> {
+        let mut bad = Vec::new();
+        let channels = self.notification_channels.unwrap_or_default();
+        if self.phone_numbers.is_some() {
+            bad.push("phone_numbers must not stand beside notification_channels".to_owned());
+        }
+        if self.client_id.is_some_and(|id| id != client.as_str()) {
+            bad.push("client_id must be the client of this import".to_owned());
+        }
+        if self.phone_count.is_some_and(|phone_count| phone_count != channels.len()) {
+            bad.push("phone_count must be the number of notification_channels".to_owned());
+        }
+        let ccid = check("ccid", "", Ccid::parse(&self.ccid), &mut bad);
+        let created_at = check("created_at", "", moment(self.created_at.as_deref().unwrap_or_default()), &mut bad);
+        let several = channels.len() > 1;
+        let mut entry_channels = Vec::new();
+        for (place, channel) in channels.into_iter().enumerate() {
+            let of = if several { format!("notification_channels[{place}].") } else { String::new() };
+            entry_channels.extend(channel.channel(&of, &mut bad));
+        }
+        match (ccid, created_at) {
+            (Some(ccid), Some(created_at)) if bad.is_empty() => {
+                Ok(Entry { ccid, created_at, channels: entry_channels })
+            }
+            _ => Err(bad.join("; ")),
+        }
+    }
+}
+
+impl ShownChannel {
+    /// `None` where a field is bad; then `bad` says which.
+    fn channel(self, of: &str, bad: &mut Vec<String>) -> Option<Channel> {
+        if self.channel_type != "sms" {
+            bad.push(format!("{of}channel_type must be sms"));
+        }
+        let created_at = check("created_at", of, moment(&self.created_at), bad);
+        let fields = Fields {
+            phone_number: Some(self.channel_addr),
+            country_code: Some(self.country_code),
+            phone_type: Some(self.phone_type),
+            consent_type: self.consent_type,
+            client_source: Some(self.client_source),
+        };
+        let channel = Number(fields).channel(created_at?, "channel_addr", of, bad)?;
+        let phone = &channel.phone;
+        let is_the_same = self.phone_number == phone.dialled()
+            || Digits::parse(&self.phone_number).and_then(|digits| Phone::new(digits, phone.country_code())).as_ref()
+                == Ok(phone);
+        if !is_the_same {
+            bad.push(format!("{of}phone_number must be the same number as channel_addr"));
+        }
+        Some(channel)
+    }
+}
+
+/// A moment exactly as it is shown.
+fn moment(text: &str) -> Result<UnixMillis, Rule> {
+    let moment = DateTime::from_str(text, DateTimeFormat::DateTime).ok().and_then(|moment| moment.to_millis().ok());
+    let moment = moment.and_then(|millis| u64::try_from(millis).ok()).and_then(UnixMillis::new);
+    moment
+        .filter(|moment| moment.to_rfc3339() == text)
+        .ok_or(Rule("must be a moment as it is shown, such as 2026-11-23T15:30:00.042Z"))
+}
+
+fn check<T>(name: &str, of: &str, value: Result<T, Rule>, bad: &mut Vec<String>) -> Option<T> {
+    value.map_err(|Rule(rule)| bad.push(format!("{of}{name} {rule}"))).ok()
+}
+
+/// A number's fields as they came. An absent one is as absent as in a request.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(default, deserialize_with = "present")]
+    phone_number: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    country_code: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    phone_type: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    consent_type: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    client_source: Option<String>,
+}
+
+/// A value, and never `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// An object of a number's fields, or only the number.
+struct Number(Fields);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StringOrObject;
+
+        impl<'de> Visitor<'de> for StringOrObject {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a phone number or an object with phone_number")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, digits: &str) -> Result<Number, E> {
+                Ok(Number(Fields { phone_number: Some(digits.to_owned()), ..Fields::default() }))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Number, A::Error> {
+                let fields = Fields::deserialize(MapAccessDeserializer::new(map))?;
+                if fields.phone_number.is_none() {
+                    return Err(A::Error::missing_field("phone_number"));
+                }
+                Ok(Number(fields))
+            }
+        }
+
+        deserializer.deserialize_any(StringOrObject)
+    }
+}
+
+impl Number {
+    /// `None` where a field is bad; then `bad` says which, and calls the number by the `name` that it has here.
+    fn channel(&self, created_at: UnixMillis, name: &str, of: &str, bad: &mut Vec<String>) -> Option<Channel> {
+        fn parse<T>(field: Option<&String>, parse: impl Fn(&str) -> Result<T, Rule>) -> Result<Option<T>, Rule> {
+            field.map(|text| parse(text)).transpose()
+        }
+        let fields = &self.0;
+        let number = check(name, of, Given::parse(fields.phone_number.as_deref().unwrap_or_default()), bad);
+        let stated = parse(fields.country_code.as_ref(), CountryCode::parse);
+        let country_code = stated.and_then(|stated| match (&number, stated) {
+            (Some(number), Some(stated)) => number.agrees_with(stated).map(|()| stated),
+            _ => Ok(stated.unwrap_or_default()),
+        });
+        let country_code = check("country_code", of, country_code, bad);
+        // Without a country code good digits make no number yet, which is no error of theirs.
+        let phone = number.zip(country_code).map(|(number, country_code)| number.phone_to_add(country_code));
+        let phone = phone.and_then(|phone| check(name, of, phone, bad));
+        let phone_type = check("phone_type", of, parse(fields.phone_type.as_ref(), PhoneType::parse), bad);
+        let consent_type = check("consent_type", of, parse(fields.consent_type.as_ref(), ConsentType::parse), bad);
+        let client_source = check("client_source", of, parse(fields.client_source.as_ref(), ClientSource::parse), bad);
+        Some(Channel {
+            phone: phone?,
+            phone_type: phone_type?.unwrap_or_default(),
+            consent_type: consent_type?,
+            client_source: client_source?.unwrap_or_default(),
+            created_at,
+            fingerprint: None,
+        })
+    }
+}
+
+/// The ccid of a CSV line, and its number if it has one. An empty cell is an absent field.
+fn csv_line(columns: &[&str], reader: &mut Reader, line: &str) -> Result<(String, Option<Number>), String> {
+    let cells = fields(reader, line).ok_or("a quoted field has no end: a field may not hold a line break")?;
+    if cells.len() != columns.len() {
+        return Err(format!("the line has {} fields, the header {}", cells.len(), columns.len()));
+    }
+    let mut ccid = String::new();
+    let mut fields = Fields::default();
+    let mut has_number = false;
+    for (column, cell) in columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
+        let field = match *column {
+            "phone_number" => &mut fields.phone_number,
+            "country_code" => &mut fields.country_code,
+            "phone_type" => &mut fields.phone_type,
+            "consent_type" => &mut fields.consent_type,
+            "client_source" => &mut fields.client_source,
+            _ => {
+                ccid = cell;
+                continue;
+            }
+        };
+        *field = Some(cell);
+        has_number = true;
+    }
+    Ok((ccid, has_number.then_some(Number(fields))))
+}
+
+/// A line's CSV fields. `None` where a quote is never closed.
+fn fields(reader: &mut Reader, line: &str) -> Option<Vec<String>> {
+    if line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
+        return None;
+    }
+    reader.reset();
+    let mut text = vec![0; line.len() + 1];
+    let mut ends = vec![0; line.len() + 2];
+    let (mut read, mut written, mut ended) = (0, 0, 0);
+    loop {
+        // At the line's end the empty input says that there is no more.
+        let input = line.as_bytes().get(read..)?;
+        let (result, r, w, e) = reader.read_record(input, text.get_mut(written..)?, ends.get_mut(ended..)?);
+        read += r;
+        written += w;
+        ended += e;
+        match result {
+            ReadRecordResult::InputEmpty => {}
+            ReadRecordResult::Record | ReadRecordResult::End => break,
+            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => return None,
+        }
+    }
+    let mut start = 0;
+    let mut fields = Vec::new();
+    for end in ends.get(..ended)? {
+        // A field's bytes are the line's own, cut at ASCII, so they are UTF-8 as it is.
+        fields.push(String::from_utf8(text.get(start..*end)?.to_vec()).ok()?);
+        start = *end;
+    }
+    Some(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(first: &str, line: &str) -> Result<(String, Vec<String>), String> {
+        let mut format = Format::of(first.as_bytes()).map_err(|Failure(why)| why)?;
+        let entry = format.entry(line.as_bytes(), &client(), UnixMillis::now())?;
+        let numbers = entry.channels.iter().map(|channel| {
+            format!(
+                "{} {} {} {}",
+                channel.phone.e164(),
+                channel.phone_type.as_str(),
+                channel.consent_type.map_or("-", ConsentType::as_str),
+                channel.client_source.as_str()
+            )
+        });
+        Ok((entry.ccid.as_str().to_owned(), numbers.collect()))
+    }
+
+    fn client() -> ClientId {
+        ClientId::parse("demo-clinic").unwrap()
+    }
+
+    const HEADER: &str = "ccid,phone_number,country_code,phone_type,consent_type,client_source";
+
+    #[test]
+    fn csv() {
+        for (line, ccid, number) in [
+            ("A,,,,,", "A", None),
+            ("A,6105551212,,,,", "A", Some("+16105551212 unknown - internal")),
+            ("A,0612345678,+33,mobile,written,web", "A", Some("+33612345678 mobile written web")),
+            ("A,+33612345678,,,,", "A", Some("+33612345678 unknown - internal")),
+            ("A,+33612345678,33,,,", "A", Some("+33612345678 unknown - internal")),
+            (r#""A,""1""",6105551212,1,,,"a, b""#, r#"A,"1""#, Some("+16105551212 unknown - a, b")),
+            ("Zoë 7?.%41,,,,,", "Zoë 7?.%41", None),
+        ] {
+            let expected = Ok((ccid.to_owned(), number.map(str::to_owned).into_iter().collect()));
+            assert_eq!(read(HEADER, line), expected, "{line}");
+        }
+        assert_eq!(read("ccid", "A"), Ok(("A".to_owned(), vec![])));
+        assert_eq!(read("\u{feff}phone_number, ccid", "6105551212,A").map(|read| read.0).as_deref(), Ok("A"));
+    }
+
+    #[test]
+    fn csv_that_is_no_entry() {
+        for (line, why) in [
+            ("A,6105551212", "the line has 2 fields, the header 6"),
+            ("A,,,,,,", "the line has 7 fields, the header 6"),
+            (",,,,,", "ccid must be 1 to 100 characters"),
+            ("a/b,,,,,", "ccid must not contain control characters or /"),
+            ("A,,1,,,", "phone_number must be 10 to 11 digits, or a number in E.164 form such as +16105551212"),
+            (
+                "A,610-555-1212,,,,",
+                "phone_number must be 10 to 11 digits, or a number in E.164 form such as +16105551212",
+            ),
+            (
+                "A,+33612345678,1,,,",
+                "country_code must be the country code of the phone number, which is in E.164 form",
+            ),
+            ("A,+330612345678,,,,", "phone_number must be the number's E.164 form, without a trunk prefix"),
+            ("\"A,6105551212,,,,", "a quoted field has no end: a field may not hold a line break"),
+            (
+                "..,1,999,fax,maybe,",
+                "ccid must not be . or ..; phone_number must be 10 to 11 digits, or a number in E.164 form such as \
+                 +16105551212; country_code must be an assigned calling code of 1 to 3 digits, such as 1 or +44; phone_type must be one of mobile, landline, unknown; \
+                 consent_type must be one of written, express, stop",
+            ),
+        ] {
+            assert_eq!(read(HEADER, line), Err(why.to_owned()), "{line}");
+        }
+        let mut format = Format::of(b"ccid").unwrap();
+        assert_eq!(format.entry(b"\xff", &client(), UnixMillis::now()), Err("the line is not UTF-8".to_owned()));
+    }
+
+    #[test]
+    fn json() {
+        for (line, numbers) in [
+            (r#"{"ccid":"A"}"#, vec![]),
+            (r#" {"ccid":"A","phone_numbers":[]} "#, vec![]),
+            (r#"{"phone_numbers":["6105551212"],"ccid":"A"}"#, vec!["+16105551212 unknown - internal"]),
+            (
+                r#"{"ccid":"A","phone_numbers":["6105551212",{"phone_number":"0612345678","country_code":"33","phone_type":"mobile","consent_type":"stop","client_source":"web"}]}"#,
+                vec!["+16105551212 unknown - internal", "+33612345678 mobile stop web"],
+            ),
+        ] {
+            let numbers = numbers.into_iter().map(str::to_owned).collect();
+            assert_eq!(read("{}", line), Ok(("A".to_owned(), numbers)), "{line}");
+        }
+    }
+
+    #[test]
+    fn json_that_is_no_entry() {
+        for line in [
+            "",
+            "{",
+            "[]",
+            "7",
+            r#"{"ccid":7}"#,
+            r#"{"ccid":null}"#,
+            "{}",
+            r#"{"ccid":"A","ccid":"A"}"#,
+            r#"{"ccid":"A","phones":[]}"#,
+            r#"{"ccid":"A","phone_numbers":null}"#,
+            r#"{"ccid":"A"} x"#,
+            r#"{"ccid":"A","phone_numbers":[7]}"#,
+            r#"{"ccid":"A","phone_numbers":[{}]}"#,
+            r#"{"ccid":"A","phone_numbers":[{"phone_number":"6105551212","consent_type":null}]}"#,
+            r#"{"ccid":"A","phone_numbers":[{"phone_number":"6105551212","consent_typ":"stop"}]}"#,
+        ] {
+            assert!(read("{}", line).is_err(), "{line}");
+        }
+        assert_eq!(
+            read("{}", r#"{"ccid":"A","phone_numbers":["6105551212","1"]}"#),
+            Err(
+                "phone_numbers[1].phone_number must be 10 to 11 digits, or a number in E.164 form such as +16105551212"
+                    .to_owned()
+            )
+        );
+    }
+
+    const SHOWN: &str = r#"{"ccid":"A","client_id":"demo-clinic","created_at":"2024-11-19T08:00:00.000Z","notification_channels":[{"channel_addr":"+33612345678","channel_type":"sms","client_source":"web","consent_type":"stop","country_code":"33","created_at":"2024-11-20T08:00:00.042Z","phone_number":"0612345678","phone_type":"mobile"}],"phone_count":1}"#;
+
+    #[test]
+    fn a_record_as_it_is_shown() {
+        let mut format = Format::of(SHOWN.as_bytes()).unwrap();
+        let entry = format.entry(SHOWN.as_bytes(), &client(), UnixMillis::now()).unwrap();
+        assert_eq!(entry.created_at.to_rfc3339(), "2024-11-19T08:00:00.000Z");
+        let [channel] = &entry.channels[..] else { panic!("one channel") };
+        assert_eq!(channel.created_at.to_rfc3339(), "2024-11-20T08:00:00.042Z");
+        assert_eq!(read("{}", SHOWN), Ok(("A".to_owned(), vec!["+33612345678 mobile stop web".to_owned()])));
+        let none = r#"{"ccid":"A","created_at":"2024-11-19T08:00:00.000Z","notification_channels":[]}"#;
+        assert_eq!(read("{}", none), Ok(("A".to_owned(), vec![])));
+    }
+
+    #[test]
+    fn a_shown_record_that_contradicts_itself() {
+        for (from, to, why) in [
+            ("demo-clinic", "other-clinic", "client_id must be the client of this import"),
+            ("\"phone_count\":1", "\"phone_count\":2", "phone_count must be the number of notification_channels"),
+            ("\"phone_count\":1", "\"phone_numbers\":[]", "phone_numbers must not stand beside notification_channels"),
+            ("sms", "fax", "channel_type must be sms"),
+            ("0612345678", "0612345679", "phone_number must be the same number as channel_addr"),
+            ("\"33\"", "\"1\"", "country_code must be the country code of the phone number, which is in E.164 form"),
+            ("stop", "maybe", "consent_type must be one of written, express, stop"),
+            (
+                "2024-11-19T08:00:00.000Z",
+                "2024-11-19",
+                "created_at must be a moment as it is shown, such as 2026-11-23T15:30:00.042Z",
+            ),
+            (
+                "2024-11-20T08:00:00.042Z",
+                "2024-11-20T08:00:00.0421Z",
+                "created_at must be a moment as it is shown, such as 2026-11-23T15:30:00.042Z",
+            ),
+        ] {
+            assert!(SHOWN.contains(from), "{from}");
+            assert_eq!(read("{}", &SHOWN.replace(from, to)), Err(why.to_owned()), "{from} {to}");
+        }
+        assert_eq!(
+            read("{}", r#"{"ccid":"A","phone_count":0}"#),
+            Err("phone_count stands only beside notification_channels".to_owned())
+        );
+        for bad in [r#"{"ccid":"A","notification_channels":null}"#, &SHOWN.replace("phone_type", "phone_typ")] {
+            assert!(read("{}", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_is_a_header_or_an_object() {
+        for bad in ["", "A,6105551212", "phone_number", "ccid,ccid", "ccid,phone", "\"ccid", "[{}]", "\u{0}"] {
+            assert!(Format::of(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! `cdm key`: issue, list, identify and revoke API keys.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::auth::ApiKey;
+use cdm_lambda::domain::ClientId;
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::schema;
+use cdm_lambda::time::UnixMillis;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::table::connection::{Condition, Connection, client_id};
+use crate::ui::Failure;
+use crate::ui::output::{self, Output};
+use crate::ui::stdin;
+
+/// Issue, list, identify and revoke API keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    Issue(Issue),
+    List(List),
+    Identify(Identify),
+    Revoke(Revoke),
+}
+
+/// Make a new key and show it, this once: only its hash is stored.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm key issue --client demo-clinic --label 'nightly sync'
+  cdm key issue --client new-clinic --yes
+  cdm key issue --client demo-clinic --expires 90d
+  cdm key issue --client demo-clinic --expires 2030-01-01 --output json | jq -r .key")]
+pub(crate) struct Issue {
+    /// The client that the key is good for.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    client: ClientId,
+    /// What you call it: who uses it, and where. It is not secret.
+    #[arg(long, value_name = "TEXT", value_parser = label, default_value = "")]
+    label: String,
+    /// From when on it is refused: a date (from its first moment, UTC), a moment (RFC 3339), or a time from now such as
+    /// 30s, 45m, 12h, 90d. Without it the key is good until it is revoked.
+    #[arg(long, value_name = "DATE|DURATION", value_parser = expiry)]
+    expires: Option<UnixMillis>,
+    /// Do not ask, where the client has no key so far.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// List a client's keys by their fingerprints; never a key.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm key list --client demo-clinic
+  cdm key list --client demo-clinic --output json | jq -r 'select(.state == \"active\").fingerprint'")]
+pub(crate) struct List {
+    /// The client whose keys they are.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    client: ClientId,
+}
+
+/// Say whose a key is, such as one that has leaked. It reads the key from standard input.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm key identify < leaked-key.txt
+  cdm key identify --output json < leaked-key.txt | jq -r .client_id")]
+pub(crate) struct Identify {}
+
+/// Refuse a key from now on, or at most a minute from now where a function still remembers it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm key revoke --client demo-clinic 9b8ff2baeb4c
+  cdm key revoke --key-stdin --yes < leaked-key.txt")]
+pub(crate) struct Revoke {
+    /// The client whose key it is.
+    #[arg(long, value_name = "ID", value_parser = client_id, required_unless_present = "key_stdin")]
+    client: Option<ClientId>,
+    /// The key's fingerprint, as `cdm key list` shows it.
+    #[arg(value_parser = fingerprint, required_unless_present = "key_stdin")]
+    fingerprint: Option<String>,
+    /// Read the key itself from standard input, and find its client by it.
+    #[arg(long, conflicts_with_all = ["client", "fingerprint"])]
+    key_stdin: bool,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// How much of a key's SHA-256 names it: 48 bits, of which no client has two keys alike.
+const FINGERPRINT_LENGTH: usize = 12;
+
+const COLUMNS: [output::Column; 6] = [
+    ("FINGERPRINT", "fingerprint"),
+    ("LABEL", "label"),
+    ("STATE", "state"),
+    ("CREATED", "created_at"),
+    ("EXPIRES", "expires_at"),
+    ("REVOKED", "revoked_at"),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// What was refused or failed, in one line.
+pub(crate) async fn run(command: Key, connection: &Connection, output: Output) -> Result<(), Failure> {
+    match command {
+        Key::Issue(issue) => issue.run(connection, output).await,
+        Key::List(list) => list.run(connection, output).await,
+        Key::Identify(_) => identify(connection, output).await,
+        Key::Revoke(revoke) => revoke.run(connection, output).await,
+    }
+}
+
+impl Issue {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        if !has_keys(connection, &self.client).await? {
+            let client = self.client.as_str();
+            output::confirm(
+                &format!("{client} has no API key so far. Issue the first key of {client}?"),
+                "y",
+                self.yes,
+            )?;
+        }
+        let mut secret = [0; 32];
+        getrandom::getrandom(&mut secret)
+            .map_err(|_| Failure("no key was made: the system has no random numbers".to_owned()))?;
+        let key = ApiKey::from_secret(&secret);
+        let hash = key.sha256_hex();
+        let mut item = items::api_key_key(&hash);
+        let mut put = |name: &str, value| item.insert(name.to_owned(), value);
+        put(items::CLIENT_ID, AttributeValue::S(self.client.as_str().to_owned()));
+        put(items::LABEL, AttributeValue::S(self.label));
+        put(items::CREATED_AT, items::from_unix_millis(UnixMillis::now()));
+        if let Some(expires) = self.expires {
+            put(items::EXPIRES_AT, items::from_unix_millis(expires));
+        }
+        if connection.create(item.clone()).await?.is_some() {
+            return Err(Failure("no key was made: the random numbers repeat themselves".to_owned()));
+        }
+        let mut row = row(&item, UnixMillis::now());
+        if let Some(object) = row.as_object_mut() {
+            object.remove("revoked_at");
+            object.insert("key".to_owned(), key.reveal().into());
+        }
+        output.details(
+            &[
+                ("Key", "key"),
+                ("Fingerprint", "fingerprint"),
+                ("Client", "client_id"),
+                ("Label", "label"),
+                ("Expires", "expires_at"),
+            ],
+            &row,
+        )?;
+        output::note("Keep the key now: it is stored nowhere and cannot be shown again.");
+        Ok(())
+    }
+}
+
+impl List {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let now = UnixMillis::now();
+        let rows: Vec<_> = of_client(connection, &self.client).await?.iter().map(|item| row(item, now)).collect();
+        output.list(&COLUMNS, &rows, &format!("{} has no keys.", self.client.as_str()))
+    }
+}
+
+async fn identify(connection: &Connection, output: Output) -> Result<(), Failure> {
+    let row = row(&of_stdin(connection).await?, UnixMillis::now());
+    output.details(
+        &[
+            ("Client", "client_id"),
+            ("Label", "label"),
+            ("Fingerprint", "fingerprint"),
+            ("State", "state"),
+            ("Created", "created_at"),
+            ("Expires", "expires_at"),
+            ("Revoked", "revoked_at"),
+        ],
+        &row,
+    )
+}
+
+impl Revoke {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let item = match (&self.client, &self.fingerprint) {
+            (Some(client), Some(fingerprint)) => of_fingerprint(connection, client, fingerprint).await?,
+            _ => of_stdin(connection).await?,
+        };
+        let named = row(&item, UnixMillis::now());
+        let text = |name| named.get(name).and_then(Value::as_str).unwrap_or_default();
+        let (client, fingerprint) = (text("client_id"), text("fingerprint"));
+        let hash = hash(&item).unwrap_or_default();
+        if !item.contains_key(items::REVOKED_AT) {
+            output::confirm(
+                &format!("Revoke the key {fingerprint} of {client}? Whoever uses it is refused from then on."),
+                "y",
+                self.yes,
+            )?;
+            let now = items::from_unix_millis(UnixMillis::now());
+            // If someone else has revoked it meanwhile, the earlier moment stays.
+            let unrevoked = Condition::unchanged(&Item::new(), &[items::REVOKED_AT]);
+            connection.set(items::api_key_key(hash), vec![(items::REVOKED_AT, Some(now))], unrevoked).await?;
+        }
+        let revoked = connection.item(items::api_key_key(hash)).await?;
+        let row = row(revoked.as_ref().unwrap_or(&item), UnixMillis::now());
+        let when = row.get("revoked_at").and_then(Value::as_str).unwrap_or_default();
+        output.done(&format!("The key {fingerprint} of {client} was revoked at {when}."), &row)
+    }
+}
+
+async fn of_fingerprint(connection: &Connection, client: &ClientId, fingerprint: &str) -> Result<Item, Failure> {
+    let named = |item: &Item| hash(item).is_some_and(|hash| hash.starts_with(fingerprint));
+    let mut found: Vec<_> = of_client(connection, client).await?.into_iter().filter(named).collect();
+    match (found.pop(), found.pop()) {
+        (Some(item), None) => Ok(item),
+        _ => Err(Failure(format!(
+            "no key of {0} has this fingerprint: `cdm key list --client {0}` lists its keys",
+            client.as_str()
+        ))),
+    }
+}
+
+/// The item of the key on standard input. A key is never an argument: it would be in the shell's history, and in the list
+/// of processes for every user of the machine.
+async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
+    let line = stdin::line("API key").map_err(|rule| Failure(format!("the API key {rule}")))?;
+    let Some(key) = ApiKey::parse(line.trim()) else {
+        return Err(Failure(
+            "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was \
+             copied"
+                .to_owned(),
+        ));
+    };
+    let item = connection.item(items::api_key_key(&key.sha256_hex())).await?;
+    item.ok_or_else(|| {
+        Failure(format!("the table {} has no such API key, so it opens nothing here: check --table", connection.table))
+    })
+}
+
+/// Whether the client has ever had a key, revoked and expired ones included.
+async fn has_keys(connection: &Connection, client: &ClientId) -> Result<bool, Failure> {
+    let first = keys_of(connection, client).limit(1).send().await;
+    let first = first.map_err(|error| connection.failed("the keys cannot be listed", &error))?;
+    Ok(first.count() > 0)
+}
+
+fn keys_of(connection: &Connection, client: &ClientId) -> QueryFluentBuilder {
+    connection
+        .client
+        .query()
+        .table_name(&connection.table)
+        .index_name(schema::KEYS_BY_CLIENT)
+        .key_condition_expression("client_id = :client")
+        .expression_attribute_values(":client", AttributeValue::S(client.as_str().to_owned()))
+}
+
+/// Every key of a client, oldest first. The index follows the table within moments.
+///
+/// # Errors
+/// What DynamoDB said, in one line.
+pub(crate) async fn of_client(connection: &Connection, client: &ClientId) -> Result<Vec<Item>, Failure> {
+    let mut pages = keys_of(connection, client).into_paginator().items().send();
+    let mut items = Vec::new();
+    while let Some(item) = pages.next().await {
+        items.push(item.map_err(|error| connection.failed("the keys cannot be listed", &error))?);
+    }
+    Ok(items)
+}
+
+/// A key's item as it may be shown: never the key, which nobody has.
+fn row(item: &Item, now: UnixMillis) -> Value {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+    let moment = |name: &str| items::unix_millis(item.get(name));
+    let (expires_at, revoked_at) = (moment(items::EXPIRES_AT), moment(items::REVOKED_AT));
+    let state = if item.contains_key(items::REVOKED_AT) {
+        "revoked"
+    } else if item.contains_key(items::EXPIRES_AT) && expires_at.is_none_or(|expires_at| expires_at <= now) {
+        "expired"
+    } else {
+        "active"
+    };
+    json!({
+        "fingerprint": hash(item).and_then(|hash| hash.get(..FINGERPRINT_LENGTH)),
+        "client_id": text(items::CLIENT_ID),
+        "label": text(items::LABEL),
+        "state": state,
+        "created_at": moment(items::CREATED_AT).map(UnixMillis::to_rfc3339),
+        "expires_at": expires_at.map(UnixMillis::to_rfc3339),
+        "revoked_at": revoked_at.map(UnixMillis::to_rfc3339),
+    })
+}
+
+/// The hash under which the table has the key.
+fn hash(item: &Item) -> Option<&str> {
+    item.get(items::PK)?.as_s().ok()?.strip_prefix("KEY#")
+}
+
+fn label(text: &str) -> Result<String, String> {
+    if text.chars().count() <= 100 && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be at most 100 characters, none of them a control character".to_owned())
+    }
+}
+
+fn fingerprint(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    if (FINGERPRINT_LENGTH..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(text)
+    } else {
+        Err("must be a fingerprint as `cdm key list` shows it: 12 hexadecimal digits".to_owned())
+    }
+}
+
+fn expiry(text: &str) -> Result<UnixMillis, String> {
+    expiry_at(text, UnixMillis::now())
+}
+
+fn expiry_at(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
+    const RULE: &str = "must be a date such as 2030-01-01, or a time from now such as 12h or 90d";
+    let moment = match duration(text) {
+        Some(duration) => u64::try_from(duration.as_millis()).ok().and_then(|span| now.millis().checked_add(span)),
+        None => date(text),
+    };
+    let moment = moment.and_then(UnixMillis::new).ok_or(RULE)?;
+    if moment > now { Ok(moment) } else { Err("must lie in the future".to_owned()) }
+}
+
+/// `30s`, `45m`, `12h`, `90d`.
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    let whole = number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse::<u64>().ok().filter(|_| whole)?.checked_mul(seconds).map(Duration::from_secs)
+}
+
+/// `2030-01-01`, or a moment with a time and its offset, in milliseconds since 1970.
+fn date(text: &str) -> Option<u64> {
+    let moment = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let moment = DateTime::from_str(&moment, DateTimeFormat::DateTimeWithOffset).ok()?;
+    u64::try_from(moment.to_millis().ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_a_date_a_moment_or_a_time_from_now() {
+        let now = UnixMillis::new(1_732_003_200_000).unwrap(); // 2024-11-19T08:00:00Z
+        let at = |text: &str| expiry_at(text, now).map(UnixMillis::to_rfc3339);
+        for (text, moment) in [
+            ("1s", "2024-11-19T08:00:01.000Z"),
+            ("45m", "2024-11-19T08:45:00.000Z"),
+            ("12h", "2024-11-19T20:00:00.000Z"),
+            ("90d", "2025-02-17T08:00:00.000Z"),
+            ("2024-11-20", "2024-11-20T00:00:00.000Z"),
+            ("2028-02-29", "2028-02-29T00:00:00.000Z"),
+            ("2024-11-19T08:00:01Z", "2024-11-19T08:00:01.000Z"),
+            ("2024-11-19T11:00:00.5+01:00", "2024-11-19T10:00:00.500Z"),
+        ] {
+            assert_eq!(at(text).as_deref(), Ok(moment), "{text}");
+        }
+        for bad in [
+            "",
+            "d",
+            "1",
+            "1w",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "1 d",
+            "99999999999999999999s",
+            "999999999d",
+            "tomorrow",
+            "2024-11-31",
+            "2027-02-29",
+            "2024-13-01",
+            "24-11-20",
+            "2024-11-20T08:00:00",
+            "0s",
+            "2024-11-19",
+            "2020-01-01",
+            "é",
+        ] {
+            assert!(at(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_hexadecimal() {
+        assert_eq!(fingerprint("9B8FF2BAEB4C").as_deref(), Ok("9b8ff2baeb4c"));
+        for bad in ["", "9b8ff2baeb4", "9b8ff2baeb4g", &"a".repeat(65)] {
+            assert!(fingerprint(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The operator's commands, a module for each.
+
+pub mod check;
+pub(crate) mod client;
+pub(crate) mod customer;
+pub(crate) mod import;
+pub(crate) mod item;
+pub(crate) mod key;
+pub(crate) mod phone;
+pub(crate) mod table;
+pub(crate) mod undo;

@@ -1,0 +1,202 @@
+//! `cdm phone`: add a number to a customer, remove one, and see who has it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::domain::{
+    AddPhone, Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType, Rule,
+};
+use cdm_lambda::operations::{phone_added, phone_removed};
+use cdm_lambda::store::CallContext;
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::time::UnixMillis;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::table::call_failure;
+use crate::table::connection::{Connection, Customer, PATIENCE, client_id};
+use crate::table::counter;
+use crate::table::erase;
+use crate::table::saved::{Save, lock};
+use crate::ui::Failure;
+use crate::ui::output::{self, Output};
+use crate::ui::stdin;
+
+/// Add a phone number to a customer, remove one, see who has it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Phone {
+    Add(Add),
+    Remove(Remove),
+    Who(Who),
+}
+
+/// Add a phone number to a customer's record, under the same limits as the API.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 6105551212
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 0612345678 --country-code 33 --consent-type written
+  cdm phone add --client demo-clinic --ccid BAK-11984-007 +33612345678")]
+pub(crate) struct Add {
+    #[command(flatten)]
+    customer: Customer,
+    #[command(flatten)]
+    number: Dialled,
+    /// The consent that was given: written, express or stop. Without it none is stated.
+    #[arg(long, value_parser = word(ConsentType::parse))]
+    consent_type: Option<ConsentType>,
+    /// The type of line: mobile, landline or unknown.
+    #[arg(long, value_parser = word(PhoneType::parse), default_value = "unknown")]
+    phone_type: PhoneType,
+    /// Where the number is from, 1 to 100 characters.
+    #[arg(long, value_parser = word(ClientSource::parse), default_value = "internal")]
+    client_source: ClientSource,
+}
+
+/// Remove a phone number from a customer: from the record, and the customer from the number's count.
+///
+/// A number that only one of the two shows can be removed, too.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm phone remove --client demo-clinic --ccid BAK-11984-007 +16105551212
+  printf '%s\\n' \"$CCID\" \"$NUMBER\" | cdm phone remove --client demo-clinic --ccid - - --yes")]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    customer: Customer,
+    #[command(flatten)]
+    number: Dialled,
+    #[command(flatten)]
+    save: Save,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// List the customers that have a phone number, as a STOP by text message needs it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm phone who --client demo-clinic 6105551212
+  cdm phone who --client demo-clinic 6105551212 --output json | jq -r .ccid")]
+pub(crate) struct Who {
+    /// The client whose customers they are.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    client: ClientId,
+    #[command(flatten)]
+    number: Dialled,
+}
+
+/// A number, as people and records write it.
+#[derive(Debug, Args)]
+struct Dialled {
+    /// The number: 10 to 11 digits, or E.164 such as +33612345678, or - to read it from standard input.
+    #[arg(value_parser = number)]
+    number: String,
+    /// The calling code of the number's country, 1 where it is left out. A number in E.164 form has its own.
+    #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse))]
+    country_code: Option<CountryCode>,
+}
+
+impl Dialled {
+    /// The number to find.
+    fn phone(&self) -> Result<E164, Failure> {
+        let (number, country_code) = self.read()?;
+        number.phone(country_code).map_err(bad("phone number"))
+    }
+
+    fn phone_to_add(&self) -> Result<E164, Failure> {
+        let (number, country_code) = self.read()?;
+        number.phone_to_add(country_code).map_err(bad("phone number"))
+    }
+
+    fn read(&self) -> Result<(Number<'_>, CountryCode), Failure> {
+        let number = Number::parse(&self.number).map_err(bad("phone number"))?;
+        if let Some(stated) = self.country_code {
+            number.agrees_with(stated).map_err(bad("country code"))?;
+        }
+        Ok((number, self.country_code.unwrap_or_default()))
+    }
+}
+
+fn bad(name: &'static str) -> impl Fn(Rule) -> Failure {
+    move |Rule(rule)| Failure(format!("the {name} {rule}"))
+}
+
+/// A parser of the contract's as clap wants it.
+fn word<T>(
+    parse: impl Fn(&str) -> Result<T, Rule> + Clone + Send + Sync + 'static,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| parse(text).map_err(|Rule(rule)| rule.to_owned())
+}
+
+fn number(text: &str) -> Result<String, String> {
+    let text = stdin::value(text, "phone number")?;
+    Number::parse(text.trim()).map_err(|Rule(rule)| rule)?;
+    Ok(text.trim().to_owned())
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What was refused or failed, in one line.
+pub(crate) async fn run(command: Phone, connection: &Connection, output: Output) -> Result<(), Failure> {
+    match command {
+        Phone::Add(add) => add.run(connection, output).await,
+        Phone::Remove(remove) => remove.run(connection, output).await,
+        Phone::Who(who) => who.run(connection, output).await,
+    }
+}
+
+impl Add {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let add = AddPhone {
+            client_id: self.customer.client,
+            ccid: self.customer.ccid,
+            channel: Channel {
+                phone: self.number.phone_to_add()?,
+                phone_type: self.phone_type,
+                consent_type: self.consent_type,
+                client_source: self.client_source,
+                created_at: UnixMillis::now(),
+                fingerprint: None,
+            },
+        };
+        let added = connection.store.add_phone(&add, &mut CallContext::within(PATIENCE)).await;
+        added.map_err(|error| call_failure::refusal(error, &connection.table))?;
+        say(output, &phone_added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))
+    }
+}
+
+impl Remove {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let phone = self.number.phone()?;
+        let Customer { client, ccid } = self.customer;
+        output::confirm(
+            &format!("Remove {} from {} of {}?", phone.e164(), ccid.as_str(), client.as_str()),
+            "y",
+            self.yes,
+        )?;
+        let saving = self.save.open(connection.place(), "phone remove").shared();
+        let removed = erase::number(connection, &client, &ccid, &phone, &saving).await;
+        lock(&saving).told_of(removed)?;
+        say(output, &phone_removed(&self.number.number, ccid.as_str(), client.as_str()))?;
+        lock(&saving).tell(true);
+        Ok(())
+    }
+}
+
+impl Who {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let phone = self.number.phone()?;
+        let item = connection.item(items::phone_key(&self.client, &phone)).await?;
+        let ccids = item.as_ref().map(counter::ccids).unwrap_or_default();
+        let names_no_one = |item: &Item| item.get(items::CCID_COUNT) == Some(&AttributeValue::N("0".to_owned()));
+        if item.is_some_and(|item| erase::are_unreadable(&item) || (ccids.is_empty() && !names_no_one(&item))) {
+            return Err(Failure("the number's item is corrupt: `cdm check` says what to do about it".to_owned()));
+        }
+        let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();
+        let nobody = format!("No customer of {} has {}.", self.client.as_str(), phone.e164());
+        output.list(&[("CCID", "ccid")], &rows, &nobody)
+    }
+}
+
+/// The API's own words.
+fn say(output: Output, message: &str) -> Result<(), Failure> {
+    output.done(message, &json!({ "message": message }))
+}

@@ -1,0 +1,52 @@
+//! `cdm table`: creates the table where the template does not.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use cdm_lambda::store::schema;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::table::connection::Connection;
+use crate::ui::Failure;
+use crate::ui::output::Output;
+
+/// Make the table, for local work; in AWS the template makes it.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Table {
+    /// Make the table. One that is there is left as it is.
+    #[command(after_help = "Example:
+  AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 cdm table create --table cdm-phones")]
+    Create,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What DynamoDB said, in one line.
+pub(crate) async fn run(command: Table, connection: &Connection, output: Output) -> Result<(), Failure> {
+    let Table::Create = command;
+    let table = &connection.table;
+    let created = create(&connection.client, table).await?;
+    let sentence =
+        if created { format!("The table {table} is made.") } else { format!("The table {table} was there already.") };
+    output.done(&sentence, &json!({ "table": table, "created": created }))
+}
+
+/// Creates the table. `false` where it is there already.
+///
+/// # Errors
+/// What DynamoDB said, in one line.
+pub async fn create(client: &Client, table: &str) -> Result<bool, Failure> {
+    let created = schema::create_table(client, table)
+        .map_err(|error| Failure(format!("the table cannot be described: {error}")))?
+        .send()
+        .await;
+    match created {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
+        Err(error) => Err(Failure(format!(
+            "the table {table} cannot be created: {}",
+            error.code().unwrap_or("DynamoDB cannot be reached at the configured endpoint")
+        ))),
+    }
+}

@@ -1,0 +1,162 @@
+//! `cdm dev`: the real handler behind HTTP on this machine, on an embedded DynamoDB with demo data.
+
+pub(crate) mod data_file;
+mod database;
+pub(crate) mod docs_page;
+mod listen;
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use cdm_lambda::handler::Handler;
+use cdm_lambda::telemetry;
+use clap::{Args, ValueEnum};
+use testkit::gateway::{Gateway, LARGEST_BODY};
+use testkit::{demo, embedded};
+
+use crate::commands::table;
+use crate::dev::database::Database;
+use crate::table::connection::set;
+use crate::ui::Failure;
+use crate::ui::signals::Interrupts;
+
+/// Run the real handler on this machine, with demo data, behind HTTP.
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// Port of the API; 0 takes a free one.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Port of the embedded DynamoDB, for the AWS CLI and others; 0 takes a free one.
+    #[arg(long, default_value_t = 8000)]
+    dynamodb_port: u16,
+    /// Address or host name that both listen on. Anything but loopback shows the demo data to your network.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", value_parser = listen::host)]
+    listen: String,
+    /// Keep the data in this file instead of in memory.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Which of AWS's gateways to be.
+    #[arg(long, value_enum, default_value = "http")]
+    gateway: GatewayType,
+}
+
+/// Which of AWS's gateways to be.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum GatewayType {
+    /// HTTP API, payload 2.0, as the template deploys it.
+    Http,
+    /// REST API, payload 1.0.
+    Rest,
+}
+
+impl From<GatewayType> for Gateway {
+    fn from(gateway: GatewayType) -> Self {
+        match gateway {
+            GatewayType::Http => Self::Http,
+            GatewayType::Rest => Self::Rest,
+        }
+    }
+}
+
+struct Server {
+    function: Handler,
+    gateway: Gateway,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// A port or file that cannot be had, or a database that cannot be reached.
+pub(crate) async fn run(arguments: Dev) -> Result<(), Failure> {
+    // Only what is wrong with this machine or its data: each request has a line of its own below.
+    let _ = tracing::subscriber::set_global_default(telemetry::errors(io::stderr));
+    telemetry::hide_panic_messages();
+
+    let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;
+    let table = set("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
+    let database = Database::find(&arguments.listen, arguments.dynamodb_port, arguments.data.as_deref()).await?;
+    let connection = database.connect(table).await?;
+    if table::create(&connection.client, &connection.table).await? {
+        demo::seed(&connection.client, &connection.table).await?;
+    }
+
+    let address = listener.local_addr().map_err(|error| Failure(format!("the API has no address: {error}")))?;
+    let mut interrupts = Interrupts::listen()?;
+    announce(address, &database, &connection.table);
+    let function = Handler::new(connection.store, Duration::from_secs(60));
+    let server = Arc::new(Server { function, gateway: arguments.gateway.into() });
+    let router = Router::new().fallback(serve).with_state(server).merge(docs_page::routes());
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { interrupts.next().await })
+        .await
+        .map_err(|error| Failure(format!("the API failed: {error}")))?;
+    if let Database::Embedded { database, .. } = database {
+        database.stop().await?;
+    }
+    println!("stopped");
+    Ok(())
+}
+
+async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<Body> {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let method = parts.method.clone();
+    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+        let mut response = Response::new(Body::from(r#"{"message":"Request Entity Too Large"}"#));
+        *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+        return response;
+    };
+    let answered = server.gateway.serve(&server.function, parts, &body).await;
+    // The template, never the path: it holds a phone number and a ccid.
+    let route = answered.operation.map_or_else(|| "(no route)", |operation| operation.route.path);
+    let code = answered.code.as_deref().unwrap_or("ok");
+    let line = format!(
+        "{method} {route} {} {code} {:.1} ms",
+        answered.response.status().as_u16(),
+        started.elapsed().as_secs_f64() * 1000.0
+    );
+    // A closed terminal must not stop the server.
+    let _ = writeln!(io::stdout(), "{line}");
+    answered.response.map(Body::from)
+}
+
+fn announce(address: SocketAddr, database: &Database, table: &str) {
+    let host = embedded::from_this_machine(address);
+    let url = |ccid: &str, number: &str| {
+        format!("http://{host}/cdm/client/{}/customer/{ccid}/add_phone/{number}", demo::CLIENT)
+    };
+    let curl = |ccid: &str, number: &str, key: &str| {
+        format!(
+            "  curl -X PUT '{}' \\\n    -H 'x-relay-api-key: {key}' -H 'content-type: application/json' \\\n    -d '{{\"consent_type\":\"written\",\"phone_type\":\"mobile\"}}'",
+            url(ccid, number)
+        )
+    };
+    println!("API       http://{host}");
+    println!("Docs      http://{host}{}", docs_page::PATH);
+    match database {
+        Database::Embedded { database, named_by } => {
+            let address = embedded::from_this_machine(database.address());
+            println!("DynamoDB  http://{address} (table {table}, embedded)");
+            if let Some(url) = named_by {
+                println!(
+                    "          AWS_ENDPOINT_URL_DYNAMODB={url} names this address, and nothing else listened there."
+                );
+            }
+        }
+        Database::Other { url } => println!("DynamoDB  {url} (table {table}, named by AWS_ENDPOINT_URL_DYNAMODB)"),
+    }
+    println!("\nAdd a phone number to a customer (200, then 409 when repeated):\n");
+    println!("{}\n", curl(demo::CUSTOMER, "6105551212", demo::KEY));
+    println!("A record that has 50 numbers already (409):\n");
+    println!("{}\n", curl(demo::CUSTOMER_WITH_50, "6105551212", demo::KEY));
+    println!("A key that has expired (401):\n");
+    println!("{}\n", curl(demo::CUSTOMER, "6105551212", demo::EXPIRED_KEY));
+    println!("Ctrl-C stops it.");
+}

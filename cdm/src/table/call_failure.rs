@@ -1,0 +1,154 @@
+//! Why something failed, in one line for the operator: what happened, and what to do. Never an SDK's own text, which may
+//! hold a request.
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use cdm_lambda::store::{Cause, FailureDetail, StoreError};
+
+use crate::aws::network_failure::{NetworkFailure, find};
+use crate::ui::Failure;
+
+/// A call to DynamoDB that failed. `what` says what could not be done.
+pub(crate) fn call<E, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+    R: Debug + 'static,
+{
+    let why = match error {
+        SdkError::ServiceError(_) => match error.code() {
+            Some(code) => of_code(code, table).unwrap_or_else(|| format!("DynamoDB answered {}", plain(code))),
+            None => "an answer that is not DynamoDB's came: check AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
+        },
+        SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if is_of_credentials(error) => {
+            match NetworkFailure::within(error) {
+                Some(failure) => format!("the credentials cannot be renewed: {failure}"),
+                None => "the credentials have expired and cannot be renewed: log in again".to_owned(),
+            }
+        }
+        SdkError::ConstructionFailure(_) => "the call could not be made".to_owned(),
+        SdkError::TimeoutError(_) => "DynamoDB did not answer in time: run the command again".to_owned(),
+        SdkError::DispatchFailure(_) => NetworkFailure::within(error).map_or(UNREACHABLE.to_owned(), unreachable),
+        _ => "DynamoDB's answer could not be read: run the command again".to_owned(),
+    };
+    Failure(format!("{what}: {why}"))
+}
+
+/// No connection to DynamoDB, and why.
+pub(crate) fn unreachable(failure: &NetworkFailure) -> String {
+    if failure.is_no_answer() {
+        return format!(
+            "DynamoDB cannot be reached: {failure}: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
+        );
+    }
+    format!("DynamoDB cannot be reached: {failure}")
+}
+
+/// Whether it is the credentials that failed.
+pub(crate) fn is_of_credentials(error: &(dyn StdError + 'static)) -> bool {
+    find::<CredentialsError>(error).is_some()
+}
+
+const UNREACHABLE: &str = "DynamoDB cannot be reached: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB";
+
+const BUSY: &str = "DynamoDB throttled the call: run the command again in a while";
+
+/// What a code of DynamoDB's means to an operator.
+fn of_code(code: &str, table: &str) -> Option<String> {
+    Some(match code {
+        "ResourceNotFoundException" => {
+            format!("there is no table {table} here: check --table and the region, or make it with `cdm table create`")
+        }
+        "AccessDeniedException" => {
+            "these credentials may not do it: attach the policy of the stack's output OperatorPolicyArn".to_owned()
+        }
+        "ExpiredTokenException" => "the credentials have expired: log in again".to_owned(),
+        "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationTokenException" => {
+            "AWS does not accept the credentials: log in again, and check AWS_PROFILE".to_owned()
+        }
+        "ThrottlingException" | "Throttling" | "ProvisionedThroughputExceededException" | "RequestLimitExceeded" => {
+            BUSY.to_owned()
+        }
+        _ => return None,
+    })
+}
+
+/// An operation of the function's that was not done.
+pub(crate) fn refusal(error: StoreError, table: &str) -> Failure {
+    let why = match error {
+        StoreError::CustomerNotFound => {
+            "the client has no customer with this ccid: check both, or make it with `cdm customer create`".to_owned()
+        }
+        StoreError::PhoneNotFound => {
+            "the customer has no such phone number: `cdm customer show` lists those there are".to_owned()
+        }
+        StoreError::PhoneAlreadyAdded => "the phone number is already on this customer's record".to_owned(),
+        StoreError::CustomerPhoneLimitReached => {
+            "the customer already has 50 phone numbers: remove one with `cdm phone remove`".to_owned()
+        }
+        StoreError::PhoneCustomerLimitReached => {
+            "the phone number is already on 50 customers: `cdm phone who` lists them".to_owned()
+        }
+        StoreError::TryAgain(detail) => {
+            let why = of_trouble(&detail, table);
+            format!("nothing was written: {why}")
+        }
+        StoreError::Internal(detail) => of_trouble(&detail, table),
+        // The rest speaks of requests, of which there are none here.
+        StoreError::IdempotencyKeyReused => "the operation was refused".to_owned(),
+    };
+    Failure(why)
+}
+
+fn of_trouble(detail: &FailureDetail, table: &str) -> String {
+    if let Some(why) = detail.aws_code.as_deref().and_then(|code| of_code(code, table)) {
+        return why;
+    }
+    let what = detail.cause.message();
+    match detail.cause {
+        Cause::NoConnection | Cause::Dns => UNREACHABLE.to_owned(),
+        Cause::NoCredentials => format!("{what}: log in, or set AWS_PROFILE"),
+        Cause::Throttled => BUSY.to_owned(),
+        cause if cause.is_corruption() => format!("{what}: run `cdm check`"),
+        _ => format!("{what}: run the command again"),
+    }
+}
+
+/// A code from outside, fit for a line of text.
+pub(crate) fn plain(code: &str) -> &str {
+    let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fit { code } else { "an unreadable code" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(error: StoreError) -> String {
+        refusal(error, "phones").0
+    }
+
+    /// A transaction that was cancelled for its rate has the code of every cancelled transaction.
+    #[test]
+    fn a_throttle_is_called_one_and_a_conflict_is_not() {
+        let cancelled = |cause| {
+            let code = Some("TransactionCanceledException".to_owned());
+            text(StoreError::TryAgain(FailureDetail { aws_code: code, ..FailureDetail::new(cause) }))
+        };
+        assert_eq!(cancelled(Cause::Throttled), format!("nothing was written: {BUSY}"));
+        assert!(!cancelled(Cause::Conflict).contains("throttle"));
+    }
+
+    #[test]
+    fn each_cause_leads_somewhere() {
+        for cause in Cause::ALL {
+            let text = text(StoreError::Internal(FailureDetail::new(cause)));
+            assert!(text.contains(": "), "{text}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Changes of whole items: how each stood when it was read, and how the command leaves it. All changes of one call are
+//! written together, and only while every item still is as it was read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
+use cdm_lambda::store::items::{self, Item};
+
+use crate::table::connection::Connection;
+use crate::table::dynamo_json::same;
+use crate::ui::Failure;
+
+/// How often a command begins again because an item has changed under it.
+pub(crate) const ROUNDS: usize = 10;
+
+/// The most items that DynamoDB takes in one transaction.
+pub(crate) const MOST: usize = 100;
+
+/// Every attribute that a program of ours writes. A change depends on each of them, also on those that an item lacks:
+/// an attribute that appears meanwhile is a change.
+const ATTRIBUTES: [&str; 9] = [
+    items::PHONE_COUNT,
+    items::NOTIFICATION_CHANNELS,
+    items::CREATED_AT,
+    items::CCID_COUNT,
+    items::CCIDS,
+    items::CLIENT_ID,
+    items::LABEL,
+    items::EXPIRES_AT,
+    items::REVOKED_AT,
+];
+
+/// A change of one item. `before` and `after` have the same key and differ.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) before: Option<Item>,
+    pub(crate) after: Option<Item>,
+}
+
+/// A number that a record must still have when a change is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MustHave {
+    /// The record's key.
+    pub(crate) record: Item,
+    pub(crate) e164: String,
+}
+
+impl MustHave {
+    fn check(&self, table: &str) -> Option<ConditionCheck> {
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(self.record.clone()))
+            .condition_expression("attribute_exists(notification_channels.#e164)")
+            .expression_attribute_names("#e164", &self.e164);
+        check.build().ok()
+    }
+}
+
+/// An item that must still be as it was read when a change of another one is written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Unchanged {
+    pub(crate) key: Item,
+    /// `None` where there was no such item.
+    pub(crate) read: Option<Item>,
+}
+
+impl Unchanged {
+    fn check(&self, table: &str) -> Option<ConditionCheck> {
+        let mut terms = Terms::default();
+        let condition = terms.unchanged(self.read.as_ref(), None);
+        let (names, values) = terms.parts();
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(self.key.clone()))
+            .condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values);
+        check.build().ok()
+    }
+}
+
+impl Change {
+    /// `None` where nothing changes, or where the two are not of the same key.
+    pub(crate) fn new(before: Option<Item>, after: Option<Item>) -> Option<Self> {
+        let keys: Vec<_> = [&before, &after].into_iter().flatten().map(key_of).collect();
+        let is_one = keys.windows(2).all(|pair| pair.first() == pair.last());
+        (is_one && !same(before.as_ref(), after.as_ref())).then_some(Self { before, after })
+    }
+
+    /// The item's key.
+    pub(crate) fn key(&self) -> Item {
+        self.before.as_ref().or(self.after.as_ref()).map(key_of).unwrap_or_default()
+    }
+
+    fn write(&self, table: &str) -> Option<TransactWriteItem> {
+        let mut terms = Terms::default();
+        let condition = terms.unchanged(self.before.as_ref(), self.after.as_ref());
+        let write = TransactWriteItem::builder();
+        Some(
+            match (&self.before, &self.after) {
+                (_, None) => {
+                    let delete = Delete::builder().table_name(table).set_key(Some(self.key()));
+                    let (names, values) = terms.parts();
+                    write.delete(
+                        delete
+                            .condition_expression(condition)
+                            .set_expression_attribute_names(names)
+                            .set_expression_attribute_values(values)
+                            .build()
+                            .ok()?,
+                    )
+                }
+                (None, Some(after)) => write.put(
+                    Put::builder()
+                        .table_name(table)
+                        .set_item(Some(after.clone()))
+                        .condition_expression(condition)
+                        .build()
+                        .ok()?,
+                ),
+                // Only what differs is written, so that an attribute of which this program knows nothing is left alone.
+                (Some(before), Some(after)) => {
+                    let changes = terms.changes(before, after);
+                    let (names, values) = terms.parts();
+                    write.update(
+                        Update::builder()
+                            .table_name(table)
+                            .set_key(Some(self.key()))
+                            .update_expression(changes)
+                            .condition_expression(condition)
+                            .set_expression_attribute_names(names)
+                            .set_expression_attribute_values(values)
+                            .build()
+                            .ok()?,
+                    )
+                }
+            }
+            .build(),
+        )
+    }
+}
+
+/// The key's attributes of an item.
+pub(crate) fn key_of(item: &Item) -> Item {
+    let part = |name: &str| Some((name.to_owned(), item.get(name)?.clone()));
+    [items::PK, items::SK].into_iter().filter_map(part).collect()
+}
+
+/// Names and values of an expression. The names are numbered: a corrupt item may have any.
+#[derive(Default)]
+struct Terms {
+    names: Names,
+    values: Values,
+}
+
+type Names = HashMap<String, String>;
+type Values = HashMap<String, AttributeValue>;
+
+impl Terms {
+    fn name(&mut self, name: &str) -> String {
+        if let Some((placeholder, _)) = self.names.iter().find(|(_, named)| *named == name) {
+            return placeholder.clone();
+        }
+        let placeholder = format!("#n{}", self.names.len());
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: &AttributeValue) -> String {
+        let placeholder = format!(":v{}", self.values.len());
+        self.values.insert(placeholder.clone(), value.clone());
+        placeholder
+    }
+
+    /// The item is as it was read.
+    fn unchanged(&mut self, before: Option<&Item>, after: Option<&Item>) -> String {
+        let Some(before) = before else {
+            return "attribute_not_exists(pk)".to_owned();
+        };
+        let mut names: BTreeSet<&str> = BTreeSet::from(ATTRIBUTES);
+        names.extend([Some(before), after].into_iter().flatten().flat_map(Item::keys).map(String::as_str));
+        let mut terms = vec!["attribute_exists(pk)".to_owned()];
+        for name in names.into_iter().filter(|name| ![items::PK, items::SK].contains(name)) {
+            let placeholder = self.name(name);
+            terms.push(match before.get(name) {
+                Some(value) => format!("{placeholder} = {}", self.value(value)),
+                None => format!("attribute_not_exists({placeholder})"),
+            });
+        }
+        terms.join(" AND ")
+    }
+
+    fn changes(&mut self, before: &Item, after: &Item) -> String {
+        let (mut sets, mut removes) = (Vec::new(), Vec::new());
+        for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
+            let placeholder = self.name(name);
+            sets.push(format!("{placeholder} = {}", self.value(value)));
+        }
+        for name in before.keys().filter(|name| !after.contains_key(*name)) {
+            removes.push(self.name(name));
+        }
+        let clause = |word: &str, parts: &[String]| (!parts.is_empty()).then(|| format!("{word} {}", parts.join(", ")));
+        [clause("SET", &sets), clause("REMOVE", &removes)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    }
+
+    /// DynamoDB refuses a map that is given and empty.
+    fn parts(self) -> (Option<Names>, Option<Values>) {
+        ((!self.names.is_empty()).then_some(self.names), (!self.values.is_empty()).then_some(self.values))
+    }
+}
+
+/// A write that failed.
+#[derive(Debug)]
+pub(crate) struct WriteFailure {
+    pub(crate) failure: Failure,
+    /// Whether it is certain that nothing was written.
+    pub(crate) is_certain: bool,
+}
+
+impl From<WriteFailure> for Failure {
+    fn from(failed: WriteFailure) -> Self {
+        failed.failure
+    }
+}
+
+/// With these codes DynamoDB refuses a call without writing anything. After any other failure, such as a lost answer or
+/// a throttled repeat of one, an attempt may have been written.
+const REFUSED: [&str; 4] =
+    ["AccessDeniedException", "ResourceNotFoundException", "TransactionCanceledException", "ValidationException"];
+
+/// Writes the changes together: all of them, or none where an item is no longer as it was read (`false`).
+///
+/// The call has a token of its own, so a repeat of it after a lost answer writes nothing twice.
+pub(crate) async fn apply(
+    connection: &Connection,
+    changes: &[Change],
+    must_have: &[MustHave],
+) -> Result<bool, WriteFailure> {
+    transact(connection, changes, must_have.iter().map(|must| must.check(&connection.table))).await
+}
+
+/// Writes the change if these other items are still as they were read, too; otherwise `false`. With the change they must
+/// not be more than [`MOST`].
+pub(crate) async fn apply_beside(
+    connection: &Connection,
+    change: &Change,
+    unchanged: &[Unchanged],
+) -> Result<bool, WriteFailure> {
+    let checks = unchanged.iter().map(|unchanged| unchanged.check(&connection.table));
+    transact(connection, std::slice::from_ref(change), checks).await
+}
+
+async fn transact(
+    connection: &Connection,
+    changes: &[Change],
+    checks: impl Iterator<Item = Option<ConditionCheck>>,
+) -> Result<bool, WriteFailure> {
+    let unmade = || WriteFailure { failure: Failure("the change cannot be described".to_owned()), is_certain: true };
+    let mut call = connection.client.transact_write_items().client_request_token(uuid::Uuid::new_v4().to_string());
+    for change in changes {
+        call = call.transact_items(change.write(&connection.table).ok_or_else(unmade)?);
+    }
+    for check in checks {
+        let check = check.ok_or_else(unmade)?;
+        call = call.transact_items(TransactWriteItem::builder().condition_check(check).build());
+    }
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let Err(error) = call.clone().send().await else {
+            return Ok(true);
+        };
+        let reasons: Vec<_> = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect()
+            }
+            _ => Vec::new(),
+        };
+        if reasons.contains(&"ConditionalCheckFailed") {
+            return Ok(false);
+        }
+        // Another write of one of the items is under way, or the table is busy. Both are over soon.
+        let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+        let is_busy =
+            reasons.iter().any(|code| passes.contains(code)) || error.code() == Some("TransactionInProgressException");
+        if !is_busy || pause > Duration::from_secs(10) {
+            let is_certain = error.code().is_some_and(|code| REFUSED.contains(&code));
+            return Err(WriteFailure { failure: connection.failed("the items cannot be changed", &error), is_certain });
+        }
+        tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+        pause *= 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(attributes: &[(&str, &str)]) -> Item {
+        let pairs = [("pk", "P"), ("sk", "S")].into_iter().chain(attributes.iter().copied());
+        pairs.map(|(name, value)| (name.to_owned(), AttributeValue::S(value.to_owned()))).collect()
+    }
+
+    #[test]
+    fn a_change_is_of_one_item_and_changes_something() {
+        let (one, two) = (item(&[("a", "1")]), item(&[("a", "2")]));
+        assert!(Change::new(Some(one.clone()), Some(two.clone())).is_some());
+        assert!(Change::new(None, Some(two.clone())).is_some_and(|change| change.key() == key_of(&one)));
+        assert_eq!(Change::new(Some(one.clone()), Some(one.clone())), None);
+        assert_eq!(Change::new(None, None), None);
+        let other =
+            Item::from([("pk".to_owned(), AttributeValue::S("Q".to_owned())), ("sk".to_owned(), two["sk"].clone())]);
+        assert_eq!(Change::new(Some(one), Some(other)), None);
+    }
+
+    #[test]
+    fn an_update_writes_what_differs_and_depends_on_all() {
+        let mut terms = Terms::default();
+        let (before, after) =
+            (item(&[("a", "1"), ("b", "1"), ("c d", "1")]), item(&[("a", "1"), ("b", "2"), ("e", "3")]));
+        let condition = terms.unchanged(Some(&before), Some(&after));
+        let changes = terms.changes(&before, &after);
+        let of = |name: &str| {
+            terms.names.iter().find(|(_, named)| *named == name).map(|(placeholder, _)| placeholder.clone())
+        };
+        for name in ["a", "b", "c d", "e", items::CCIDS] {
+            assert!(condition.contains(&of(name).unwrap()), "{name}: {condition}");
+        }
+        assert!(condition.starts_with("attribute_exists(pk)") && !terms.names.values().any(|name| name == "pk"));
+        assert_eq!(changes.matches('=').count(), 2, "{changes}");
+        assert_eq!(changes.split_once("REMOVE").map(|(_, removed)| removed.matches('#').count()), Some(1), "{changes}");
+    }
+}

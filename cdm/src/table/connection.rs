@@ -1,0 +1,318 @@
+//! Where the operator's commands find the table: in AWS by the usual credentials and region, or at any endpoint.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::config::Endpoint;
+use cdm_lambda::domain::{Ccid, ClientId, Limits, Rule};
+use cdm_lambda::store::Store;
+use cdm_lambda::store::client::{DynamoDb, environment_credentials};
+use cdm_lambda::store::items::Item;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::aws::credentials::{self, Aws};
+use crate::aws::network::Network;
+use crate::table::call_failure;
+use crate::ui::Failure;
+use crate::ui::stdin;
+
+/// How long a command tries, over all its attempts, before it says that it could not.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The SDK's own retries, for calls that may be repeated without harm, and its longest pause between two: in all about
+/// ten seconds, so that a wrong endpoint is known soon and a busy table is waited for.
+const ATTEMPTS: u32 = 8;
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// One attempt of such a call: a page of a scan over a slow line takes its time.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// Which client's customer.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Customer {
+    /// The client's name.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    pub client: ClientId,
+    /// The customer's id within the client, or - to read it from standard input.
+    #[arg(long, value_parser = ccid)]
+    pub(crate) ccid: Ccid,
+}
+
+/// Reads a client's name from the command line.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn client_id(text: &str) -> Result<ClientId, String> {
+    ClientId::parse(text).map_err(|Rule(rule)| rule.to_owned())
+}
+
+/// Reads a ccid from the command line, or from standard input where it is `-`.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn ccid(text: &str) -> Result<Ccid, String> {
+    Ccid::parse(&stdin::value(text, "ccid")?).map_err(|Rule(rule)| rule.to_owned())
+}
+
+/// Reads a table's name from the command line.
+///
+/// # Errors
+/// The rule that it breaks.
+pub(crate) fn table_name(text: &str) -> Result<String, String> {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if (3..=255).contains(&text.len()) && text.bytes().all(named) {
+        Ok(text.to_owned())
+    } else {
+        Err("must name a DynamoDB table: 3 to 255 of the characters A-Z a-z 0-9 _ . -".to_owned())
+    }
+}
+
+/// The table, and two ways to it.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The function's own operations, which count their attempts themselves.
+    pub store: Store,
+    /// Everything else. It repeats a call that failed in passing, so use it only for what may be repeated.
+    pub client: Client,
+    /// The table's name.
+    pub table: String,
+    /// Where the table is: the endpoint's URL, or else the region.
+    pub endpoint: String,
+}
+
+/// Which table a file is of. Tables of one name can be at several endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) table: String,
+    /// The URL, or else the region.
+    pub(crate) endpoint: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the table {} at {}", self.table, self.endpoint)
+    }
+}
+
+impl Connection {
+    /// Finds region, endpoint and credentials, and opens the connection. An endpoint on this machine needs none of AWS's
+    /// credentials.
+    ///
+    /// # Errors
+    /// What is missing, refused or in the way, and what to do.
+    pub(crate) async fn open(table: String) -> Result<Self, Failure> {
+        let url = set("AWS_ENDPOINT_URL_DYNAMODB");
+        let Aws { region, credentials, network } = if url.as_deref().is_some_and(is_this_machine) {
+            let own = set("AWS_ACCESS_KEY_ID").is_some();
+            Aws {
+                region: set("AWS_REGION").unwrap_or_else(|| testkit::embedded::REGION.to_owned()),
+                credentials: if own { environment_credentials() } else { testkit::embedded::any_credentials() },
+                network: Network::new(set("AWS_CA_BUNDLE"))?,
+            }
+        } else {
+            credentials::find_aws().await?
+        };
+        // Read as the function reads it.
+        let variable = |name: &str| if name == "AWS_REGION" { Some(region.clone()) } else { std::env::var(name).ok() };
+        let endpoint = Endpoint::read(variable).map_err(|error| Failure(error.to_string()))?;
+        let url = match &endpoint.url {
+            Some(url) => url.clone(),
+            None => regional_url(&endpoint.region).await?,
+        };
+        network.reach(&url).await.map_err(|failure| Failure(call_failure::unreachable(&failure)))?;
+        Self::through(&network, &endpoint, credentials, table).await
+    }
+
+    /// A connection to a known endpoint, without proxies.
+    ///
+    /// # Errors
+    /// What is bad about the endpoint.
+    pub async fn to(
+        endpoint: &Endpoint,
+        credentials: SharedCredentialsProvider,
+        table: String,
+    ) -> Result<Self, Failure> {
+        Self::through(&Network::new(endpoint.ca_bundle.clone())?, endpoint, credentials, table).await
+    }
+
+    async fn through(
+        network: &Network,
+        endpoint: &Endpoint,
+        credentials: SharedCredentialsProvider,
+        table: String,
+    ) -> Result<Self, Failure> {
+        // The network knows the certificates to trust.
+        let endpoint = Endpoint { ca_bundle: None, ..endpoint.clone() };
+        let at = endpoint.url.clone().unwrap_or_else(|| endpoint.region.clone());
+        let dynamodb = DynamoDb::new(&endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
+        let config = dynamodb.client.config().to_builder().http_client(network.client());
+        let patient = config
+            .clone()
+            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
+        let store = Store::new(Client::from_conf(config.build()), table.clone(), Limits::CONTRACT);
+        Ok(Self { store, client: Client::from_conf(patient.build()), table, endpoint: at })
+    }
+
+    /// The table, for a file that is of no other.
+    pub(crate) fn place(&self) -> Place {
+        Place { table: self.table.clone(), endpoint: self.endpoint.clone() }
+    }
+
+    /// One item as it stands, strongly consistent.
+    ///
+    /// # Errors
+    /// What DynamoDB said, in one line.
+    pub async fn item(&self, key: Item) -> Result<Option<Item>, Failure> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
+        let output = get.send().await.map_err(|error| self.failed("the item cannot be read", &error))?;
+        Ok(output.item)
+    }
+
+    /// Writes an item if there is none under its key. What is there is never overwritten; it comes back instead.
+    ///
+    /// # Errors
+    /// What DynamoDB said, in one line.
+    pub(crate) async fn create(&self, item: Item) -> Result<Option<Item>, Failure> {
+        use aws_sdk_dynamodb::operation::put_item::PutItemError;
+        use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
+
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item.clone()))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(AllOld);
+        let Err(error) = put.send().await else { return Ok(None) };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                let there = refused.item().cloned().unwrap_or_default();
+                // What we find is what we brought: an earlier attempt's answer was lost on its way.
+                Ok(if there == item { None } else { Some(there) })
+            }
+            _ => Err(self.failed("the item cannot be written", &error)),
+        }
+    }
+
+    /// Sets attributes of an item and removes others (`None`), on a condition. `false` where the condition does not hold.
+    ///
+    /// # Errors
+    /// What DynamoDB said, in one line.
+    pub(crate) async fn set(
+        &self,
+        key: Item,
+        attributes: Vec<(&str, Option<AttributeValue>)>,
+        mut condition: Condition,
+    ) -> Result<bool, Failure> {
+        use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+
+        let (mut sets, mut removes) = (Vec::new(), Vec::new());
+        for (name, value) in attributes {
+            condition.names.insert(format!("#{name}"), name.to_owned());
+            match value {
+                Some(value) => {
+                    sets.push(format!("#{name} = :new_{name}"));
+                    condition.values.insert(format!(":new_{name}"), value);
+                }
+                None => removes.push(format!("#{name}")),
+            }
+        }
+        let clause = |word, parts: &[String]| {
+            if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) }
+        };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .set_key(Some(key))
+            .update_expression(format!("{}{}", clause("SET", &sets), clause("REMOVE", &removes)).trim_end())
+            .condition_expression(condition.expression)
+            .set_expression_attribute_names(some(condition.names))
+            .set_expression_attribute_values(some(condition.values));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(self.failed("the item cannot be changed", &error)),
+        }
+    }
+
+    /// What a failed call means, in one line.
+    pub(crate) fn failed<E, R>(&self, what: &str, error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> Failure
+    where
+        E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + 'static,
+        R: fmt::Debug + 'static,
+    {
+        call_failure::call(what, error, &self.table)
+    }
+}
+
+/// On what a write depends.
+#[derive(Debug, Clone)]
+pub(crate) struct Condition {
+    expression: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Condition {
+    /// The item is as it was read: there, and each of these attributes with the same value, or still missing.
+    pub(crate) fn unchanged(read: &Item, attributes: &[&str]) -> Self {
+        let mut terms = vec!["attribute_exists(pk)".to_owned()];
+        let (mut names, mut values) = (HashMap::new(), HashMap::new());
+        for name in attributes {
+            names.insert(format!("#{name}"), (*name).to_owned());
+            terms.push(match read.get(*name) {
+                Some(value) => {
+                    values.insert(format!(":old_{name}"), value.clone());
+                    format!("#{name} = :old_{name}")
+                }
+                None => format!("attribute_not_exists(#{name})"),
+            });
+        }
+        Self { expression: terms.join(" AND "), names, values }
+    }
+}
+
+/// DynamoDB refuses a map that is given and empty.
+fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
+    (!map.is_empty()).then_some(map)
+}
+
+/// A variable of the environment. Empty means not set, as for the SDK.
+pub(crate) fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Whether the URL's host is this machine, where a local database listens that checks no credentials.
+pub(crate) fn is_this_machine(url: &str) -> bool {
+    url.parse::<axum::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).is_some_and(|host| {
+        is_loopback_name(&host)
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+/// Whether the host name is the one that always means this machine.
+pub(crate) fn is_loopback_name(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+}
+
+/// AWS's own endpoint of the region.
+async fn regional_url(region: &str) -> Result<String, Failure> {
+    let unknown = || Failure(format!("{region} is not a region of AWS's: set AWS_REGION to one, such as us-east-1"));
+    let parameters = Params::builder().region(region).build().map_err(|_| unknown())?;
+    let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await.map_err(|_| unknown())?;
+    Ok(endpoint.url().to_owned())
+}

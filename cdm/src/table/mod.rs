@@ -1,0 +1,15 @@
+//! The table: the connection to it, reading all of it, and changing what is in it.
+
+pub(crate) mod call_failure;
+pub(crate) mod change;
+pub mod connection;
+pub(crate) mod corruption;
+pub(crate) mod counter;
+pub(crate) mod dynamo_json;
+pub(crate) mod erase;
+pub(crate) mod repair;
+pub(crate) mod saved;
+pub mod scan;
+
+// Until the tests of the function take the table from the testkit.
+pub use crate::commands::table::create;

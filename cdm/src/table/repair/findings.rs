@@ -1,0 +1,214 @@
+//! What `cdm check` reports: a finding with everything that is needed to act on it.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use cdm_lambda::store::items::{self, Item};
+use serde_json::json;
+
+use crate::table::corruption::Kind;
+use crate::ui::Failure;
+use crate::ui::output::{self, Output, shown};
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Finding {
+    pub(crate) kind: Kind,
+    /// The key of the item that it is about.
+    pub(crate) key: Item,
+    /// Whose item it is, where the key says so.
+    pub(crate) client_id: Option<String>,
+    /// The customer in question, where there is one.
+    pub(crate) ccid: Option<String>,
+    /// The number in question, where there is one, as the table has it.
+    pub(crate) number: Option<String>,
+    pub(crate) way: Way,
+}
+
+/// What leads out of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Way {
+    /// `--fix` does this.
+    Repair(String),
+    /// A person decides, and does it with these commands.
+    Person { advice: String, commands: Vec<String> },
+}
+
+/// What became of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was only reported.
+    Reported,
+    /// It was repaired.
+    Repaired,
+    /// Its repair was not written, because the item has changed since the plan was made.
+    Changed,
+}
+
+impl Finding {
+    pub(crate) fn is_repairable(&self) -> bool {
+        matches!(self.way, Way::Repair(_))
+    }
+
+    /// What is wrong, and with what, but not what would be done.
+    pub(crate) fn about(&self) -> (Kind, Option<&str>, Option<&str>) {
+        (self.kind, self.ccid.as_deref(), self.number.as_deref())
+    }
+
+    /// As an object of `--output json`.
+    pub(crate) fn object(&self, outcome: Outcome) -> serde_json::Value {
+        let (pk, sk) = self.place();
+        let (remedy, commands) = match &self.way {
+            Way::Repair(does) => (does, [].as_slice()),
+            Way::Person { advice, commands } => (advice, commands.as_slice()),
+        };
+        json!({
+            "finding": self.kind.code(),
+            "pk": pk,
+            "sk": sk,
+            "client_id": self.client_id,
+            "ccid": self.ccid,
+            "phone_number": self.number,
+            "what": self.kind.what(),
+            "mended": outcome == Outcome::Repaired,
+            "remedy": remedy,
+            "for_a_person": !self.is_repairable(),
+            "commands": commands,
+        })
+    }
+
+    /// Prints it. For people a repair that is still to come is shown as a plan.
+    pub(crate) fn print(&self, output: Output, outcome: Outcome) -> Result<(), Failure> {
+        match output {
+            Output::Json => output::print_object(&self.object(outcome)),
+            Output::Table => output::print_text(&self.text(outcome)),
+        }
+    }
+
+    pub(crate) fn text(&self, outcome: Outcome) -> String {
+        let (pk, sk) = self.place();
+        let mut text = format!(
+            "{}: {}\n  partition key {}, sort key {}",
+            self.kind.code(),
+            self.kind.what(),
+            shown(pk),
+            shown(sk)
+        );
+        if let (Some(ccid), false) = (&self.ccid, sk == "CUSTOMER") {
+            let _ = write!(text, "\n  customer {}", shown(ccid));
+        }
+        if let (Some(number), false) = (&self.number, sk == "PHONE") {
+            let _ = write!(text, "\n  number {}", shown(number));
+        }
+        match (&self.way, outcome) {
+            (Way::Repair(does), Outcome::Reported) => {
+                let _ = write!(text, "\n  --fix: {does}");
+            }
+            (Way::Repair(does), Outcome::Repaired) => {
+                let _ = write!(text, "\n  repaired: {does}");
+            }
+            (Way::Repair(_), Outcome::Changed) => {
+                let _ = write!(text, "\n  not repaired: the item has changed since; check again");
+            }
+            (Way::Person { advice, commands }, _) => {
+                let _ = write!(text, "\n  for a person: {advice}");
+                for command in commands {
+                    let _ = write!(text, "\n    {command}");
+                }
+            }
+        }
+        text
+    }
+
+    fn place(&self) -> (&str, &str) {
+        let text = |name: &str| self.key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+        (text(items::PK), text(items::SK))
+    }
+}
+
+/// A command as it is typed into a shell. `--ccid -` and `--pk -` read a line of standard input, so a value that is `-` is
+/// written there, and the command cannot ask.
+pub(crate) fn command(words: &[&str]) -> String {
+    let reads_stdin = words.windows(2).any(|pair| pair == ["--ccid", "-"] || pair == ["--pk", "-"]);
+    let asks = matches!(words, ["phone", "remove", ..] | ["customer" | "item", "delete", ..]);
+    let mut text = if reads_stdin { r"printf '%s\n' - | cdm" } else { "cdm" }.to_owned();
+    let mut is_value = false;
+    for word in words {
+        // A value that begins like an option is only one behind an equals sign.
+        let separator = if is_value && word.starts_with('-') { '=' } else { ' ' };
+        is_value = separator == ' ' && word.starts_with("--");
+        text.push(separator);
+        text.push_str(&quoted(word));
+    }
+    if reads_stdin && asks {
+        text.push_str(" --yes");
+    }
+    text
+}
+
+/// A command of `cdm item` about this item.
+pub(crate) fn item_command(verb: &str, item: &Item) -> String {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
+    command(&["item", verb, "--pk", text(items::PK), "--sk", text(items::SK)])
+}
+
+/// The commands by which a person corrects this item: the file is edited between them.
+pub(crate) fn correct(item: &Item) -> Vec<String> {
+    vec![format!("{} > item.json", item_command("show", item)), command(&["item", "put", "item.json"])]
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-+.:/=@%".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.into();
+    }
+    if !word.chars().any(char::is_control) {
+        return format!("'{}'", word.replace('\'', r"'\''")).into();
+    }
+    // A form that bash, zsh and ksh know: nothing else can show a control character in a line of text.
+    let mut text = "$'".to_owned();
+    for character in word.chars() {
+        match character {
+            '\'' | '\\' => text.extend(['\\', character]),
+            control if control.is_control() => {
+                for byte in control.to_string().bytes() {
+                    let _ = write!(text, "\\x{byte:02x}");
+                }
+            }
+            other => text.push(other),
+        }
+    }
+    text.push('\'');
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_can_be_pasted_into_a_shell() {
+        assert_eq!(
+            command(&["phone", "who", "--client", "demo-clinic", "+16105551212"]),
+            "cdm phone who --client demo-clinic +16105551212"
+        );
+        assert_eq!(command(&["a", "--ccid", "--yes", "--x", "-"]), "cdm a --ccid=--yes --x=-");
+        assert_eq!(
+            command(&["phone", "remove", "--client", "a", "--ccid", "-", "+16105551212"]),
+            r"printf '%s\n' - | cdm phone remove --client a --ccid=- +16105551212 --yes"
+        );
+        assert_eq!(
+            command(&["phone", "add", "--client", "a", "--ccid", "-", "+16105551212"]),
+            r"printf '%s\n' - | cdm phone add --client a --ccid=- +16105551212"
+        );
+        let item = Item::from([(items::PK.to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("-".to_owned()))]);
+        assert_eq!(item_command("delete", &item), r"printf '%s\n' - | cdm item delete --pk=- --sk '' --yes");
+        for word in ["", "a b", "it's", "CLIENT#a#CUSTOMER#x", "$HOME `id` \"q\" \\", "é", "~", "*"] {
+            let shell = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
+            assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), word, "{}", quoted(word));
+        }
+        // A shell that knows this form is not everywhere.
+        assert_eq!(quoted("tab\tand 'quote' \\ \u{85}"), r"$'tab\x09and \'quote\' \\ \xc2\x85'");
+    }
+}

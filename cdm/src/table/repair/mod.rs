@@ -1,0 +1,433 @@
+//! What is wrong with items, and which repairs are certain. Pure and total: any item gives a plan.
+//!
+//! The rule of every repair: it follows from what can be read, and it removes nothing that says who has a number or
+//! what was consented to. So no plan takes a ccid out of a number's item, changes a channel, or writes over something
+//! that it cannot read. Such findings are for a person, with the commands that lead out.
+
+#[cfg(test)]
+pub(crate) mod corrupt_tables;
+pub(crate) mod findings;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use cdm_lambda::domain::{Ccid, ClientId, Limits, Phone};
+use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::time::UnixMillis;
+
+use crate::table::change::{Change, MustHave, key_of};
+use crate::table::corruption::{Kind, Subject, subject};
+use crate::table::repair::findings::{Finding, Way, command, correct, item_command};
+
+/// What was found in one item, and how a repair would leave it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Planned {
+    pub(crate) findings: Vec<Finding>,
+    /// What a repair writes, if anything can be repaired.
+    pub(crate) change: Option<Change>,
+    /// What the repair depends on in other items.
+    pub(crate) must_have: Vec<MustHave>,
+}
+
+/// What a customer's record says of one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Record {
+    /// The number is on it, whatever is said of the number there.
+    Has,
+    /// It can be read, and the number is not on it.
+    HasNot,
+    /// Its channels cannot be read, so it may have the number.
+    Unreadable,
+    /// There is no record.
+    Absent,
+}
+
+impl Record {
+    pub(crate) fn of(record: Option<&Item>, phone: &Phone) -> Self {
+        let Some(record) = record else { return Self::Absent };
+        match record.get(items::NOTIFICATION_CHANNELS) {
+            Some(AttributeValue::M(channels)) if channels.contains_key(phone.e164()) => Self::Has,
+            Some(AttributeValue::M(_)) => Self::HasNot,
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+/// Plans the repair of an item that is not a number's.
+pub(crate) fn item(item: &Item, now: UnixMillis) -> Planned {
+    let mut plan = Plan::of(item);
+    match subject(item) {
+        Subject::Customer { client_id, ccid } => customer(&mut plan, item, &client_id, &ccid, now),
+        Subject::Phone { client_id, phone } => return number(&client_id, &phone, Some(item), &[]),
+        Subject::Key => key(&mut plan, item, now),
+        Subject::Malformed(kind) => {
+            let commands = vec![item_command("show", item), item_command("delete", item)];
+            plan.person(kind, "nothing reads this item: look at it, and delete it if it is not needed", commands);
+        }
+    }
+    plan.done()
+}
+
+/// Whether a number's item is what a removal leaves, and nothing more: no customer, no count, nothing else.
+pub(crate) fn is_idle(item: &Item) -> bool {
+    let known = [items::PK, items::SK, items::CCID_COUNT];
+    matches!(subject(item), Subject::Phone { .. })
+        && items::whole_number(item.get(items::CCID_COUNT)) == Some(0)
+        && item.keys().all(|name| known.contains(&name.as_str()))
+}
+
+/// A plan while it is made.
+struct Plan<'a> {
+    item: &'a Item,
+    after: Item,
+    /// The item that the next finding is about.
+    key: Item,
+    client_id: Option<String>,
+    ccid: Option<String>,
+    number: Option<String>,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(item: &'a Item) -> Self {
+        let (client_id, ccid, number) = match subject(item) {
+            Subject::Customer { client_id, ccid } => {
+                (Some(client_id.as_str().to_owned()), Some(ccid.as_str().to_owned()), None)
+            }
+            Subject::Phone { client_id, phone } => {
+                (Some(client_id.as_str().to_owned()), None, Some(phone.e164().to_owned()))
+            }
+            Subject::Key | Subject::Malformed(_) => (None, None, None),
+        };
+        Self { item, after: item.clone(), key: key_of(item), client_id, ccid, number, findings: Vec::new() }
+    }
+
+    fn finding(&self, kind: Kind, way: Way) -> Finding {
+        Finding {
+            kind,
+            key: self.key.clone(),
+            client_id: self.client_id.clone(),
+            ccid: self.ccid.clone(),
+            number: self.number.clone(),
+            way,
+        }
+    }
+
+    /// Sets the attribute, or removes it, and says so.
+    fn repair(&mut self, kind: Kind, does: &str, name: &str, value: Option<AttributeValue>) {
+        let finding = self.finding(kind, Way::Repair(does.to_owned()));
+        self.findings.push(finding);
+        self.set(name, value);
+    }
+
+    fn set(&mut self, name: &str, value: Option<AttributeValue>) {
+        match value {
+            Some(value) => self.after.insert(name.to_owned(), value),
+            None => self.after.remove(name),
+        };
+    }
+
+    fn person(&mut self, kind: Kind, advice: &str, commands: Vec<String>) {
+        let finding = self.finding(kind, Way::Person { advice: advice.to_owned(), commands });
+        self.findings.push(finding);
+    }
+
+    /// For a person, who is to correct the item by hand.
+    fn correct(&mut self, kind: Kind, advice: &str) {
+        self.person(kind, advice, correct(self.item));
+    }
+
+    /// The findings that follow are about this customer's record, and this number on it.
+    fn about_record(&mut self, client_id: &ClientId, ccid: &Ccid) {
+        self.key = items::customer_key(client_id, ccid);
+        self.ccid = Some(ccid.as_str().to_owned());
+    }
+
+    fn done(self) -> Planned {
+        let change = Change::new(Some(self.item.clone()), Some(self.after));
+        Planned { findings: self.findings, change, must_have: Vec::new() }
+    }
+}
+
+fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid, now: UnixMillis) {
+    let (client, ccid) = (client_id.as_str(), ccid.as_str());
+    let count = items::whole_number(item.get(items::PHONE_COUNT));
+    // Nothing, in one of the ways in which there can be nothing. With a count of 0 the record agrees that it is all.
+    let is_empty = match item.get(items::NOTIFICATION_CHANNELS) {
+        None | Some(AttributeValue::Null(_)) => true,
+        Some(AttributeValue::L(list)) => list.is_empty(),
+        _ => false,
+    };
+    let none = Item::new();
+    let channels = match item.get(items::NOTIFICATION_CHANNELS) {
+        Some(AttributeValue::M(channels)) => Some(channels),
+        _ if is_empty && count == Some(0) => {
+            let empty = Some(AttributeValue::M(Item::new()));
+            plan.repair(
+                Kind::CustomerChannels,
+                "notification_channels made an empty map",
+                items::NOTIFICATION_CHANNELS,
+                empty,
+            );
+            Some(&none)
+        }
+        _ => {
+            let mut commands = correct(item);
+            commands.push(command(&["customer", "delete", "--client", client, "--ccid", ccid]));
+            plan.person(
+                Kind::CustomerChannels,
+                "the record's numbers cannot be read. Each number that still names the customer is a finding of its own. \
+                 Correct the record, or delete the customer",
+                commands,
+            );
+            None
+        }
+    };
+    let Some(channels) = channels else {
+        if count.is_none() {
+            plan.correct(Kind::CustomerPhoneCount, "held back until the record's channels are correct");
+        }
+        if items::unix_millis(item.get(items::CREATED_AT)).is_none() {
+            plan.correct(Kind::CustomerCreatedAt, "held back until the record's channels are correct");
+        }
+        return;
+    };
+    if count != u64::try_from(channels.len()).ok() {
+        let does = format!("phone_count set to {}, the number of channels", channels.len());
+        plan.repair(
+            Kind::CustomerPhoneCount,
+            &does,
+            items::PHONE_COUNT,
+            Some(AttributeValue::N(channels.len().to_string())),
+        );
+    }
+    let sorted: BTreeMap<_, _> = channels.iter().collect();
+    if channels.len() > Limits::CONTRACT.phones_per_customer as usize {
+        let first = sorted.keys().find_map(|e164| Phone::from_e164(e164));
+        plan.person(
+            Kind::CustomerOverLimit,
+            "remove numbers until 50 are left. This command removes the first",
+            first.map(|phone| phone_remove(client, ccid, &phone)).into_iter().collect(),
+        );
+    }
+    let mut unreadable = sorted.into_iter().filter(|(e164, entry)| items::channel(e164, entry).is_none()).peekable();
+    let are_readable = unreadable.peek().is_none();
+    for (e164, _) in unreadable {
+        plan.number = Some(e164.clone());
+        let Some(phone) = Phone::from_e164(e164) else {
+            plan.correct(Kind::CustomerChannel, "it does not stand under a number in E.164 form: correct the record");
+            continue;
+        };
+        let mut commands = correct(item);
+        commands.extend([phone_remove(client, ccid, &phone), phone_add(client, ccid, &phone)]);
+        plan.person(
+            Kind::CustomerChannel,
+            "look at what the channel says of consent. Then correct it with the second command, or remove it and add it again",
+            commands,
+        );
+    }
+    plan.number = None;
+    if items::unix_millis(item.get(items::CREATED_AT)).is_none() {
+        if are_readable {
+            let oldest = channels.values().filter_map(|entry| items::unix_millis(entry.as_m().ok()?.get("t"))).min();
+            let does = match oldest {
+                Some(_) => "created_at set to the oldest channel's time",
+                None => "created_at set to now",
+            };
+            plan.repair(
+                Kind::CustomerCreatedAt,
+                does,
+                items::CREATED_AT,
+                Some(items::from_unix_millis(oldest.unwrap_or(now))),
+            );
+        } else {
+            plan.correct(Kind::CustomerCreatedAt, "held back until the record's channels are correct");
+        }
+    }
+}
+
+fn phone_remove(client: &str, ccid: &str, phone: &Phone) -> String {
+    command(&["phone", "remove", "--client", client, "--ccid", ccid, phone.e164()])
+}
+
+fn phone_add(client: &str, ccid: &str, phone: &Phone) -> String {
+    command(&["phone", "add", "--client", client, "--ccid", ccid, phone.e164(), "--consent-type", "CONSENT"])
+}
+
+fn phone_who(client: &str, phone: &Phone) -> String {
+    command(&["phone", "who", "--client", client, phone.e164()])
+}
+
+/// The customers that a number's item names.
+enum Named {
+    /// As a set, or not at all.
+    Set(BTreeSet<String>),
+    /// In another form that says the same.
+    Other(BTreeSet<String>),
+    /// In a form from which a set cannot be made with certainty.
+    Unreadable,
+}
+
+fn named(item: Option<&Item>) -> Named {
+    match item.and_then(|item| item.get(items::CCIDS)) {
+        None => Named::Set(BTreeSet::new()),
+        Some(AttributeValue::Ss(ccids)) => Named::Set(ccids.iter().cloned().collect()),
+        Some(AttributeValue::L(list)) if !list.is_empty() => {
+            let ccid = |value: &AttributeValue| Some(Ccid::parse(value.as_s().ok()?).ok()?.as_str().to_owned());
+            list.iter().map(ccid).collect::<Option<BTreeSet<_>>>().map_or(Named::Unreadable, Named::Other)
+        }
+        Some(_) => Named::Unreadable,
+    }
+}
+
+/// Plans the repair of a number's item. `records` says what the records of those customers show that are in question;
+/// a customer that is not in it is in none.
+pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, records: &[(Ccid, Record)]) -> Planned {
+    let key = items::phone_key(client_id, phone);
+    let client = client_id.as_str();
+    let mut plan = Plan::of(item.unwrap_or(&key));
+    let count = item.and_then(|item| items::whole_number(item.get(items::CCID_COUNT)));
+    let (mut ccids, is_set) = match named(item) {
+        Named::Set(ccids) => (ccids, true),
+        Named::Other(ccids) => (ccids, false),
+        Named::Unreadable => {
+            plan.correct(
+                Kind::PhoneCcids,
+                "the customers that the item names cannot be read with certainty: correct the item",
+            );
+            if count.is_none() {
+                plan.correct(Kind::PhoneCcidCount, "held back until ccids is correct");
+            }
+            for ccid in records.iter().filter(|(_, record)| *record == Record::Has).map(|(ccid, _)| ccid) {
+                plan.about_record(client_id, ccid);
+                plan.correct(Kind::ChannelNotCounted, "held back until ccids is correct");
+            }
+            return plan.done();
+        }
+    };
+    let before = ccids.clone();
+    if !is_set {
+        let finding = plan.finding(Kind::PhoneCcids, Way::Repair("ccids made a set of the same ccids".to_owned()));
+        plan.findings.push(finding);
+    }
+    if before.iter().any(|ccid| Ccid::parse(ccid).is_err()) {
+        plan.correct(Kind::PhoneCcids, "an entry is not a ccid: correct the item");
+    }
+    if before.len() > Limits::CONTRACT.customers_per_phone as usize {
+        let first = before.first().and_then(|ccid| Ccid::parse(ccid).ok());
+        let remove = first.map(|ccid| phone_remove(client, ccid.as_str(), phone));
+        plan.person(
+            Kind::PhoneOverLimit,
+            "remove the number from customers until 50 are left. These commands list them and remove the first",
+            [phone_who(client, phone)].into_iter().chain(remove).collect(),
+        );
+    }
+
+    let not_named: Vec<_> =
+        records.iter().filter(|(ccid, record)| *record == Record::Has && !before.contains(ccid.as_str())).collect();
+    let fits = before.len() + not_named.len() <= Limits::CONTRACT.customers_per_phone as usize;
+    let mut must_have = Vec::new();
+    for (ccid, _) in not_named {
+        plan.about_record(client_id, ccid);
+        if fits {
+            let does = Way::Repair("the customer added to the number's item".to_owned());
+            let finding = plan.finding(Kind::ChannelNotCounted, does);
+            plan.findings.push(finding);
+            ccids.insert(ccid.as_str().to_owned());
+            must_have.push(MustHave { record: items::customer_key(client_id, ccid), e164: phone.e164().to_owned() });
+        } else {
+            plan.person(
+                Kind::ChannelNotCounted,
+                "the number would be on more than 50 customers: remove it from some. These commands list the others and \
+                 remove it from this one",
+                vec![phone_who(client, phone), phone_remove(client, ccid.as_str(), phone)],
+            );
+        }
+    }
+    for (ccid, record) in records.iter().filter(|(ccid, _)| before.contains(ccid.as_str())) {
+        named_without_channel(&mut plan, client_id, ccid, phone, *record);
+    }
+    (plan.key, plan.ccid) = (key.clone(), None);
+
+    let is_counted = item.is_none() || count == u64::try_from(before.len()).ok();
+    if !is_counted && ccids.is_empty() {
+        plan.person(
+            Kind::PhoneCcidCount,
+            "the count does not say that no one has the number, and no one is named: correct the item, or delete it if no \
+             one has the number",
+            correct(plan.item).into_iter().chain([item_command("delete", plan.item)]).collect(),
+        );
+    } else if !is_counted {
+        let does = format!("ccid_count set to {}, the number of ccids", ccids.len());
+        let finding = plan.finding(Kind::PhoneCcidCount, Way::Repair(does));
+        plan.findings.push(finding);
+    }
+    if !ccids.is_empty() {
+        plan.set(items::CCID_COUNT, Some(AttributeValue::N(ccids.len().to_string())));
+        if !is_set || ccids != before {
+            plan.set(items::CCIDS, Some(AttributeValue::Ss(ccids.into_iter().collect())));
+        }
+    }
+    let change = if plan.after == key { None } else { Change::new(item.cloned(), Some(plan.after)) };
+    Planned { findings: plan.findings, change, must_have }
+}
+
+/// A customer that the number's item names and whose record does not show the number. Which of the two is right cannot be
+/// known: the item may be the last trace of who has the number.
+fn named_without_channel(plan: &mut Plan<'_>, client_id: &ClientId, ccid: &Ccid, phone: &Phone, record: Record) {
+    let advice = match record {
+        Record::Has => return,
+        Record::HasNot => {
+            "take the customer out of the number's item with the first command. If the customer does have the number, add \
+             it again with the consent that was given"
+        }
+        Record::Absent => {
+            "there is no record. Take the customer out of the number's item with the first command. If the customer was \
+             not deleted, make the record with `cdm customer create` and add the number again with the consent that was \
+             given"
+        }
+        Record::Unreadable => "correct the customer's record, which is a finding of its own, and check again",
+    };
+    let (client, name) = (client_id.as_str(), ccid.as_str());
+    let commands = match record {
+        Record::Unreadable => Vec::new(),
+        _ => vec![phone_remove(client, name, phone), phone_add(client, name, phone)],
+    };
+    plan.about_record(client_id, ccid);
+    plan.person(Kind::CcidWithoutChannel, advice, commands);
+}
+
+fn key(plan: &mut Plan<'_>, item: &Item, now: UnixMillis) {
+    let client_id = item.get(items::CLIENT_ID).and_then(|value| value.as_s().ok());
+    if client_id.is_none_or(|text| ClientId::parse(text).is_err()) {
+        plan.person(
+            Kind::KeyClientId,
+            "no request can use this API key: delete it, and issue another",
+            vec![item_command("show", item), item_command("delete", item)],
+        );
+    }
+    match item.get(items::LABEL) {
+        None | Some(AttributeValue::S(_)) => {}
+        Some(AttributeValue::N(number)) => {
+            plan.repair(Kind::KeyLabel, "label made text", items::LABEL, Some(AttributeValue::S(number.clone())));
+        }
+        Some(_) => plan.correct(Kind::KeyLabel, "correct the label"),
+    }
+    let now = Some(items::from_unix_millis(now));
+    if items::unix_millis(item.get(items::CREATED_AT)).is_none() {
+        plan.repair(Kind::KeyCreatedAt, "created_at set to now", items::CREATED_AT, now.clone());
+    }
+    let is_bad = |name: &str| item.contains_key(name) && items::unix_millis(item.get(name)).is_none();
+    if is_bad(items::REVOKED_AT) {
+        plan.repair(Kind::KeyRevokedAt, "revoked_at set to now", items::REVOKED_AT, now.clone());
+    }
+    if is_bad(items::EXPIRES_AT) {
+        plan.repair(Kind::KeyExpiresAt, "expires_at removed and the key revoked", items::EXPIRES_AT, None);
+        if !plan.after.contains_key(items::REVOKED_AT) {
+            plan.set(items::REVOKED_AT, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

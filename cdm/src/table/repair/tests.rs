@@ -1,0 +1,172 @@
+//! Whatever is corrupt: the plan loses no number, no consent and no customer of a number that can be read from either
+//! side.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::table::change::Change;
+use crate::table::counter;
+use crate::table::dynamo_json::same;
+use crate::table::repair::corrupt_tables::{Table, assert_nothing_lost, corrupt, corruption, healthy, place};
+
+/// All plans for a table, as `cdm check` makes them: each item by itself, and each number with the customers that are
+/// on one side only.
+fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
+    let mut numbers: BTreeMap<_, Vec<(ClientId, Ccid, Phone)>> = BTreeMap::new();
+    let mut plans = Vec::new();
+    for item in table.values() {
+        match subject(item) {
+            Subject::Customer { client_id, ccid } => {
+                for phone in crate::table::erase::channels(item).filter_map(Phone::from_e164) {
+                    let of_number = place(&items::phone_key(&client_id, &phone));
+                    numbers.entry(of_number).or_default().push((client_id.clone(), ccid.clone(), phone));
+                }
+                plans.push(super::item(item, now));
+            }
+            Subject::Phone { client_id, phone } => {
+                let of_number = numbers.entry(place(item)).or_default();
+                for ccid in counter::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
+                    of_number.push((client_id.clone(), ccid, phone.clone()));
+                }
+                if of_number.is_empty() {
+                    plans.push(super::item(item, now));
+                }
+            }
+            _ => plans.push(super::item(item, now)),
+        }
+    }
+    for (of_number, customers) in numbers {
+        let Some((client_id, _, phone)) = customers.first() else { continue };
+        let mut records: Vec<(Ccid, Record)> = Vec::new();
+        for (client_id, ccid, phone) in &customers {
+            if !records.iter().any(|(known, _)| known == ccid) {
+                let record = table.get(&place(&items::customer_key(client_id, ccid)));
+                records.push((ccid.clone(), Record::of(record, phone)));
+            }
+        }
+        plans.push(number(client_id, phone, table.get(&of_number), &records));
+    }
+    plans
+}
+
+fn apply(table: &mut Table, change: &Change) {
+    let of_item = place(&change.key());
+    assert!(same(table.get(&of_item), change.before.as_ref()), "no item is planned twice");
+    match &change.after {
+        Some(after) => table.insert(of_item, after.clone()),
+        None => table.remove(&of_item),
+    };
+}
+
+fn now() -> UnixMillis {
+    UnixMillis::new(1_800_000_000_000).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn repairing_loses_nothing(table in healthy(), corruptions in prop::collection::vec(corruption(), 1..5)) {
+        prop_assert!(plans(&table, now()).iter().all(|plan| plan.findings.is_empty() && plan.change.is_none()));
+        let mut corrupted = table;
+        for corruption in &corruptions {
+            corrupt(&mut corrupted, corruption);
+        }
+        let mut repaired = corrupted.clone();
+        let plans_made = plans(&corrupted, now());
+        for plan in &plans_made {
+            // What a plan depends on is so.
+            for MustHave { record, e164 } in &plan.must_have {
+                let record = corrupted.get(&place(record)).and_then(|record| record.get(items::NOTIFICATION_CHANNELS));
+                prop_assert!(record.is_some_and(|channels| channels.as_m().unwrap().contains_key(e164)));
+            }
+            let is_repairable = plan.findings.iter().any(Finding::is_repairable);
+            prop_assert_eq!(is_repairable, plan.change.is_some(), "{:?}", plan);
+            if let Some(change) = &plan.change {
+                prop_assert!(change.after.is_some(), "a repair deletes nothing");
+                apply(&mut repaired, change);
+            }
+        }
+        assert_nothing_lost(&corrupted, &repaired, "repair");
+        for (place, item) in &repaired {
+            let named = counter::ccids(item).len();
+            let was = match corrupted.get(place).and_then(|item| item.get(items::CCIDS)) {
+                Some(AttributeValue::L(list)) => list.len(),
+                Some(AttributeValue::Ss(ccids)) => ccids.len(),
+                _ => 0,
+            };
+            prop_assert!(named <= was.max(Limits::CONTRACT.customers_per_phone as usize));
+        }
+
+        // What is left is for a person, and says what to do. A list that became a set may show more customers.
+        let mut again = repaired.clone();
+        for _ in 0..2 {
+            for plan in plans(&again.clone(), now()) {
+                if let Some(change) = &plan.change {
+                    apply(&mut again, change);
+                }
+            }
+        }
+        assert_nothing_lost(&corrupted, &again, "repair again");
+        for finding in plans(&again, now()).into_iter().flat_map(|plan| plan.findings) {
+            let Way::Person { advice, .. } = &finding.way else {
+                return Err(TestCaseError::fail(format!("a repair that does not hold: {finding:?}")));
+            };
+            prop_assert!(!advice.is_empty());
+        }
+    }
+
+    /// Any attributes at all, under the keys of a record, a number and an API key.
+    #[test]
+    fn any_item_has_a_plan(attributes in any_item(), kind in 0..3_usize) {
+        let (pk, sk) = [
+            ("CLIENT#demo-clinic#CUSTOMER#A", "CUSTOMER"),
+            ("CLIENT#demo-clinic#PHONE#+16105550001", "PHONE"),
+            ("KEY#aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "KEY"),
+        ][kind];
+        let mut item = attributes;
+        item.insert("pk".to_owned(), AttributeValue::S(pk.to_owned()));
+        item.insert("sk".to_owned(), AttributeValue::S(sk.to_owned()));
+        let mut table = Table::from([(place(&item), item)]);
+        let before = table.clone();
+        for plan in plans(&before, now()) {
+            if let Some(change) = &plan.change {
+                apply(&mut table, change);
+            }
+        }
+        assert_nothing_lost(&before, &table, "any item");
+    }
+}
+
+fn any_item() -> impl Strategy<Value = Item> {
+    let name = prop::sample::select(vec![
+        items::NOTIFICATION_CHANNELS,
+        items::PHONE_COUNT,
+        items::CREATED_AT,
+        items::CCIDS,
+        items::CCID_COUNT,
+        items::CLIENT_ID,
+        items::LABEL,
+        items::EXPIRES_AT,
+        items::REVOKED_AT,
+        "consent",
+    ]);
+    prop::collection::hash_map(name.prop_map(str::to_owned), crate::table::dynamo_json::tests::value(), 0..6)
+}
+
+#[test]
+fn a_number_without_customers_is_idle_only_if_it_says_nothing_else() {
+    let idle = crate::table::dynamo_json::to_item(&serde_json::json!({
+        "pk": { "S": "CLIENT#demo-clinic#PHONE#+16105550001" }, "sk": { "S": "PHONE" }, "ccid_count": { "N": "0" }
+    }))
+    .unwrap();
+    assert!(is_idle(&idle));
+    for (name, value) in [
+        ("consent", AttributeValue::S("stop".to_owned())),
+        (items::CCIDS, AttributeValue::L(Vec::new())),
+        (items::CCID_COUNT, AttributeValue::N("1".to_owned())),
+        ("sk", AttributeValue::S("CUSTOMER".to_owned())),
+    ] {
+        let mut item = idle.clone();
+        item.insert(name.to_owned(), value);
+        assert!(!is_idle(&item), "{name}");
+    }
+}

@@ -1,0 +1,477 @@
+//! The file that keeps the old items of a command that removes or rewrites something, for `cdm undo`.
+//!
+//! JSON lines. The first line says which format, table, command and time it is of; each further line is one item, as it
+//! stood (`before`) and as the command leaves it (`after`), in DynamoDB's own JSON; `null` is no item. Every line is on
+//! disk before its item is written.
+//!
+//! After a write comes a line that says what became of the items: `{"written":[2,4]}` for the second to the fourth item of
+//! the file, or `{"not_written":[2,4]}`. Items without such a line were being written when the command was stopped, or
+//! when DynamoDB's answer was lost: no one knows whether they were.
+
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cdm_lambda::time::UnixMillis;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::table::change::{self, Change, MustHave, WriteFailure};
+use crate::table::connection::{Connection, Place};
+use crate::table::dynamo_json;
+use crate::ui::Failure;
+use crate::ui::output::note;
+
+const FORMAT: &str = "cdm saved items";
+const VERSION: u32 = 2;
+
+/// Where a command keeps the items that it repairs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SaveTo {
+    /// Keep the old items in this file, which must be new. Without it, in a file of this folder that is named by command
+    /// and time.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+/// Where a command keeps the items that it removes, if it does.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Save {
+    #[command(flatten)]
+    to: SaveTo,
+    /// Keep no copy of what is removed, as an erasure wants it. There is no undo.
+    #[arg(long, conflicts_with = "save")]
+    no_save: bool,
+}
+
+impl SaveTo {
+    /// The file, which is made when the first item is saved.
+    pub(crate) fn open(self, place: Place, command: &str) -> Saving {
+        let now = UnixMillis::now().to_rfc3339();
+        let named =
+            format!("cdm-{}-{}.jsonl", command.replace(" --", "-").replace(' ', "-"), now.replace([':', '-', '.'], ""));
+        let header =
+            Header { format: FORMAT.to_owned(), version: VERSION, place, command: command.to_owned(), time: now };
+        Saving {
+            path: Some(self.save.unwrap_or_else(|| named.into())),
+            header,
+            file: None,
+            items: 0,
+            not_written: 0,
+            planned: BTreeSet::new(),
+            is_over: false,
+        }
+    }
+}
+
+impl Save {
+    /// The file, which is made when the first item is saved; nothing where no copy is wanted.
+    pub(crate) fn open(self, place: Place, command: &str) -> Saving {
+        let saving = self.to.open(place, command);
+        if self.no_save { Saving { path: None, ..saving } } else { saving }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Header {
+    format: String,
+    version: u32,
+    /// The table that the items are of.
+    #[serde(flatten)]
+    pub(crate) place: Place,
+    /// The command that saved them.
+    pub(crate) command: String,
+    /// When it ran, RFC 3339.
+    pub(crate) time: String,
+}
+
+/// The file while a command runs.
+#[derive(Debug)]
+pub(crate) struct Saving {
+    /// `None` where no copy is kept.
+    path: Option<PathBuf>,
+    header: Header,
+    file: Option<File>,
+    /// How many items were saved.
+    items: u64,
+    /// How many of them were certainly not written.
+    not_written: u64,
+    /// The numbers of those that no one has tried to write yet.
+    planned: BTreeSet<u64>,
+    /// The command has said where the file is, or could not write to it. Parts of it that still run must not go on.
+    is_over: bool,
+}
+
+/// The file of old items, shared by the parts of a command that work at once.
+pub(crate) type Shared = Arc<Mutex<Saving>>;
+
+/// The file, for this moment.
+pub(crate) fn lock(saving: &Shared) -> MutexGuard<'_, Saving> {
+    saving.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes saved changes together, and keeps in the file what became of them. `false` where an item is no longer as it was
+/// read. `items` are the numbers under which they were saved.
+///
+/// # Errors
+/// What failed, in one line.
+pub(crate) async fn write(
+    connection: &Connection,
+    saving: &Shared,
+    items: Range<u64>,
+    changes: &[Change],
+    must_have: &[MustHave],
+) -> Result<bool, Failure> {
+    lock(saving).begin(&items)?;
+    let written = change::apply(connection, changes, must_have).await;
+    let is_written = match &written {
+        Ok(is_written) => Some(*is_written),
+        Err(WriteFailure { is_certain, .. }) => is_certain.then_some(false),
+    };
+    if let Some(is_written) = is_written {
+        lock(saving).mark(&items, is_written)?;
+    }
+    Ok(written?)
+}
+
+impl Saving {
+    pub(crate) fn shared(self) -> Shared {
+        Arc::new(Mutex::new(self))
+    }
+
+    /// Adds the changes, and gives their numbers in the file. When it returns, they are on disk.
+    ///
+    /// # Errors
+    /// The file cannot be made or written, or one of that name is there already: nothing may be changed then.
+    pub(crate) fn save(&mut self, changes: &[Change]) -> Result<Range<u64>, Failure> {
+        self.goes_on()?;
+        let numbers = self.items + 1..self.items + 1 + changes.len() as u64;
+        let Some(path) = &self.path else { return Ok(numbers) };
+        if changes.is_empty() {
+            return Ok(numbers);
+        }
+        let failed = |error: std::io::Error| unusable(path, &error);
+        let mut lines = String::new();
+        let file = if let Some(file) = &mut self.file {
+            file
+        } else {
+            lines = serde_json::to_string(&self.header).unwrap_or_default() + "\n";
+            self.file.insert(create(path).map_err(failed)?)
+        };
+        for change in changes {
+            let side = |item: &Option<_>| item.as_ref().map_or(Value::Null, dynamo_json::from_item);
+            lines += &json!({ "before": side(&change.before), "after": side(&change.after) }).to_string();
+            lines.push('\n');
+        }
+        let appended = append(file, &lines).and_then(|()| file.sync_all()).map_err(failed);
+        // What other parts of the command would save now could be counted wrongly.
+        self.is_over = appended.is_err();
+        appended?;
+        self.items = numbers.end - 1;
+        self.planned.extend(numbers.clone());
+        Ok(numbers)
+    }
+
+    fn goes_on(&self) -> Result<(), Failure> {
+        if self.is_over { Err(Failure("the old items can no longer be kept".to_owned())) } else { Ok(()) }
+    }
+
+    /// From now on no one knows whether these items are written, until they are marked.
+    fn begin(&mut self, items: &Range<u64>) -> Result<(), Failure> {
+        self.goes_on()?;
+        for item in items.clone() {
+            self.planned.remove(&item);
+        }
+        Ok(())
+    }
+
+    /// Adds what became of these items. It need not be on disk: without it the items only count as unknown.
+    fn mark(&mut self, items: &Range<u64>, is_written: bool) -> Result<(), Failure> {
+        let (Some(path), Some(file)) = (&self.path, &mut self.file) else { return Ok(()) };
+        let word = if is_written { WRITTEN } else { NOT_WRITTEN };
+        let line = json!({ word: [items.start, items.end - 1] }).to_string() + "\n";
+        append(file, &line).map_err(|error| unusable(path, &error))?;
+        if !is_written {
+            self.not_written += items.end - items.start;
+        }
+        Ok(())
+    }
+
+    /// The command is over: what it has not tried to write is not written. A file of which nothing was written goes.
+    fn settle(&mut self) {
+        self.is_over = true;
+        let mut planned = std::mem::take(&mut self.planned).into_iter().peekable();
+        while let Some(first) = planned.next() {
+            let mut end = first + 1;
+            while planned.next_if_eq(&end).is_some() {
+                end += 1;
+            }
+            // Without the mark they count as unknown.
+            let _ = self.mark(&(first..end), false);
+        }
+        if let (Some(path), Some(_)) = (&self.path, &self.file)
+            && self.not_written == self.items
+        {
+            let _ = std::fs::remove_file(path);
+            self.file = None;
+        }
+    }
+
+    /// Where the items are, once one was saved.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.path.as_deref().filter(|_| self.file.is_some())
+    }
+
+    /// Whether copies are kept.
+    pub(crate) fn keeps(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// Says where the items are, or that there is no copy of them. `erased` where what was removed may be an erasure
+    /// that someone asked for, of which no copy may stay. It is the last thing that a command does with the file: one of
+    /// which nothing was written is deleted.
+    pub(crate) fn tell(&mut self, erased: bool) {
+        self.settle();
+        match self.file() {
+            Some(file) => {
+                let file = file.display();
+                let erasure = if erased { " For an erasure, delete the file, or use --no-save." } else { "" };
+                note(&format!(
+                    "The old items are in {file}, which you alone can read; they are personal data. `cdm undo {file}` puts \
+                     them back.{erasure}"
+                ));
+            }
+            None if !self.keeps() => note("No copy was kept: this cannot be undone."),
+            None => {}
+        }
+    }
+
+    /// What the command came to. Where it failed half-way, says where the items are that it may have changed.
+    pub(crate) fn told_of<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if result.is_err() && self.file().is_some() {
+            self.tell(true);
+        }
+        result
+    }
+}
+
+/// What a line says that is about other lines.
+const WRITTEN: &str = "written";
+const NOT_WRITTEN: &str = "not_written";
+
+fn unusable(path: &Path, error: &std::io::Error) -> Failure {
+    let shown = path.display();
+    Failure(match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!("{shown} is there already and was left as it is: name a new file with --save")
+        }
+        _ => format!("the old items cannot be kept in {shown} ({error}): name another file with --save"),
+    })
+}
+
+/// Adds whole lines, or nothing.
+fn append(file: &mut File, lines: &str) -> std::io::Result<()> {
+    let length = file.metadata()?.len();
+    file.write_all(lines.as_bytes()).inspect_err(|_| {
+        let _ = file.set_len(length);
+    })
+}
+
+/// A new file for the operator's eyes alone, whose name is on disk, too.
+fn create(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let file = options.open(path)?;
+    #[cfg(unix)]
+    {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) struct Saved {
+    pub(crate) header: Header,
+    /// In the order in which the command saved them, without those that were certainly not written.
+    pub(crate) changes: Vec<Change>,
+    /// Of how many of them no one knows whether they were written.
+    pub(crate) unknown: u64,
+    /// Whether the command was cut off while it wrote the last line.
+    pub(crate) is_cut_off: bool,
+}
+
+/// Reads a file of saved items.
+///
+/// # Errors
+/// It is none, or one of a later version.
+pub(crate) fn read(path: &Path) -> Result<Saved, Failure> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?;
+    let not_ours = || Failure(format!("{shown} is not a file of saved items: name the one that the command named"));
+    let mut reader = BufReader::new(file);
+    let mut first = String::new();
+    reader.read_line(&mut first).map_err(|_| not_ours())?;
+    let header: Header = serde_json::from_str(&first).map_err(|_| not_ours())?;
+    if header.format != FORMAT {
+        return Err(not_ours());
+    }
+    if header.version != VERSION {
+        return Err(Failure(format!(
+            "{shown} has version {}, and this program reads {VERSION}: use the program that wrote it",
+            header.version
+        )));
+    }
+    let (mut changes, mut is_cut_off) = (Vec::<(Change, Option<bool>)>::new(), false);
+    let mut line = Vec::new();
+    for number in 2.. {
+        line.clear();
+        if reader.read_until(b'\n', &mut line).map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?
+            == 0
+        {
+            break;
+        }
+        if line.last() != Some(&b'\n') {
+            is_cut_off = true;
+            break;
+        }
+        take(&line, &mut changes)
+            .ok_or_else(|| Failure(format!("line {number} of {shown} is not a saved item: nothing was changed")))?;
+    }
+    changes.retain(|(_, is_written)| *is_written != Some(false));
+    let unknown = changes.iter().filter(|(_, is_written)| is_written.is_none()).count() as u64;
+    Ok(Saved { header, changes: changes.into_iter().map(|(change, _)| change).collect(), unknown, is_cut_off })
+}
+
+/// Takes a line: an item, or what became of earlier ones. `None` where it is neither.
+fn take(line: &[u8], changes: &mut Vec<(Change, Option<bool>)>) -> Option<()> {
+    let line: Value = serde_json::from_slice(line).ok()?;
+    for (word, is_written) in [(WRITTEN, true), (NOT_WRITTEN, false)] {
+        if let Some(marked) = line.get(word) {
+            let (first, last): (usize, usize) = serde_json::from_value(marked.clone()).ok()?;
+            for (_, of_change) in changes.get_mut(first.checked_sub(1)?..last)? {
+                *of_change = Some(is_written);
+            }
+            return Some(());
+        }
+    }
+    changes.push((change(&line)?, None));
+    Some(())
+}
+
+fn change(line: &Value) -> Option<Change> {
+    let side = |name| match line.get(name)? {
+        Value::Null => Some(None),
+        item => Some(Some(dynamo_json::to_item(item)?)),
+    };
+    Change::new(side("before")?, side("after")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        Place { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() }
+    }
+
+    #[test]
+    fn what_was_saved_is_read_and_no_file_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.jsonl");
+        let item =
+            |text: &str| dynamo_json::to_item(&json!({ "pk": { "S": "P" }, "sk": { "S": "S" }, "a": { "S": text } }));
+        let changes = [
+            Change::new(item("1"), item("2")).unwrap(),
+            Change::new(item("2"), None).unwrap(),
+            Change::new(None, item("3")).unwrap(),
+        ];
+        let mut saving = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix");
+        assert_eq!(saving.save(&changes[..1]).unwrap(), 1..2);
+        assert_eq!(saving.save(&changes[1..]).unwrap(), 2..4);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let saved = read(&path).unwrap();
+        assert_eq!((saved.header.place, saved.header.command.as_str()), (place(), "check --fix"));
+        assert_eq!((saved.changes.as_slice(), saved.unknown, saved.is_cut_off), (&changes[..], 3, false));
+
+        let text = std::fs::read(&path).unwrap();
+        let failure = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix").save(&changes).unwrap_err();
+        assert!(failure.0.contains("is there already"), "{failure}");
+        assert_eq!(std::fs::read(&path).unwrap(), text);
+
+        // Cut off anywhere: what is whole is read.
+        let second_line = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for end in second_line..text.len() {
+            std::fs::write(&path, &text[..end]).unwrap();
+            let saved = read(&path).unwrap();
+            assert_eq!(saved.changes, changes[..saved.changes.len()]);
+            assert_eq!(saved.is_cut_off, text[end - 1] != b'\n');
+        }
+        for bad in [
+            "",
+            "{}\n",
+            "not JSON\n",
+            "{\"format\":\"x\",\"version\":1,\"table\":\"t\",\"endpoint\":\"e\",\"command\":\"c\",\"time\":\"t\"}\n",
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            assert!(read(&path).unwrap_err().0.contains("is not a file of saved items"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_became_of_each_item_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.jsonl");
+        let item = |text: &str| dynamo_json::to_item(&json!({ "pk": { "S": text }, "sk": { "S": "S" } }));
+        let changes: Vec<_> = ["1", "2", "3", "4"].map(|text| Change::new(item(text), None).unwrap()).to_vec();
+        let open = || SaveTo { save: Some(path.clone()) }.open(place(), "client delete");
+        let mut saving = open();
+        saving.save(&changes).unwrap();
+        saving.begin(&(1..4)).unwrap();
+        saving.mark(&(1..2), true).unwrap();
+        saving.mark(&(2..3), false).unwrap();
+        // The third is on its way when the command ends, and no one has begun with the fourth.
+        saving.tell(false);
+        let saved = read(&path).unwrap();
+        assert_eq!((saved.changes, saved.unknown), (vec![changes[0].clone(), changes[2].clone()], 1));
+        assert!(saving.save(&changes).is_err() && saving.begin(&(3..4)).is_err());
+
+        // A line about items that are not there is none of ours.
+        let text = std::fs::read_to_string(&path).unwrap();
+        for bad in ["[4,5]", "[0,1]", "[3,2,1]", "[4,2]", "1"] {
+            std::fs::write(&path, format!("{text}{{\"written\":{bad}}}\n")).unwrap();
+            assert!(read(&path).unwrap_err().0.contains("is not a saved item"), "{bad}");
+        }
+
+        std::fs::remove_file(&path).unwrap();
+        let mut saving = open();
+        saving.save(&changes).unwrap();
+        saving.begin(&(2..4)).unwrap();
+        saving.mark(&(2..4), false).unwrap();
+        saving.tell(false);
+        assert!(!path.exists() && saving.file().is_none());
+    }
+
+    #[test]
+    fn without_a_copy_there_is_no_file() {
+        let save = Save { to: SaveTo { save: None }, no_save: true };
+        let mut saving = save.open(place(), "customer delete");
+        let item = dynamo_json::to_item(&json!({ "pk": { "S": "P" }, "sk": { "S": "S" } }));
+        saving.save(&[Change::new(item, None).unwrap()]).unwrap();
+        assert!(saving.file().is_none() && !saving.keeps());
+    }
+}

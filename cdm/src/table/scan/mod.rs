@@ -1,0 +1,196 @@
+//! Reading the whole table, in parallel and with bounded memory.
+
+pub mod pace;
+pub(crate) mod resume;
+pub(crate) mod sums;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use cdm_lambda::store::items::Item;
+use tokio::task::JoinSet;
+
+use crate::table::connection::Connection;
+use crate::table::scan::pace::Pace;
+use crate::ui::Failure;
+
+/// How to read.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// How many parts of the table are read at once.
+    pub segments: i32,
+    /// How many items are asked for at a time, which bounds the memory: segments × page × the size of an item.
+    pub page: i32,
+    /// How many read units it may take.
+    pub pace: Arc<Pace>,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { segments: 8, page: 500, pace: Arc::default() }
+    }
+}
+
+/// What is read, where it is not everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Only {
+    pub(crate) filter: &'static str,
+    pub(crate) values: HashMap<String, AttributeValue>,
+}
+
+/// How far one part of the table is read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) enum Position {
+    #[default]
+    Beginning,
+    /// Up to the item of this key, that one included.
+    After(Item),
+    End,
+}
+
+/// Some items of one part of the table, in order.
+pub(crate) struct Page {
+    /// Which part.
+    pub(crate) segment: usize,
+    pub(crate) items: Vec<Item>,
+    /// How far the part is read with this page.
+    pub(crate) position: Position,
+}
+
+impl Scan {
+    /// Gives every item to `each`, as many at a time as there are segments. The reads are eventually consistent, which
+    /// costs half: each item is whole, but two of them may be of different moments.
+    pub(crate) async fn each<F>(
+        &self,
+        connection: &Connection,
+        only: Option<Only>,
+        each: impl Fn(Item) -> F + Clone + Send + Sync + 'static,
+    ) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Failure>> + Send,
+    {
+        let page = move |page: Page| {
+            let each = each.clone();
+            async move {
+                for item in page.items {
+                    each(item).await?;
+                }
+                Ok(())
+            }
+        };
+        self.pages(connection, only, &[], page).await
+    }
+
+    /// Whether there is anything at all. It stops at the first item that it meets.
+    pub(crate) async fn any(&self, connection: &Connection, only: Only) -> Result<bool, Failure> {
+        let is_there = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_there);
+        let stop = move |page: Page| {
+            let is_empty = page.items.is_empty();
+            if !is_empty {
+                seen.store(true, Relaxed);
+            }
+            async move { if is_empty { Ok(()) } else { Err(Failure(String::new())) } }
+        };
+        let ended = self.pages(connection, Some(only), &[], stop).await;
+        if is_there.load(Relaxed) { Ok(true) } else { ended.map(|()| false) }
+    }
+
+    /// Gives every page to `each`, from these positions on; a part without a position is read from its beginning.
+    pub(crate) async fn pages<F>(
+        &self,
+        connection: &Connection,
+        only: Option<Only>,
+        from: &[Position],
+        each: impl Fn(Page) -> F + Clone + Send + Sync + 'static,
+    ) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Failure>> + Send,
+    {
+        let connection = Arc::new(connection.clone());
+        let mut segments = JoinSet::new();
+        for segment in 0..self.segments {
+            let from = usize::try_from(segment).ok().and_then(|segment| from.get(segment)).cloned().unwrap_or_default();
+            let (scan, connection, only, each) = (self.clone(), Arc::clone(&connection), only.clone(), each.clone());
+            segments.spawn(async move { scan.segment(segment, &connection, only, from, each).await });
+        }
+        // The first failure ends the others, which stop where they are.
+        while let Some(ended) = segments.join_next().await {
+            ended.map_err(|_| Failure("a part of the scan broke off".to_owned()))??;
+        }
+        Ok(())
+    }
+
+    async fn segment<F>(
+        self,
+        segment: i32,
+        connection: &Connection,
+        only: Option<Only>,
+        mut position: Position,
+        each: impl Fn(Page) -> F,
+    ) -> Result<(), Failure>
+    where
+        F: Future<Output = Result<(), Failure>>,
+    {
+        let mut scan = connection
+            .client
+            .scan()
+            .table_name(&connection.table)
+            .total_segments(self.segments)
+            .segment(segment)
+            .limit(self.pace.page(self.page));
+        if let Some(Only { filter, values }) = only {
+            scan = scan.filter_expression(filter).set_expression_attribute_values(Some(values));
+        }
+        if self.pace.is_limited() {
+            scan = scan.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        }
+        loop {
+            let from = match position {
+                Position::Beginning => None,
+                Position::After(key) => Some(key),
+                Position::End => return Ok(()),
+            };
+            let turn = self.pace.turn().await;
+            let read = scan.clone().set_exclusive_start_key(from).send().await;
+            let read = read.map_err(|error| connection.failed("the table cannot be read", &error))?;
+            turn.took(read.consumed_capacity.as_ref().and_then(|capacity| capacity.capacity_units));
+            // DynamoDB may say with an empty key that there is nothing more.
+            position = match read.last_evaluated_key.filter(|key| !key.is_empty()) {
+                Some(key) => Position::After(key),
+                None => Position::End,
+            };
+            let segment = usize::try_from(segment).unwrap_or_default();
+            each(Page { segment, items: read.items.unwrap_or_default(), position: position.clone() }).await?;
+        }
+    }
+}
+
+/// Does the work, so much of it at once. What each part gives comes in any order.
+pub(crate) async fn concurrently<T, R, F>(
+    at_once: usize,
+    work: impl IntoIterator<Item = T>,
+    each: impl Fn(T) -> F,
+) -> Result<Vec<R>, Failure>
+where
+    R: Send + 'static,
+    F: Future<Output = Result<R, Failure>> + Send + 'static,
+{
+    let (mut tasks, mut done) = (JoinSet::new(), Vec::new());
+    let ended =
+        |ended: Result<Result<R, Failure>, _>| ended.map_err(|_| Failure("a part of the work broke off".to_owned()))?;
+    for part in work {
+        if tasks.len() >= at_once
+            && let Some(part) = tasks.join_next().await
+        {
+            done.push(ended(part)?);
+        }
+        tasks.spawn(each(part));
+    }
+    while let Some(part) = tasks.join_next().await {
+        done.push(ended(part)?);
+    }
+    Ok(done)
+}

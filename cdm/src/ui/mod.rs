@@ -1,0 +1,9 @@
+//! What commands say and ask, and how they are stopped.
+
+mod failure;
+pub mod output;
+pub(crate) mod progress;
+pub(crate) mod signals;
+pub(crate) mod stdin;
+
+pub use failure::Failure;
