@@ -12,7 +12,6 @@ mod authorization;
 mod companions;
 mod connection;
 mod cost;
-mod event_table;
 mod events;
 mod failures;
 mod fault_connector;
