@@ -1,7 +1,7 @@
 //! A database of a test's own: embedded, or a corner of a DynamoDB Local that is running somewhere.
 //!
 //! `DYNAMODB_LOCAL` names its URL. Started without `-sharedDb`, it keeps a database for each access key, so that each
-//! test has one to itself there too. `.ci/second-opinion` runs the tests so.
+//! test has one to itself there too. `scripts/dynamodb-local` runs the tests so.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test stops at its first surprise")]
