@@ -1,7 +1,7 @@
 """deploy/probe/probe.py, with the built function: what passes, what stops a deployment, and that nothing is left behind.
 
 The Lambda client is a stub that hands the event, as it is, to target/debug/bootstrap under AWS's Runtime Interface
-Emulator; DynamoDB is the dev server's. Run by .ci/smoke-dev, which builds the one and starts the other.
+Emulator; DynamoDB is the dev server's. Run by scripts/deploy/smoke-dev, which builds the one and starts the other.
 """
 
 import contextlib

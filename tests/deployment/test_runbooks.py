@@ -111,9 +111,9 @@ class RunbooksTest(unittest.TestCase):
         self.stub("deploy/parameters", PARAMETERS)
         for name in ("cdm", "sam", "git", "gh"):
             self.stub(f"bin/{name}", "#!/bin/sh\nexit 0\n")
-        self.stub(".ci/tools", f"#!/bin/sh\necho {self.folder}/tools\n")
+        self.stub("scripts/tools", f"#!/bin/sh\necho {self.folder}/tools\n")
         self.stub("tools/deploy/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        self.stub(".ci/smoke", "import sys\nassert sys.argv[1] in ('--stack', '--url') and sys.argv[2], sys.argv\n")
+        self.stub("scripts/deploy/smoke", "import sys\nassert sys.argv[1] in ('--stack', '--url') and sys.argv[2], sys.argv\n")
 
     def stub(self, name, text):
         path = self.folder / name

@@ -1,4 +1,4 @@
-"""The check of vendored C in .ci/sbom: it must find a version that .ci/known-bad names, whatever the spelling of the list,
+"""The check of vendored C in scripts/deploy/sbom: it must find a version that scripts/checks/known-bad names, whatever the spelling of the list,
 and must not pass over a crate whose C it does not know."""
 
 import contextlib
@@ -10,7 +10,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-loader = SourceFileLoader("sbom", str(ROOT / ".ci/sbom"))
+loader = SourceFileLoader("sbom", str(ROOT / "scripts/deploy/sbom"))
 sbom = importlib.util.module_from_spec(importlib.util.spec_from_loader("sbom", loader))
 loader.exec_module(sbom)
 
@@ -35,7 +35,7 @@ class KnownBadTest(unittest.TestCase):
             sbom.bad("lib", "2.3.2", "lib 2.0.0 2.4.3\n")
 
     def test_the_list_itself_reads_and_names_the_allocator_of_before(self):
-        known = (ROOT / ".ci/known-bad").read_text()
+        known = (ROOT / "scripts/checks/known-bad").read_text()
         self.assertIn("https://", sbom.bad("mimalloc", "2.3.2", known))
         self.assertIsNone(sbom.bad("mimalloc", "2.4.4", known))
         self.assertIsNone(sbom.bad("mimalloc", "2.5.2", known))

@@ -1,4 +1,4 @@
-"""What .ci/deploy-settings gives to `sam deploy`: all that samconfig.toml sets, and a release that the template takes."""
+"""What scripts/deploy/settings gives to `sam deploy`: all that samconfig.toml sets, and a release that the template takes."""
 
 import importlib.util
 import re
@@ -8,7 +8,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-loader = SourceFileLoader("deploy_settings", str(ROOT / ".ci/deploy-settings"))
+loader = SourceFileLoader("deploy_settings", str(ROOT / "scripts/deploy/settings"))
 deploy_settings = importlib.util.module_from_spec(importlib.util.spec_from_loader("deploy_settings", loader))
 loader.exec_module(deploy_settings)
 
@@ -24,7 +24,7 @@ class SettingsTest(unittest.TestCase):
 
     def test_the_workflows_release_fits_the_parameter(self):
         workflow = (ROOT / ".github/workflows/deploy.yml").read_text()
-        self.assertIn('.ci/deploy-settings "$ENVIRONMENT" "${GITHUB_SHA:0:12}-$GITHUB_RUN_ATTEMPT"', workflow)
+        self.assertIn('scripts/deploy/settings "$ENVIRONMENT" "${GITHUB_SHA:0:12}-$GITHUB_RUN_ATTEMPT"', workflow)
         release = re.search(r"\n  Release:\n(.*?)\n  \w", (ROOT / "template.yaml").read_text(), re.S)[1]
         self.assertIn("MaxLength: 20\n", release)
         self.assertLessEqual(len("0123456789ab-9999999"), 20)

@@ -1,5 +1,5 @@
-"""What .ci/smoke asks only on AWS, with a stub of Lambda: it must notice a live alias that runs with something else than
-was asked for. The walk through the API is tried against the dev server, by .ci/smoke-dev."""
+"""What scripts/deploy/smoke asks only on AWS, with a stub of Lambda: it must notice a live alias that runs with something else than
+was asked for. The walk through the API is tried against the dev server, by scripts/deploy/smoke-dev."""
 
 import contextlib
 import copy
@@ -10,7 +10,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-loader = SourceFileLoader("smoke", str(ROOT / ".ci/smoke"))
+loader = SourceFileLoader("smoke", str(ROOT / "scripts/deploy/smoke"))
 smoke = importlib.util.module_from_spec(importlib.util.spec_from_loader("smoke", loader))
 loader.exec_module(smoke)
 

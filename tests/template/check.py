@@ -5,7 +5,7 @@
     check.py --mutations         break it in each way of mutations.py; every one must make a check fail
     check.py --print             the expanded template, for other tools
 
-Runs offline, with the Python of .ci/tools (its environment `deploy` has the SAM translator). The template is expanded
+Runs offline, with the Python of scripts/tools (its environment `deploy` has the SAM translator). The template is expanded
 as AWS's transform would expand it, then its conditions are resolved for two sets of parameters: the defaults, and
 every option in use. A check is a function below; its name is its title, an AssertionError its failure.
 """

@@ -261,7 +261,7 @@ def check_what_ships_is_built_tested_and_tried_on_arm64(t):
     runners = {one["arch"]: one["runner"] for one in build["strategy"]["matrix"]["include"]}
     equal(runners.get("arm64"), "ubuntu-24.04-arm", "the arm64 runner")
     commands = "\n".join(step.get("run", "") for step in build["steps"])
-    for command in ("cargo test", ".ci/sam-build", ".ci/events-rie"):
+    for command in ("cargo test", "scripts/sam/build", "scripts/sam/events-rie"):
         assert command in commands, f"build.yml does not run {command}"
 
 

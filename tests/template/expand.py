@@ -1,6 +1,6 @@
 """template.yaml as CloudFormation will see it, for one set of parameters; and what the checks share.
 
-The template is expanded as AWS's transform would expand it, offline, with the SAM translator of .ci/tools.
+The template is expanded as AWS's transform would expand it, offline, with the SAM translator of scripts/tools.
 """
 
 import json

@@ -265,7 +265,7 @@ pub fn hold(bench: &Bench, bootstrap: &Path, folder: &Path, record: bool) -> Res
     let measured = measure(bench, bootstrap, folder)?;
     if record {
         let text = serde_json::to_string_pretty(&json!({
-            "comment": "What .ci/budgets holds the function to, as measured. Another kind of processor is held to the limits alone. Written by `harness budgets BOOTSTRAP --record`.",
+            "comment": "What scripts/budgets holds the function to, as measured. Another kind of processor is held to the limits alone. Written by `harness budgets BOOTSTRAP --record`.",
             "processor": std::env::consts::ARCH,
             "recorded": measured,
         }))?;
