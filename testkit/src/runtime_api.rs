@@ -1,5 +1,4 @@
-//! One execution environment of Lambda on this machine: the Runtime API, and the built `bootstrap` that asks it for
-//! invocations.
+//! An execution environment of Lambda on this machine: the Runtime API, and the built `bootstrap` as its client.
 //!
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
@@ -28,51 +27,54 @@ use crate::http1::Message;
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Invocation {
-    /// With an answer.
-    Answered(Value),
-    /// With an error reported to the Runtime API.
+    /// The function posted a response.
+    Responded(Value),
+    /// The function posted an error.
     Failed {
         /// `errorType`.
         kind: String,
         /// `errorMessage`.
         message: String,
     },
-    /// With the process.
+    /// The process ended first.
     Exited,
-    /// Lambda would have ended it: the deadline is over. (A frozen environment is not invoked, so none is here.)
+    /// The deadline passed. Lambda would end the process.
     TimedOut,
 }
 
-/// A running `bootstrap` and the Runtime API that it talks to. Dropped, the process is killed.
+/// A running `bootstrap` and its Runtime API. Dropping it kills the process.
 pub struct Environment {
     pid: u32,
-    jobs: mpsc::Sender<Job>,
+    invocations: mpsc::Sender<Pending>,
     output: Arc<Mutex<Vec<u8>>>,
-    ended: watch::Receiver<Option<ExitStatus>>,
+    exit: watch::Receiver<Option<ExitStatus>>,
 }
 
-struct Job {
+/// An invocation to come.
+struct Pending {
     request_id: String,
     event: String,
     deadline_ms: u128,
-    outcome: oneshot::Sender<Invocation>,
+    end: oneshot::Sender<Invocation>,
 }
 
-/// What the server knows of the environment.
-struct Served {
-    jobs: tokio::sync::Mutex<mpsc::Receiver<Job>>,
-    waiting: Mutex<HashMap<String, oneshot::Sender<Invocation>>>,
+/// The state of the Runtime API.
+struct RuntimeApi {
+    /// Invocations that the function has not received yet.
+    pending: tokio::sync::Mutex<mpsc::Receiver<Pending>>,
+    /// Invocations that the function has received and not ended, by request id.
+    running: Mutex<HashMap<String, oneshot::Sender<Invocation>>>,
 }
 
 impl Environment {
-    /// Starts the process with Lambda's own variables, made-up credentials, and `variables`, which win. Nothing is
-    /// inherited.
+    /// Starts the process with the variables that Lambda sets, made-up credentials, and `variables`, which override both.
+    /// The process inherits no variable.
     pub async fn start(bootstrap: &str, variables: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (jobs, taken) = mpsc::channel(1);
-        let served = Served { jobs: tokio::sync::Mutex::new(taken), waiting: Mutex::default() };
-        tokio::spawn(serve(listener, Arc::new(served)));
+        let (invocations, pending) = mpsc::channel(1);
+        let api = RuntimeApi { pending: tokio::sync::Mutex::new(pending), running: Mutex::default() };
+        tokio::spawn(serve(listener, Arc::new(api)));
 
         let mut command = Command::new(bootstrap);
         command.env_clear().envs([
@@ -87,80 +89,80 @@ impl Environment {
         ]);
         command.envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().expect("bootstrap starts");
+        let mut child = command.spawn().expect("bootstrap must start");
 
-        let pid = child.id().expect("it was not waited for yet");
+        let pid = child.id().expect("the process has an id until it is waited for");
         let output = Arc::<Mutex<Vec<u8>>>::default();
         let readers = [
             tokio::spawn(collect(child.stdout.take().unwrap(), Arc::clone(&output))),
             tokio::spawn(collect(child.stderr.take().unwrap(), Arc::clone(&output))),
         ];
-        let (tell, ended) = watch::channel(None);
+        let (report_exit, exit) = watch::channel(None);
         tokio::spawn(async move {
             let status = child.wait().await.unwrap();
             for reader in readers {
                 reader.await.unwrap();
             }
-            tell.send_replace(Some(status));
+            report_exit.send_replace(Some(status));
         });
-        Self { pid, jobs, output, ended }
+        Self { pid, invocations, output, exit }
     }
 
-    /// Sends one event, and waits for its end. As in Lambda, one at a time.
+    /// Invokes the function and waits for the end. An environment takes one invocation at a time, as in Lambda.
     pub async fn invoke(&self, event: impl Into<String>, time: Duration) -> Invocation {
         let request_id = format!("{:032x}", fastrand::u128(..));
         let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time;
-        let (outcome, ended) = oneshot::channel();
-        let job = Job { request_id, event: event.into(), deadline_ms: deadline.as_millis(), outcome };
-        let mut exited = self.ended.clone();
+        let (end, ended) = oneshot::channel();
+        let pending = Pending { request_id, event: event.into(), deadline_ms: deadline.as_millis(), end };
+        let mut exited = self.exit.clone();
         let run = async {
-            let _ = self.jobs.send(job).await;
+            let _ = self.invocations.send(pending).await;
             ended.await.unwrap_or(Invocation::Exited)
         };
         tokio::select! {
             biased;
-            outcome = run => outcome,
+            invocation = run => invocation,
             _ = exited.wait_for(Option::is_some) => Invocation::Exited,
             () = tokio::time::sleep(time) => Invocation::TimedOut,
         }
     }
 
-    /// Stops the process where it stands, as Lambda does between two invocations.
+    /// Suspends the process, as Lambda does between invocations.
     pub fn freeze(&self) {
         self.signal("STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes the process.
     pub fn thaw(&self) {
         self.signal("CONT");
     }
 
-    /// Ends the process at once, and gives all that it wrote.
+    /// Kills the process and returns its output.
     pub async fn kill(mut self) -> String {
         self.signal("KILL");
-        let _ = self.ended.wait_for(Option::is_some).await;
+        let _ = self.exit.wait_for(Option::is_some).await;
         self.output()
     }
 
     /// Waits until the process ends by itself.
     pub async fn exited(&mut self) -> ExitStatus {
-        self.ended.wait_for(Option::is_some).await.unwrap().unwrap()
+        self.exit.wait_for(Option::is_some).await.unwrap().unwrap()
     }
 
-    /// What the process has written so far, to both its outputs.
+    /// The process's standard output and standard error so far.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
-    /// The process's id.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Sends the process a signal, by its name without `SIG`.
+    /// Sends the process a signal, such as `TERM`.
     pub fn signal(&self, signal: &str) {
-        if self.ended.borrow().is_none() {
-            // The shell's own `kill`: without a dependency, and without unsafe code.
+        if self.exit.borrow().is_none() {
+            // The shell's `kill` needs neither a dependency nor unsafe code.
             let command = format!("kill -{signal} {}", self.pid);
             let _ = std::process::Command::new("sh").arg("-c").arg(command).stderr(Stdio::null()).status();
         }
@@ -180,27 +182,27 @@ async fn collect(mut from: impl AsyncRead + Unpin, into: Arc<Mutex<Vec<u8>>>) {
     }
 }
 
-async fn serve(listener: TcpListener, served: Arc<Served>) {
+async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let served = Arc::clone(&served);
+        let api = Arc::clone(&api);
         tokio::spawn(async move {
-            // The process may end at any moment, and its connections with it.
-            let _ = converse(stream, &served).await;
+            // An error means that the process ended.
+            let _ = serve_connection(stream, &api).await;
         });
     }
 }
 
-async fn converse(mut stream: TcpStream, served: &Served) -> std::io::Result<()> {
+async fn serve_connection(mut stream: TcpStream, api: &RuntimeApi) -> std::io::Result<()> {
     while let Some(request) = Message::read(&mut stream).await? {
         let (method, path) = request.target();
         let path = path.strip_prefix("/2018-06-01/runtime/").unwrap_or_default();
-        let answer = match (method, path.split('/').collect::<Vec<_>>().as_slice()) {
+        let response = match (method, path.split('/').collect::<Vec<_>>().as_slice()) {
             ("GET", ["invocation", "next"]) => {
-                let Some(job) = served.jobs.lock().await.recv().await else { return Ok(()) };
-                let deadline = job.deadline_ms.to_string();
+                let Some(pending) = api.pending.lock().await.recv().await else { return Ok(()) };
+                let deadline = pending.deadline_ms.to_string();
                 let headers = [
                     ("content-type", "application/json"),
-                    ("lambda-runtime-aws-request-id", job.request_id.as_str()),
+                    ("lambda-runtime-aws-request-id", pending.request_id.as_str()),
                     ("lambda-runtime-deadline-ms", deadline.as_str()),
                     (
                         "lambda-runtime-invoked-function-arn",
@@ -208,26 +210,26 @@ async fn converse(mut stream: TcpStream, served: &Served) -> std::io::Result<()>
                     ),
                     ("lambda-runtime-trace-id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419"),
                 ];
-                let answer = Message::response(200, &headers, job.event.into_bytes());
-                served.waiting.lock().unwrap().insert(job.request_id, job.outcome);
-                answer
+                let response = Message::response(200, &headers, pending.event.into_bytes());
+                api.running.lock().unwrap().insert(pending.request_id, pending.end);
+                response
             }
             ("POST", ["invocation", request_id, end @ ("response" | "error")]) => {
-                let body: Value = serde_json::from_slice(&request.body).expect("what the function posts is JSON");
+                let body: Value = serde_json::from_slice(&request.body).expect("the function must post JSON");
                 let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-                let outcome = match *end {
+                let invocation = match *end {
                     "error" => Invocation::Failed { kind: text("errorType"), message: text("errorMessage") },
-                    _ => Invocation::Answered(body),
+                    _ => Invocation::Responded(body),
                 };
-                let waiting = served.waiting.lock().unwrap().remove(*request_id);
-                // Nobody may be waiting any more: then it came too late.
-                let _ = waiting.expect("each invocation ends once").send(outcome);
+                let running = api.running.lock().unwrap().remove(*request_id);
+                // Sending fails if the deadline has passed and the caller no longer waits.
+                let _ = running.expect("an invocation must end once").send(invocation);
                 Message::response(202, &[], Vec::new())
             }
             ("POST", ["init", "error"]) => Message::response(202, &[], Vec::new()),
             other => panic!("the Runtime API has no {other:?}"),
         };
-        answer.write(&mut stream).await?;
+        response.write(&mut stream).await?;
     }
     Ok(())
 }

@@ -66,7 +66,7 @@ fn add(digits: &str) -> String {
 
 fn status(invocation: &Invocation) -> u64 {
     match invocation {
-        Invocation::Answered(answer) => answer["statusCode"].as_u64().unwrap(),
+        Invocation::Responded(response) => response["statusCode"].as_u64().unwrap(),
         other => panic!("not answered: {other:?}"),
     }
 }
@@ -161,7 +161,7 @@ async fn it_starts_without_a_connection() {
 
 fn answer_body(invocation: &Invocation) -> &str {
     match invocation {
-        Invocation::Answered(answer) => answer["body"].as_str().unwrap(),
+        Invocation::Responded(response) => response["body"].as_str().unwrap(),
         other => panic!("not answered: {other:?}"),
     }
 }

@@ -1,219 +1,226 @@
-//! Each fault by itself, once and without end, and the orders of events that decide whether a promise holds.
+//! Each fault alone, once and persistently, and the sequences of events that decide whether the promise holds.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
-
-use crate::fault_table::{Applied, Ending, FAULTS, Fate, Fault, PASS};
-use crate::proxy::Gate;
-use crate::world::{Answer, Request, TIMEOUT, World, is_full};
+use testkit::TIMEOUT;
 use testkit::runtime_api::Invocation;
+
+use crate::deployment::{Deployment, Outcome, Request};
+use crate::fault_table::{Applied, Consequence, Ending, FAULTS, Fault, PASS};
+use crate::is_full;
+use crate::proxy::Gate;
 
 const CCID: &str = "BAK-1";
 const PHONE: &str = "6105551212";
 const E164: &str = "+16105551212";
 
-/// Time for little more than one attempt after one that was given up.
+/// Enough time for one attempt that times out, and a little more.
 const SHORT: Duration = Duration::from_millis(2_500);
 
+/// A deployment with one customer, who has no numbers.
+async fn deployment() -> Deployment {
+    let deployment = Deployment::start().await;
+    deployment.customer(CCID, &[]).await;
+    deployment
+}
+
 #[tokio::test]
-async fn one_fault_is_never_visible() {
-    join_all(FAULTS.iter().map(|(name, fault, fate)| async move {
-        let world = World::new().await;
-        world.customer(CCID, &[]).await;
-        let environment = world.environment().await;
-        world.proxy.next_write(*fault, None);
-        let added = world.ask(&environment, &Request::add(CCID, PHONE)).await;
-        world.proxy.heal().await;
-        let there = world.phones_of(CCID).await.contains(E164);
-        if *fate == Fate::Hopeless {
-            assert_eq!((added, there), (Answer::Unknown, false), "{name}");
+async fn a_single_fault_does_not_change_the_response() {
+    join_all(FAULTS.iter().map(|(name, fault, consequence)| async move {
+        let deployment = deployment().await;
+        let environment = deployment.environment().await;
+        deployment.proxy.next_write(*fault, None);
+        let added = deployment.send(&environment, &Request::add(CCID, PHONE)).await;
+        deployment.proxy.clear_faults().await;
+        let is_added = deployment.phones_of(CCID).await.contains(E164);
+        if *consequence == Consequence::Permanent {
+            assert_eq!((added, is_added), (Outcome::Unknown, false), "{name}");
             return;
         }
-        assert_eq!((added, there), (Answer::Done, true), "{name}");
+        assert_eq!((added, is_added), (Outcome::Done, true), "{name}");
 
-        world.proxy.next_write(*fault, None);
-        let again = world.ask(&environment, &Request::add(CCID, PHONE)).await;
-        assert_eq!(again, Answer::refused("phone_already_added"), "{name}");
+        deployment.proxy.next_write(*fault, None);
+        let again = deployment.send(&environment, &Request::add(CCID, PHONE)).await;
+        assert_eq!(again, Outcome::refused("phone_already_added"), "{name}");
 
-        world.proxy.next_write(*fault, None);
-        let removed = world.ask(&environment, &Request::remove(CCID, PHONE)).await;
-        world.proxy.heal().await;
-        assert_eq!((removed, world.phones_of(CCID).await.len()), (Answer::Done, 0), "{name}");
+        deployment.proxy.next_write(*fault, None);
+        let removed = deployment.send(&environment, &Request::remove(CCID, PHONE)).await;
+        deployment.proxy.clear_faults().await;
+        assert_eq!((removed, deployment.phones_of(CCID).await.len()), (Outcome::Done, 0), "{name}");
     }))
     .await;
 }
 
 #[tokio::test]
-async fn a_fault_without_end_is_told_for_what_it_is_and_a_repeat_settles_it() {
-    join_all(FAULTS.iter().map(|(name, fault, fate)| async move {
-        let world = World::new().await;
-        world.customer(CCID, &[]).await;
-        let environment = world.environment().await;
-        assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()), "{name}");
-        let add = Request::add(CCID, PHONE).under("a key");
-        world.proxy.every_write(Some(*fault));
-        let ended = world.ask_within(&environment, &add, SHORT).await;
-        let there = world.phones_of(CCID).await.contains(E164);
-        match fate {
-            Fate::Refused => assert_eq!((ended, there), (Answer::TryAgain, false), "{name}"),
-            Fate::Hopeless => assert_eq!((ended, there), (Answer::Unknown, false), "{name}"),
-            // A machine that was busy elsewhere may have left no time for an attempt.
-            Fate::Unknown if world.proxy.tally().writes == 0 => assert_eq!(ended, Answer::TryAgain, "{name}"),
-            Fate::Unknown => assert_eq!(ended, Answer::Unknown, "{name}"),
+async fn a_persistent_fault_is_reported_as_its_kind_and_a_repeat_resolves_it() {
+    join_all(FAULTS.iter().map(|(name, fault, consequence)| async move {
+        let deployment = deployment().await;
+        let environment = deployment.environment().await;
+        let read = deployment.send(&environment, &Request::read(CCID)).await;
+        assert_eq!(read, Outcome::Record([].into()), "{name}");
+        let add = Request::add(CCID, PHONE).idempotency_key("a key");
+        deployment.proxy.every_write(Some(*fault));
+        let outcome = deployment.send_within(&environment, &add, SHORT).await;
+        let is_added = deployment.phones_of(CCID).await.contains(E164);
+        match consequence {
+            Consequence::NotWritten => assert_eq!((outcome, is_added), (Outcome::TryAgain, false), "{name}"),
+            Consequence::Permanent => assert_eq!((outcome, is_added), (Outcome::Unknown, false), "{name}"),
+            // On a busy machine there may be no time for an attempt.
+            Consequence::Unknown if deployment.proxy.stats().writes == 0 => {
+                assert_eq!(outcome, Outcome::TryAgain, "{name}");
+            }
+            Consequence::Unknown => assert_eq!(outcome, Outcome::Unknown, "{name}"),
         }
-        world.proxy.heal().await;
-        let there = world.phones_of(CCID).await.contains(E164);
-        let settled = world.ask(&environment, &add).await;
-        assert_eq!(settled, if there { Answer::Replayed } else { Answer::Done }, "{name}");
-        assert_eq!(world.phones_of(CCID).await.len(), 1, "{name}");
+        deployment.proxy.clear_faults().await;
+        let is_added = deployment.phones_of(CCID).await.contains(E164);
+        let repeated = deployment.send(&environment, &add).await;
+        assert_eq!(repeated, if is_added { Outcome::Replayed } else { Outcome::Done }, "{name}");
+        assert_eq!(deployment.phones_of(CCID).await.len(), 1, "{name}");
     }))
     .await;
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_looked_up_is_never_a_401() {
+async fn an_api_key_that_cannot_be_looked_up_is_never_a_401() {
     let faults = FAULTS.iter().filter(|(_, fault, _)| !matches!(fault, Fault(_, Ending::Cancelled(_))));
-    join_all(faults.map(|(name, fault, fate)| async move {
-        let world = World::new().await;
-        world.customer(CCID, &[]).await;
-        let environment = world.environment().await;
-        world.proxy.every_read(Some(*fault));
+    join_all(faults.map(|(name, fault, consequence)| async move {
+        let deployment = deployment().await;
+        let environment = deployment.environment().await;
+        deployment.proxy.every_read(Some(*fault));
+        let is_permanent = *consequence == Consequence::Permanent;
+        let expected = if is_permanent { Outcome::Unknown } else { Outcome::TryAgain };
         for request in [Request::add(CCID, PHONE), Request::read(CCID)] {
-            let ended = world.ask_within(&environment, &request, SHORT).await;
-            let told = if *fate == Fate::Hopeless { Answer::Unknown } else { Answer::TryAgain };
-            assert_eq!(ended, told, "{name}");
+            assert_eq!(deployment.send_within(&environment, &request, SHORT).await, expected, "{name}");
         }
-        world.proxy.heal().await;
-        assert_eq!(world.proxy.tally().writes, 0, "{name}");
+        deployment.proxy.clear_faults().await;
+        assert_eq!(deployment.proxy.stats().writes, 0, "{name}");
     }))
     .await;
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_gone_and_back() {
-    let world = World::new().await;
-    world.customer(CCID, &[]).await;
-    let environment = world.environment().await;
-    assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()));
-    world.proxy.gone().await;
-    assert_eq!(world.ask_within(&environment, &Request::add(CCID, PHONE), SHORT).await, Answer::TryAgain);
-    let asked = Request::add(CCID, PHONE);
-    let (added, ()) = tokio::join!(world.ask(&environment, &asked), world.proxy.back());
-    assert_eq!(added, Answer::Done, "it came back within the request");
-    world.proxy.gone().await;
-    let cold = world.environment().await;
-    world.proxy.back().await;
-    let again = world.ask(&cold, &asked).await;
-    assert_eq!(again, Answer::refused("phone_already_added"), "a start without a database is no failed start");
-    assert_eq!(world.phones_of(CCID).await.len(), 1);
+async fn an_endpoint_that_stops_and_restarts() {
+    let deployment = deployment().await;
+    let environment = deployment.environment().await;
+    assert_eq!(deployment.send(&environment, &Request::read(CCID)).await, Outcome::Record([].into()));
+    deployment.proxy.stop().await;
+    assert_eq!(deployment.send_within(&environment, &Request::add(CCID, PHONE), SHORT).await, Outcome::TryAgain);
+    let add = Request::add(CCID, PHONE);
+    let (added, ()) = tokio::join!(deployment.send(&environment, &add), deployment.proxy.restart());
+    assert_eq!(added, Outcome::Done, "the endpoint restarts within the request");
+    deployment.proxy.stop().await;
+    let cold = deployment.environment().await;
+    deployment.proxy.restart().await;
+    let again = deployment.send(&cold, &add).await;
+    assert_eq!(
+        again,
+        Outcome::refused("phone_already_added"),
+        "an environment can start while the endpoint is stopped"
+    );
+    assert_eq!(deployment.phones_of(CCID).await.len(), 1);
 }
 
-/// No connection is refused, and none is made: nothing was sent, and so nothing was written.
+/// The endpoint neither refuses nor accepts connections. So the function sends nothing, and knows that it wrote nothing.
 #[tokio::test]
-async fn an_endpoint_that_hears_nothing() {
-    let world = World::new().await;
-    world.customer(CCID, &[]).await;
-    let environment = world.environment().await;
-    assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()));
-    let deaf = world.proxy.deaf().await;
-    let asked = Request::add(CCID, PHONE);
-    assert_eq!(world.ask_within(&environment, &asked, SHORT).await, Answer::TryAgain);
-    drop(deaf);
-    world.proxy.back().await;
-    assert_eq!(world.ask(&environment, &asked).await, Answer::Done);
-    assert_eq!(world.proxy.tally().writes, 1);
+async fn an_endpoint_that_ignores_connections() {
+    let deployment = deployment().await;
+    let environment = deployment.environment().await;
+    assert_eq!(deployment.send(&environment, &Request::read(CCID)).await, Outcome::Record([].into()));
+    let listener = deployment.proxy.ignore_connections().await;
+    let add = Request::add(CCID, PHONE);
+    assert_eq!(deployment.send_within(&environment, &add, SHORT).await, Outcome::TryAgain);
+    drop(listener);
+    deployment.proxy.restart().await;
+    assert_eq!(deployment.send(&environment, &add).await, Outcome::Done);
+    assert_eq!(deployment.proxy.stats().writes, 1);
 }
 
-/// Lambda's freeze: the far end closes the connection meanwhile, and the process does not hear of it.
+/// Lambda freezes environments. Meanwhile the endpoint closes the connection, which the process does not notice.
 #[tokio::test]
-async fn a_frozen_environment_goes_on() {
-    let world = World::new().await;
-    world.customer(CCID, &[]).await;
-    let environment = world.environment().await;
-    assert_eq!(world.ask(&environment, &Request::read(CCID)).await, Answer::Record([].into()));
+async fn a_frozen_environment_continues() {
+    let deployment = deployment().await;
+    let environment = deployment.environment().await;
+    assert_eq!(deployment.send(&environment, &Request::read(CCID)).await, Outcome::Record([].into()));
     environment.freeze();
-    world.proxy.gone().await;
-    world.proxy.back().await;
+    deployment.proxy.disconnect().await;
     if !is_full() {
         environment.thaw();
-        assert_eq!(world.ask(&environment, &Request::add(CCID, PHONE)).await, Answer::Done);
+        assert_eq!(deployment.send(&environment, &Request::add(CCID, PHONE)).await, Outcome::Done);
         return;
     }
-    // Longer than the client keeps an idle connection, and than the function remembers a key.
-    world.revoke_key().await;
+    // Longer than the client keeps an idle connection, and longer than the function caches a key.
+    deployment.revoke_key().await;
     tokio::time::sleep(Duration::from_secs(95)).await;
     environment.thaw();
-    assert_eq!(world.ask(&environment, &Request::add(CCID, PHONE)).await, Answer::refused("unauthorized"));
+    let outcome = deployment.send(&environment, &Request::add(CCID, PHONE)).await;
+    assert_eq!(outcome, Outcome::refused("unauthorized"));
 }
 
 #[tokio::test]
-async fn a_process_killed_mid_request_leaves_all_or_nothing() {
-    for (fault, there) in [(Fault(Applied::Never, Ending::Reset), false), (PASS, true)] {
-        let world = World::new().await;
-        world.customer(CCID, &[]).await;
-        let environment = world.environment().await;
+async fn a_process_that_is_killed_in_a_request_writes_all_or_nothing() {
+    for (fault, is_written) in [(Fault(Applied::Never, Ending::Reset), false), (PASS, true)] {
+        let deployment = deployment().await;
+        let environment = deployment.environment().await;
         let gate = Gate::new();
-        world.proxy.next_write(fault, Some(&gate));
-        let add = Request::add(CCID, PHONE).under("a key");
-        let killed = async {
+        deployment.proxy.next_write(fault, Some(&gate));
+        let add = Request::add(CCID, PHONE).idempotency_key("a key");
+        let kill = async {
             gate.arrived().await;
             environment.signal("KILL");
         };
-        let (ended, ()) = tokio::join!(environment.invoke(world.event(&add), TIMEOUT), killed);
-        assert_eq!(ended, Invocation::Exited);
+        let (invocation, ()) = tokio::join!(environment.invoke(deployment.event(&add), TIMEOUT), kill);
+        assert_eq!(invocation, Invocation::Exited);
         gate.open();
-        assert_eq!(world.phones_of(CCID).await.contains(E164), there);
-        let next = world.environment().await;
-        let settled = world.ask(&next, &add).await;
-        assert_eq!(settled, if there { Answer::Replayed } else { Answer::Done });
-        assert_eq!(world.phones_of(CCID).await.len(), 1);
+        assert_eq!(deployment.phones_of(CCID).await.contains(E164), is_written);
+        let next = deployment.environment().await;
+        let repeated = deployment.send(&next, &add).await;
+        assert_eq!(repeated, if is_written { Outcome::Replayed } else { Outcome::Done });
+        assert_eq!(deployment.phones_of(CCID).await.len(), 1);
     }
 }
 
-/// The add is committed and its answer lost; another request removes the number; only then does the add ask again.
+/// DynamoDB commits the add and the response is lost. Another request removes the number before the add is retried.
 #[tokio::test]
-async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
-    let world = World::new().await;
-    world.customer(CCID, &[]).await;
-    let (adding, removing) = (world.environment().await, world.environment().await);
+async fn a_number_removed_before_the_retry_of_its_add_is_not_added_again() {
+    let deployment = deployment().await;
+    let (adding, removing) = (deployment.environment().await, deployment.environment().await);
     let gate = Gate::new();
-    world.proxy.next_write(Fault(Applied::AtOnce, Ending::Reset), Some(&gate));
+    deployment.proxy.next_write(Fault(Applied::Immediately, Ending::Reset), Some(&gate));
     let add = Request::add(CCID, PHONE);
-    let meanwhile = async {
+    let remove = async {
         gate.arrived().await;
-        assert_eq!(world.ask(&removing, &Request::remove(CCID, PHONE)).await, Answer::Done);
+        assert_eq!(deployment.send(&removing, &Request::remove(CCID, PHONE)).await, Outcome::Done);
         gate.open();
     };
-    let (added, ()) = tokio::join!(world.ask(&adding, &add), meanwhile);
-    assert_eq!(added, Answer::Done, "it was added, and then removed");
-    assert_eq!(world.phones_of(CCID).await.len(), 0, "it came back");
+    let (added, ()) = tokio::join!(deployment.send(&adding, &add), remove);
+    assert_eq!(added, Outcome::Done, "the number was added, then removed");
+    assert_eq!(deployment.phones_of(CCID).await.len(), 0, "the number must not be added again");
 }
 
-/// An attempt that was given up is still on its way when the next one is refused. The refusal must be final: what is
-/// answered with a 4xx must not be written when the first attempt arrives at last.
+/// The first attempt times out and is still on its way when the second is refused. After the function has responded 4xx,
+/// the first attempt must not write when it arrives.
 #[tokio::test]
-async fn a_refusal_stands_even_if_an_earlier_attempt_arrives_after_it() {
+async fn a_refusal_is_final_even_if_an_earlier_attempt_arrives_later() {
     let late = Fault(Applied::Late, Ending::Silence);
 
-    let world = World::new().await;
+    let deployment = Deployment::start().await;
     let fifty: Vec<_> = (0..50).map(|n| format!("61055500{n:02}")).collect();
-    world.customer(CCID, &fifty.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let environment = world.environment().await;
-    world.proxy.next_write(late, None);
-    let full = world.ask(&environment, &Request::add(CCID, PHONE)).await;
-    assert_eq!(full, Answer::refused("customer_phone_limit_reached"));
-    assert_eq!(world.ask(&environment, &Request::remove(CCID, &fifty[0])).await, Answer::Done);
-    world.proxy.heal().await;
-    assert!(!world.phones_of(CCID).await.contains(E164), "refused, and added all the same");
+    deployment.customer(CCID, &fifty.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let environment = deployment.environment().await;
+    deployment.proxy.next_write(late, None);
+    let full = deployment.send(&environment, &Request::add(CCID, PHONE)).await;
+    assert_eq!(full, Outcome::refused("customer_phone_limit_reached"));
+    assert_eq!(deployment.send(&environment, &Request::remove(CCID, &fifty[0])).await, Outcome::Done);
+    deployment.proxy.clear_faults().await;
+    assert!(!deployment.phones_of(CCID).await.contains(E164), "a refused add must not be written");
 
-    let world = World::new().await;
-    world.customer(CCID, &[]).await;
-    let environment = world.environment().await;
-    world.proxy.next_write(late, None);
-    let absent = world.ask(&environment, &Request::remove(CCID, PHONE)).await;
-    assert_eq!(absent, Answer::refused("phone_not_found"));
-    assert_eq!(world.ask(&environment, &Request::add(CCID, PHONE)).await, Answer::Done);
-    world.proxy.heal().await;
-    assert!(world.phones_of(CCID).await.contains(E164), "not found, and removed all the same");
+    let deployment = self::deployment().await;
+    let environment = deployment.environment().await;
+    deployment.proxy.next_write(late, None);
+    let absent = deployment.send(&environment, &Request::remove(CCID, PHONE)).await;
+    assert_eq!(absent, Outcome::refused("phone_not_found"));
+    assert_eq!(deployment.send(&environment, &Request::add(CCID, PHONE)).await, Outcome::Done);
+    deployment.proxy.clear_faults().await;
+    assert!(deployment.phones_of(CCID).await.contains(E164), "a refused removal must not be written");
 }

@@ -1,5 +1,5 @@
-//! Events that no gateway would send, or that someone made it send: each HTTP one is answered with the contract's JSON
-//! and never a 5xx, whatever is no HTTP is refused clearly, and nothing panics.
+//! Malformed and malicious events. The function responds to each HTTP request with the contract's JSON and never with a
+//! 5xx, refuses every other event, and never panics.
 
 use std::fs;
 use std::time::Duration;
@@ -7,55 +7,53 @@ use std::time::Duration;
 use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::store::Store;
-use cdm_lambda::store::client::DynamoDb;
 use cdm_lambda::time::UnixMillis;
 use lambda_http::Context;
 use lambda_http::lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use testkit::demo;
-
-use crate::world::{TIMEOUT, is_full};
 use testkit::database::Database;
+use testkit::{TIMEOUT, demo};
+
+use crate::is_full;
 
 struct Target {
-    function: Handler,
+    handler: Handler,
     _database: Database,
 }
 
 impl Target {
-    async fn new() -> Self {
+    async fn start() -> Self {
         let database = Database::start().await;
-        let client = DynamoDb::new(&database.endpoint(), database.credentials()).await.unwrap().client;
+        let client = database.client().await;
         demo::create(&client, demo::TABLE).await.unwrap();
-        let function =
-            Handler::new(Store::new(client, demo::TABLE.to_owned(), Limits::CONTRACT), Duration::from_secs(60));
-        Self { function, _database: database }
+        let store = Store::new(client, demo::TABLE.to_owned(), Limits::CONTRACT);
+        Self { handler: Handler::new(store, Duration::from_secs(60)), _database: database }
     }
 
-    /// Status and `code`; `None` where the event is no HTTP.
+    /// Status and `code`. `None` if the handler refuses the event because it is not an HTTP request.
     async fn send(&self, event: &str) -> Option<(u16, Option<String>)> {
-        // The runtime refuses what is no JSON before the function sees it.
+        // The runtime refuses text that is not JSON before the function receives it.
         let event: Box<RawValue> = serde_json::from_str(event).unwrap();
         let mut context = Context::default();
         context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).unwrap();
-        let answer = self.function.handle(LambdaEvent::new(event, context)).await.ok()?;
-        assert!(answer.headers.contains(&("content-type", "application/json; charset=utf-8".into())));
-        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        let response = self.handler.handle(LambdaEvent::new(event, context)).await.ok()?;
+        assert!(response.headers.contains(&("content-type", "application/json; charset=utf-8".into())));
+        let body: Value = serde_json::from_str(&response.body).unwrap();
         assert!(body["message"].is_string() || body["phone_count"].is_u64(), "{body}");
         let code = body["code"].as_str().map(str::to_owned);
-        assert_eq!(code.is_none(), answer.status_code == 200, "{body}");
-        assert!(answer.body.len() < 100_000, "the answer grows with the request");
-        Some((answer.status_code, code))
+        assert_eq!(code.is_none(), response.status_code == 200, "{body}");
+        assert!(response.body.len() < 100_000, "the response must not grow with the request");
+        Some((response.status_code, code))
     }
 
-    async fn is_answered(&self, event: &Value, status: u16, code: &str) {
+    async fn assert_response(&self, event: &Value, status: u16, code: &str) {
         let shown: String = event.to_string().chars().take(300).collect();
         assert_eq!(self.send(&event.to_string()).await, Some((status, Some(code.to_owned()))), "{shown}");
     }
 }
 
-/// An add that would succeed.
+/// An event of an add that succeeds.
 fn add() -> Value {
     serde_json::from_str(&fs::read_to_string("events/http-200-added.json").unwrap()).unwrap()
 }
@@ -68,7 +66,7 @@ fn with(change: impl FnOnce(&mut Value)) -> Value {
 
 #[tokio::test]
 async fn bodies_of_any_size_and_depth() {
-    let target = Target::new().await;
+    let target = Target::start().await;
     let deep = |open: &str, close: &str| format!("{}{}", open.repeat(100_000), close.repeat(100_000));
     let bodies = [
         "x".repeat(6 << 20),
@@ -86,32 +84,32 @@ async fn bodies_of_any_size_and_depth() {
         "\u{feff}{}".to_owned(),
     ];
     for body in bodies {
-        target.is_answered(&with(|event| event["body"] = body.clone().into()), 400, "invalid_request").await;
+        target.assert_response(&with(|event| event["body"] = body.clone().into()), 400, "invalid_request").await;
         let encoded = with(|event| {
             event["isBase64Encoded"] = true.into();
             event["body"] = body.into();
         });
-        target.is_answered(&encoded, 400, "invalid_request").await;
+        target.assert_response(&encoded, 400, "invalid_request").await;
     }
     for broken in ["=", "A", "e30", "e30=\n", "e3 0=", "e30==", "e31=", "_-==", "ÿ"] {
         let event = with(|event| {
             event["isBase64Encoded"] = true.into();
             event["body"] = broken.into();
         });
-        target.is_answered(&event, 400, "invalid_request").await;
+        target.assert_response(&event, 400, "invalid_request").await;
     }
 }
 
 #[tokio::test]
 async fn headers_of_any_number_and_bytes() {
-    let target = Target::new().await;
+    let target = Target::start().await;
     let many = with(|event| {
         for n in 0..10_000 {
             event["headers"][format!("x-{n}")] = "v".repeat(100).into();
         }
         event["pathParameters"]["ccid"] = "nobody".into();
     });
-    target.is_answered(&many, 404, "customer_not_found").await;
+    target.assert_response(&many, 404, "customer_not_found").await;
     for byte in 0..=255_u8 {
         let odd = format!("a{}b", char::from(byte));
         let anywhere = with(|event| {
@@ -119,20 +117,20 @@ async fn headers_of_any_number_and_bytes() {
             event["headers"][&odd] = "v".into();
             event["headers"]["x-relay-api-key"] = odd.clone().into();
         });
-        target.is_answered(&anywhere, 401, "unauthorized").await;
+        target.assert_response(&anywhere, 401, "unauthorized").await;
         let key = with(|event| {
             event["headers"]["idempotency-key"] = odd.into();
             event["pathParameters"]["ccid"] = "nobody".into();
         });
         let printable = (b' '..=b'~').contains(&byte);
         let (status, code) = if printable { (404, "customer_not_found") } else { (400, "invalid_request") };
-        target.is_answered(&key, status, code).await;
+        target.assert_response(&key, status, code).await;
     }
 }
 
 #[tokio::test]
 async fn paths_of_every_encoding() {
-    let target = Target::new().await;
+    let target = Target::start().await;
     let template: Value = serde_json::from_str(&fs::read_to_string("events/rest-200-added.json").unwrap()).unwrap();
     for byte in 0..=255_u8 {
         for ccid in [format!("none%{byte:02x}"), format!("none%25{byte:02X}"), format!("none%{}", char::from(byte))] {
@@ -156,13 +154,13 @@ async fn paths_of_every_encoding() {
             event["rawPath"] = path.into();
             event["routeKey"] = "$default".into();
         });
-        target.is_answered(&event, 404, "route_not_found").await;
+        target.assert_response(&event, 404, "route_not_found").await;
     }
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
-    let target = Target::new().await;
+async fn events_that_are_not_http_requests_are_refused() {
+    let target = Target::start().await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let eventbridge = json!({ "version": "0", "id": "1", "detail-type": "Scheduled Event", "source": "aws.events",
         "account": "123456789012", "time": "2026-11-23T00:00:00Z", "region": "us-east-1", "resources": [], "detail": {} });
@@ -188,30 +186,30 @@ async fn what_is_no_http_is_refused() {
 }
 
 #[tokio::test]
-async fn what_nobody_asked_for_may_be_anything() {
-    let target = Target::new().await;
+async fn members_that_the_function_does_not_read_can_be_anything() {
+    let target = Target::start().await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for odd in [deep, "9".repeat(10_000), "1e999999".to_owned(), "\"\\ud800\"".to_owned()] {
         let event = with(|event| event["pathParameters"]["ccid"] = "nobody".into()).to_string();
         let event = event.replacen('{', &format!("{{\"stageVariables\":{odd},"), 1);
-        let answered = target.send(&event).await;
+        let response = target.send(&event).await;
         let shown: String = odd.chars().take(40).collect();
-        assert_eq!(answered, Some((404, Some("customer_not_found".to_owned()))), "{shown}");
+        assert_eq!(response, Some((404, Some("customer_not_found".to_owned()))), "{shown}");
     }
 }
 
-/// Every event of `events/`, with bytes changed, left out, doubled or moved from another: what is still JSON is answered
-/// or refused, and never with a 5xx.
+/// The events of `events/` with bytes changed, removed, duplicated, or copied from another event. The function responds to
+/// or refuses each that is still JSON, and never with a 5xx.
 #[tokio::test]
-async fn damaged_events() {
-    let target = Target::new().await;
+async fn mutated_events() {
+    let target = Target::start().await;
     let mut files: Vec<_> = fs::read_dir("events").unwrap().map(|entry| entry.unwrap().path()).collect();
-    // What the table itself makes a 5xx stays one.
+    // Skip the events of corrupt records, which are a 5xx.
     files.retain(|file| !file.to_string_lossy().contains("-500-"));
     files.sort();
     let events: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
     let mut random = fastrand::Rng::with_seed(1);
-    let (mut sent, mut answered) = (0, 0);
+    let (mut sent, mut responses) = (0, 0);
     for _ in 0..if is_full() { 500_000 } else { 10_000 } {
         let mut event = events[random.usize(..events.len())].clone();
         for _ in 0..random.usize(1..4) {
@@ -238,11 +236,11 @@ async fn damaged_events() {
         }
         sent += 1;
         if let Some((status, code)) = target.send(&event).await {
-            answered += 1;
-            let damaged_record = event.contains(demo::CUSTOMER_DAMAGED);
-            assert!(status < 500 || damaged_record, "{status} {code:?}: {event}");
+            responses += 1;
+            let is_corrupt_record = event.contains(demo::CUSTOMER_DAMAGED);
+            assert!(status < 500 || is_corrupt_record, "{status} {code:?}: {event}");
         }
     }
-    println!("{sent} damaged events, {answered} of them answered, the others no HTTP");
-    assert!(answered > 1_000);
+    println!("{sent} mutated events that are JSON, {responses} of them HTTP requests");
+    assert!(responses > 1_000);
 }

@@ -1,21 +1,18 @@
-//! What the function answered is what the table holds, whatever happened in between: attacked here by machine.
-//! `docs/reliability.md` says what is promised, how it is attacked and what came of it.
+//! Tests of one promise: what the function answered is what the table holds, whatever fails in between.
+//! `docs/reliability.md` states the promise in full and the results of long runs.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test stops at its first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at its first surprise")]
 
+mod deployment;
 mod fault_table;
 mod faults;
 mod hostile;
 mod linearizable;
-mod messages;
 mod protocol;
-mod protocol_model;
 mod proxy;
 mod storm;
-mod world;
+
+/// Whether the long runs are wanted: `RELIABILITY=full`.
+pub(crate) fn is_full() -> bool {
+    std::env::var("RELIABILITY").is_ok_and(|value| value == "full")
+}

@@ -1,4 +1,5 @@
-//! One table, the proxy before it, and what the tests ask of both.
+//! One deployment of the function: a table, a proxy in front of it, and execution environments that reach the table
+//! through the proxy. Also the requests to the function and their outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -12,45 +13,40 @@ use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::read_customer;
 use cdm_lambda::time::UnixMillis;
 use serde_json::{Value, json};
-pub(crate) use testkit::TIMEOUT;
-
-use crate::proxy::Proxy;
+use testkit::TIMEOUT;
 use testkit::database::Database;
 use testkit::runtime_api::{Environment, Invocation};
+
+use crate::proxy::Proxy;
 
 const TABLE: &str = "phones";
 const CLIENT: &str = "clinic";
 
-/// Whether the long runs are wanted: `RELIABILITY=full`.
-pub(crate) fn is_full() -> bool {
-    std::env::var("RELIABILITY").is_ok_and(|value| value == "full")
-}
-
-/// A table with one client and its key, behind a proxy.
-pub(crate) struct World {
+/// A table with one client and its API key, behind a proxy.
+pub(crate) struct Deployment {
     pub(crate) proxy: Proxy,
-    /// To the table itself, past the proxy.
+    /// A client of the table that bypasses the proxy.
     direct: Client,
     key: String,
     database: Database,
 }
 
-impl World {
-    pub(crate) async fn new() -> Self {
+impl Deployment {
+    pub(crate) async fn start() -> Self {
         let database = Database::start().await;
         let direct = database.client().await;
         testkit::create_table(&direct, TABLE).await.unwrap();
         let key = ApiKey::from_secret(&[7; 32]);
-        let world =
+        let deployment =
             Self { proxy: Proxy::start(database.address()).await, direct, key: key.reveal().to_owned(), database };
         let mut item = items::api_key_key(&key.sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(CLIENT.to_owned()));
         item.insert(items::CREATED_AT.to_owned(), items::from_unix_millis(UnixMillis::now()));
-        world.put(item).await;
-        world
+        deployment.put(item).await;
+        deployment
     }
 
-    /// A new execution environment of the function.
+    /// Starts an execution environment of the function.
     pub(crate) async fn environment(&self) -> Environment {
         let url = self.proxy.url();
         let variables = [
@@ -59,13 +55,13 @@ impl World {
             ("AWS_ACCESS_KEY_ID", self.database.access_key()),
             ("LOG_LEVEL", "error"),
         ];
-        // Another build of it may be named, such as the one that ships.
+        // BOOTSTRAP names another build, such as the one that ships.
         let bootstrap = std::env::var("BOOTSTRAP");
         let bootstrap = bootstrap.as_deref().unwrap_or(env!("CARGO_BIN_EXE_bootstrap"));
         Environment::start(bootstrap, &variables).await
     }
 
-    /// Makes a record that has these numbers, and counts it on each of their counters.
+    /// Creates a record with these numbers, and counts it on the counter of each number.
     pub(crate) async fn customer(&self, ccid: &str, phones: &[&str]) {
         let (client, name) = (client(), Ccid::parse(ccid).unwrap());
         let mut record = items::empty_record(&client, &name, UnixMillis::now());
@@ -99,34 +95,35 @@ impl World {
         self.direct.put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
     }
 
-    /// Asks an environment, with the time that the template gives.
-    pub(crate) async fn ask(&self, environment: &Environment, request: &Request) -> Answer {
-        self.ask_within(environment, request, TIMEOUT).await
+    /// Sends a request, with the timeout of the template.
+    pub(crate) async fn send(&self, environment: &Environment, request: &Request) -> Outcome {
+        self.send_within(environment, request, TIMEOUT).await
     }
 
-    /// Asks an environment. An invocation without an answer fails the test: under every fault there must be one.
-    pub(crate) async fn ask_within(&self, environment: &Environment, request: &Request, time: Duration) -> Answer {
-        let ended = environment.invoke(self.event(request), time).await;
-        Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}: {}", environment.output()))
+    /// Sends a request. The test fails if there is no response: the function must respond under every fault.
+    pub(crate) async fn send_within(&self, environment: &Environment, request: &Request, time: Duration) -> Outcome {
+        let invocation = environment.invoke(self.event(request), time).await;
+        Outcome::parse(&invocation)
+            .unwrap_or_else(|| panic!("{request:?} ended in {invocation:?}: {}", environment.output()))
     }
 
-    /// Asks an environment, and kills its process when so many more calls to DynamoDB have been answered or dropped,
-    /// unless it has answered by then. What it was asked is then of unknown end, and another environment takes its place.
-    pub(crate) async fn ask_and_kill(
+    /// Sends a request, and kills the process after `calls` more calls to DynamoDB have ended, unless the function has
+    /// responded by then. The outcome of a killed request is unknown. Another environment replaces the killed one.
+    pub(crate) async fn send_and_kill(
         &self,
         environment: &mut Environment,
         request: &Request,
         time: Duration,
         calls: u64,
-    ) -> Answer {
-        let (ended, is_killed) = {
+    ) -> Outcome {
+        let (invocation, is_killed) = {
             let mut invoked = pin!(environment.invoke(self.event(request), time));
             tokio::select! {
                 biased;
-                ended = &mut invoked => (ended, false),
-                () = self.proxy.passed(calls) => {
+                invocation = &mut invoked => (invocation, false),
+                () = self.proxy.wait_for_calls(calls) => {
                     environment.signal("KILL");
-                    // Its last word may have been on its way.
+                    // A response may already have been sent.
                     (invoked.await, true)
                 }
             }
@@ -134,21 +131,21 @@ impl World {
         if is_killed {
             *environment = self.environment().await;
         }
-        match ended {
-            Invocation::Exited if is_killed => Answer::Unknown,
-            ended => Answer::of(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}")),
+        match invocation {
+            Invocation::Exited if is_killed => Outcome::Unknown,
+            ended => Outcome::parse(&ended).unwrap_or_else(|| panic!("{request:?} ended in {ended:?}")),
         }
     }
 
-    /// Stops an environment's process and lets it go on, as Lambda does between invocations. Meanwhile every connection
-    /// to DynamoDB is cut, those of the other environments in the middle of their work.
-    pub(crate) async fn freeze_and_cut(&self, environment: &Environment) {
+    /// Freezes an environment, closes every connection to DynamoDB, and thaws the environment. The connections of the other
+    /// environments close in the middle of their requests.
+    pub(crate) async fn freeze_and_disconnect(&self, environment: &Environment) {
         environment.freeze();
-        self.proxy.cut().await;
+        self.proxy.disconnect().await;
         environment.thaw();
     }
 
-    /// The event of an HTTP API, as far as the function looks at it.
+    /// The event of an HTTP API, with the members that the function reads.
     pub(crate) fn event(&self, request: &Request) -> String {
         let Request { action, ccid, phone, idempotency_key, source } = request;
         let (method, route, tail) = match action {
@@ -175,7 +172,7 @@ impl World {
         .to_string()
     }
 
-    /// Everything in the table, once each part of it agrees with every other.
+    /// Each record's numbers, after checking that every record and counter agrees with the others.
     pub(crate) async fn contents(&self) -> Contents {
         let (mut records, mut counters) = (Contents::new(), Contents::new());
         let mut pages = self.direct.scan().table_name(TABLE).consistent_read(true).into_paginator().items().send();
@@ -183,8 +180,8 @@ impl World {
             let item = item.unwrap();
             let pk = item[items::PK].as_s().unwrap();
             if let Some(ccid) = pk.strip_prefix(&format!("CLIENT#{CLIENT}#CUSTOMER#")) {
-                // Reading it checks its count.
-                let record = read_customer(&item).unwrap_or_else(|| panic!("{pk} is damaged"));
+                // Reading a record checks its count.
+                let record = read_customer(&item).unwrap_or_else(|| panic!("{pk} is corrupt"));
                 let phones: BTreeSet<_> =
                     record.channels.iter().map(|channel| channel.phone.e164().to_owned()).collect();
                 assert!(phones.len() <= 50, "{pk} has {} numbers", phones.len());
@@ -198,16 +195,16 @@ impl World {
                     counters.entry(ccid.clone()).or_default().insert(e164.to_owned());
                 }
             } else {
-                assert!(pk.starts_with("KEY#"), "{pk} is none of ours");
+                assert!(pk.starts_with("KEY#"), "unexpected item {pk}");
             }
         }
         let with_numbers: Contents =
             records.clone().into_iter().filter(|(_, phones): &(_, BTreeSet<_>)| !phones.is_empty()).collect();
-        assert_eq!(with_numbers, counters, "records and counters disagree");
+        assert_eq!(with_numbers, counters, "records and counters must agree");
         records
     }
 
-    /// What one record has.
+    /// The numbers of one record.
     pub(crate) async fn phones_of(&self, ccid: &str) -> BTreeSet<String> {
         self.contents().await.remove(ccid).unwrap_or_default()
     }
@@ -220,7 +217,7 @@ fn client() -> ClientId {
     ClientId::parse(CLIENT).unwrap()
 }
 
-/// A channel with everything else left at its default.
+/// A channel with this number and defaults.
 pub(crate) fn channel(digits: &str) -> Channel {
     Channel::new(Phone::new(Digits::parse(digits).unwrap(), CountryCode::default()).unwrap(), UnixMillis::now())
 }
@@ -232,14 +229,14 @@ pub(crate) enum Action {
     Read,
 }
 
-/// What is asked of the function.
+/// A request to the function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Request {
     pub(crate) action: Action,
     pub(crate) ccid: String,
     pub(crate) phone: String,
     pub(crate) idempotency_key: Option<&'static str>,
-    /// An add's `client_source`, so that two adds can differ.
+    /// The `client_source` of an add, so that two adds can differ.
     pub(crate) source: &'static str,
 }
 
@@ -262,21 +259,21 @@ impl Request {
         Self { action: Action::Read, ..Self::add(ccid, "") }
     }
 
-    pub(crate) fn under(self, key: &'static str) -> Self {
+    pub(crate) fn idempotency_key(self, key: &'static str) -> Self {
         Self { idempotency_key: Some(key), ..self }
     }
 }
 
-/// What the function answered.
+/// The function's response to a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Answer {
+pub(crate) enum Outcome {
     /// 200 to an add or a removal.
     Done,
-    /// 200 to an add, marked as replayed.
+    /// 200 to an add, with `Idempotency-Replayed: true`.
     Replayed,
-    /// 200 to a read: the record's numbers. Its count has been checked against them.
+    /// 200 to a read: the record's numbers. Parsing checks the count against them.
     Record(BTreeSet<String>),
-    /// A 4xx with this code.
+    /// 4xx with this code.
     Refused(String),
     /// 500 `try_again`.
     TryAgain,
@@ -284,27 +281,27 @@ pub(crate) enum Answer {
     Unknown,
 }
 
-impl Answer {
+impl Outcome {
     pub(crate) fn refused(code: &str) -> Self {
         Self::Refused(code.to_owned())
     }
 
-    /// `None` where the invocation did not end in an answer of the contract.
-    fn of(ended: &Invocation) -> Option<Self> {
-        let Invocation::Answered(answer) = ended else { return None };
-        let body: Value = serde_json::from_str(answer["body"].as_str()?).ok()?;
+    /// `None` if the invocation did not end in a response of the contract.
+    fn parse(invocation: &Invocation) -> Option<Self> {
+        let Invocation::Responded(response) = invocation else { return None };
+        let body: Value = serde_json::from_str(response["body"].as_str()?).ok()?;
         let code = body["code"].as_str();
-        Some(match (answer["statusCode"].as_u64()?, code) {
+        Some(match (response["statusCode"].as_u64()?, code) {
             (200, None) => match body["notification_channels"].as_array() {
                 Some(channels) => {
                     let phones: BTreeSet<_> =
                         channels.iter().map(|channel| channel["channel_addr"].as_str().unwrap().to_owned()).collect();
-                    assert_eq!(phones.len(), channels.len(), "a number twice: {body}");
+                    assert_eq!(phones.len(), channels.len(), "a number must appear at most once: {body}");
                     assert_eq!(body["phone_count"].as_u64(), Some(channels.len() as u64), "{body}");
                     assert!(channels.len() <= 50, "{body}");
                     Self::Record(phones)
                 }
-                None if answer["headers"]["idempotency-replayed"] == "true" => Self::Replayed,
+                None if response["headers"]["idempotency-replayed"] == "true" => Self::Replayed,
                 None => Self::Done,
             },
             (400..500, Some(code)) => Self::refused(code),
