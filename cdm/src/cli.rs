@@ -19,7 +19,7 @@ use crate::table::connection::{Connection, table_name};
 use crate::ui::Failure;
 use crate::ui::output::Output;
 
-/// Phone numbers on customer records: the dev server and the operator's tools.
+/// Manages phone numbers on customer records: the dev server and the operator's tools.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -36,10 +36,10 @@ Examples:
   cdm customer show --client demo-clinic --ccid BAK-11984-007 --output json"
 )]
 pub struct Cdm {
-    /// The table. Without it, what `TABLE_NAME` says.
+    /// The table. Default: the environment variable `TABLE_NAME`.
     #[arg(long, global = true, value_name = "NAME", value_parser = table_name)]
     table: Option<String>,
-    /// Tables for people, or JSON, one object a line, for programs. [default: table]
+    /// Tables for people, or JSON for programs, one object per line. [default: table]
     #[arg(long, global = true, value_enum, hide_possible_values = true, value_name = "table|json")]
     output: Option<Output>,
     #[command(subcommand)]
@@ -81,12 +81,12 @@ impl Cdm {
     /// Reads the arguments of this process.
     ///
     /// # Errors
-    /// What is wrong with them, or the help that was asked for.
+    /// What is wrong with the arguments, or the help that was requested.
     pub fn from_arguments() -> Result<Self, clap::Error> {
         Self::try_parse().and_then(settled)
     }
 
-    /// Whether it is the dev server, which hides panics by itself.
+    /// Whether the command is the dev server, which hides panic messages itself.
     pub fn is_dev(&self) -> bool {
         matches!(self.command, Command::Dev(_))
     }
@@ -97,7 +97,7 @@ impl Cdm {
     /// What was refused or failed, in one line.
     pub async fn run(self) -> Result<(), Failure> {
         let output = self.output.unwrap_or_default();
-        // Named wherever a command needs it: see `settled`.
+        // Commands that need a table have one: see `settled`.
         let open = || Connection::open(self.table.unwrap_or_default());
         match self.command {
             Command::Dev(dev) => dev::run(dev).await,
@@ -114,7 +114,7 @@ impl Cdm {
     }
 }
 
-/// Rules that clap does not know: every command but two is about a table, and those two are about none.
+/// Checks rules that clap cannot express: all commands but two need a table, and those two must not have one.
 fn settled(mut cdm: Cdm) -> Result<Cdm, clap::Error> {
     let wrong = |kind, text: &str| Err(Cdm::command().error(kind, text));
     if matches!(cdm.command, Command::Dev(_) | Command::Completions(_)) {

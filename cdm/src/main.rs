@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Help that was asked for goes to standard output. What is wrong is one line, like every error.
+/// Requested help goes to standard output. A usage error is one line, like every error.
 fn misused(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

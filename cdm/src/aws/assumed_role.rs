@@ -1,4 +1,4 @@
-//! The roles of a profile that needs an MFA code: assumed here, since the SDK does not ask for the code.
+//! Assumes the roles of a profile that needs an MFA code. The SDK does not ask for the code, so this module does.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::SystemTime;
@@ -17,8 +17,8 @@ use crate::aws::profile::{Base, Role, Way};
 use crate::table::call_failure::plain;
 use crate::ui::Failure;
 
-/// Assumes the roles of a profile, once, with the codes that the operator types. When the last role's session ends, so
-/// does the command: `duration_seconds` of the profile says when.
+/// Assumes the roles of a profile once, with the codes that the operator types. The command ends when the last
+/// role's session ends: `duration_seconds` of the profile sets its length.
 pub(crate) async fn with_mfa(
     way: &Way,
     config: &SdkConfig,
@@ -84,7 +84,7 @@ impl Role {
         let typed = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
             let _ = write!(anstream::stderr(), "{question}");
-            // No answer is an empty one.
+            // A read error counts as an empty code.
             let _ = std::io::stdin().lock().read_line(&mut line);
             line
         });
@@ -96,7 +96,7 @@ impl Role {
         }
     }
 
-    /// What a refusal to assume the role means.
+    /// Describes why AWS refused to assume the role.
     pub(crate) fn explain(&self, error: &SdkError<AssumeRoleError, HttpResponse>) -> Failure {
         let Self { profile, arn, mfa_serial, .. } = self;
         if let Some(failure) = NetworkFailure::within(error) {

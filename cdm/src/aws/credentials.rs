@@ -1,5 +1,5 @@
-//! Region and credentials, from where every AWS tool takes them. The SDK's own chain finds them. This module says which
-//! part of the chain failed, and what to do about it.
+//! Finds the region and the credentials as every AWS tool does. The SDK's chain does the work. This module explains
+//! which part of the chain failed, and what to do about it.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ use crate::table::call_failure::plain;
 use crate::table::connection::set;
 use crate::ui::Failure;
 
-/// Credentials are asked for again this long before they expire.
+/// Credentials are renewed this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
 
 /// What a command needs to call AWS.
@@ -34,11 +34,11 @@ pub(crate) struct Aws {
     pub(crate) network: Network,
 }
 
-/// Finds region and credentials, and tries the credentials' source once, so that it is this that fails and not the
-/// command's first call.
+/// Finds the region and the credentials. It asks the source of the credentials once, so that this step fails and
+/// not the command's first call.
 ///
 /// # Errors
-/// Which of them is missing or refused, and what to do.
+/// What is missing or refused, and what to do.
 pub(crate) async fn find_aws() -> Result<Aws, Failure> {
     #[expect(
         clippy::default_trait_access,
@@ -88,7 +88,7 @@ async fn credentials(
     Ok(SharedCredentialsProvider::new(provider))
 }
 
-/// Where the SDK's chain finds the credentials: the first of these that is there.
+/// Where the SDK's chain finds the credentials: the first of these that is configured.
 enum Origin {
     Environment,
     Profile(Way),
@@ -118,7 +118,7 @@ impl Origin {
         })
     }
 
-    /// What a failure to get credentials means.
+    /// Describes a failure to get credentials.
     fn explain(&self, error: &CredentialsError) -> Failure {
         let network = NetworkFailure::within(error);
         match self {
@@ -148,12 +148,12 @@ pub(crate) fn nothing_found() -> Failure {
 }
 
 impl Way {
-    /// What a failure to get credentials on this way means.
+    /// Describes a failure to get credentials from this source.
     pub(crate) fn explain(&self, error: &CredentialsError) -> Failure {
         if let Some(error) = find::<SdkError<AssumeRoleError, HttpResponse>>(error) {
             match self.roles.as_slice() {
                 [role] => return role.explain(error),
-                // The SDK does not say which.
+                // The SDK does not say which role failed.
                 [.., last] if NetworkFailure::within(error).is_none() => {
                     let code = error.code().map_or("no readable answer", plain);
                     return Failure(format!(
@@ -215,8 +215,8 @@ fn web_identity(error: &CredentialsError, file: &str) -> String {
     }
 }
 
-/// Asks the source again only when its credentials are about to expire. The SDK remembers credentials for each client,
-/// of which there are two, and a `credential_process` may ask the operator something each time.
+/// Asks the source again only when its credentials are about to expire. The SDK caches credentials for each client,
+/// there are two clients, and a `credential_process` may ask the operator something each time.
 #[derive(Debug)]
 struct Remembering {
     provider: SharedCredentialsProvider,

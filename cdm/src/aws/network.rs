@@ -1,5 +1,6 @@
-//! The HTTP client of every call to AWS: DynamoDB, STS, SSO and sign-in. It reads `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`
-//! and `AWS_CA_BUNDLE` as other AWS tools do, and it says of a connection that failed which of them was in the way.
+//! The HTTP client of every call to AWS: DynamoDB, STS, SSO and sign-in. It reads `HTTPS_PROXY`, `HTTP_PROXY`,
+//! `NO_PROXY` and `AWS_CA_BUNDLE` as other AWS tools do. If a connection fails, it names the setting that caused
+//! the failure.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -30,28 +31,29 @@ use crate::aws::proxies::{Proxies, Proxy};
 use crate::table::connection::is_loopback_name;
 use crate::ui::Failure;
 
-/// How long a connection may take to a host elsewhere: through a proxy it is four round trips.
+/// How long a connection to a remote host may take. Through a proxy it needs four round trips.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to this machine and to its metadata service, which is absent on most machines.
+/// How long a connection to this machine or to its metadata service may take. Most machines have no metadata
+/// service.
 const CONNECT_NEARBY: Duration = Duration::from_secs(1);
 
-/// How long [`Network::reach`] waits for an answer on an open connection.
+/// How long [`Network::reach`] waits for a response on an open connection.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// An HTTP client that can be cloned: the clones share their connections.
+/// An HTTP client. Clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Network {
     inner: Arc<Inner>,
-    /// How long an answer may take to begin, where whoever calls has said.
+    /// How long a response may take to begin, if the caller set a limit.
     answer: Option<Duration>,
 }
 
 struct Inner {
-    /// File and content of the certificates to trust instead of the system's.
+    /// The file and the content of the certificates that replace the system's.
     ca_bundle: Option<(String, Vec<u8>)>,
     proxies: Proxies,
-    /// Each is built when it is first needed: the system's list of certificates takes time to read.
+    /// Built on first use, because reading the system's certificates takes time.
     nearby: OnceLock<SharedHttpConnector>,
     nearby_https: OnceLock<SharedHttpConnector>,
     elsewhere: OnceLock<SharedHttpConnector>,
@@ -59,10 +61,10 @@ struct Inner {
 }
 
 impl Network {
-    /// Reads the environment. `ca_bundle` names the file of the certificates to trust, where there is one.
+    /// Reads the environment. `ca_bundle` names the file of the certificates to trust, if there is one.
     ///
     /// # Errors
-    /// A file that holds no certificates.
+    /// The file does not contain certificates.
     pub(crate) fn new(ca_bundle: Option<String>) -> Result<Self, Failure> {
         let ca_bundle = match ca_bundle {
             Some(file) => Some((file.clone(), certificates(&file)?)),
@@ -84,10 +86,10 @@ impl Network {
         SharedHttpClient::new(self.clone())
     }
 
-    /// Opens a connection to the URL, which the first call then uses.
+    /// Opens a connection to the URL, which the first call then uses. The server's response does not matter.
     ///
     /// # Errors
-    /// Why no connection can be made. What the server answers does not matter.
+    /// Why no connection can be made.
     pub(crate) async fn reach(&self, url: &str) -> Result<(), NetworkFailure> {
         let mut request = HttpRequest::new(SdkBody::empty());
         if request.set_uri(url).is_err() {
@@ -95,7 +97,7 @@ impl Network {
         }
         let answer = async {
             let response = self.call(request).await?;
-            // Read to its end, so that the connection can be used again.
+            // Read the whole body, so that the connection can be used again.
             let _ = response.into_body().collect().await;
             Ok::<_, ConnectorError>(())
         };
@@ -125,17 +127,18 @@ impl Network {
         }
     }
 
-    /// The proxy for the URL.
+    /// The proxy of the URL.
     fn proxy(&self, url: &Uri) -> Option<Proxy> {
         if url.host().is_none_or(is_nearby) { None } else { self.inner.proxies.of(url) }
     }
 
-    /// What a failure to connect means. `None` where the connection was made, and what was sent on it may have arrived.
+    /// Describes a failure to connect. `None` if the connection was made; then the request may have arrived.
     fn explain(&self, proxy: Option<Proxy>, error: &ConnectorError) -> Option<Cause> {
         find::<HyperError>(error).filter(|error| error.is_connect())?;
         if let Some(error) = find::<rustls::Error>(error) {
             return Some(match error {
-                // A bad signature: there is an authority of the issuer's name, which did not sign it.
+                // A bad signature: a trusted authority has the issuer's name but did not sign the
+                // certificate.
                 rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
                     Cause::UnknownIssuer { ca_bundle: self.inner.ca_bundle.as_ref().map(|(file, _)| file.clone()) }
                 }
@@ -154,7 +157,7 @@ impl Network {
         }
         let Some(proxy) = proxy else { return Some(Cause::NoAnswer) };
         Some(match find::<io::Error>(error).map(io::Error::kind) {
-            // The proxy itself answered, and not with success.
+            // The proxy itself responded, with an error.
             None if !error.is_timeout() => Cause::ProxyRefused(proxy),
             Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 Cause::ProxyRefused(proxy)
@@ -165,7 +168,7 @@ impl Network {
 }
 
 impl fmt::Debug for Network {
-    /// Without the proxies, which may hold a password.
+    /// Without the proxies, whose URLs may contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Network")
     }
@@ -226,7 +229,8 @@ fn connector(trust: TrustStore, proxies: ProxyConfig, connect: Duration) -> Shar
     SharedHttpConnector::new(connector.build())
 }
 
-/// This machine, and the addresses where AWS gives a machine or a container its own credentials. No proxy reaches them.
+/// This machine, and the addresses at which AWS offers credentials to a machine or a container. No proxy reaches
+/// them.
 fn is_nearby(host: &str) -> bool {
     is_loopback_name(host)
         || match host.trim_matches(['[', ']']).parse() {
@@ -245,7 +249,7 @@ fn authority(url: &Uri) -> String {
     }
 }
 
-/// The bundle's text, once it is known to hold certificates: the TLS library panics on anything else.
+/// Reads a bundle and checks that it contains certificates only, because the TLS library panics on anything else.
 fn certificates(file: &str) -> Result<Vec<u8>, Failure> {
     let pem = std::fs::read(file)
         .map_err(|error| Failure(format!("AWS_CA_BUNDLE: {file} cannot be read ({})", error.kind())))?;

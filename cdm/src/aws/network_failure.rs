@@ -15,11 +15,11 @@ pub(crate) struct NetworkFailure {
     /// Host and port.
     pub(crate) host: String,
     pub(crate) cause: Cause,
-    /// The HTTP client's own error, where it had one.
+    /// The HTTP client's error, if it had one.
     pub(crate) source: Option<Arc<ConnectorError>>,
 }
 
-/// What was in the way.
+/// What prevented the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
     BadProxy(Proxy),
@@ -34,12 +34,12 @@ pub(crate) enum Cause {
 }
 
 impl NetworkFailure {
-    /// The failure in the chain of an error of the SDK's.
+    /// The failure in the chain of an SDK error.
     pub(crate) fn within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
         find(error)
     }
 
-    /// Whether the host simply did not answer, so that its name and the network are to be checked.
+    /// Whether the host did not respond. Then the operator must check its name and the network.
     pub(crate) fn is_no_answer(&self) -> bool {
         self.cause == Cause::NoAnswer
     }
@@ -93,7 +93,7 @@ pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> 
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        // An I/O error's source is that of the error within it, which would be passed over.
+        // The source of an I/O error skips the error that it wraps, so look at the wrapped error first.
         cause = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
             Some(within) => Some(within),
             None => error.source(),

@@ -1,17 +1,17 @@
-//! What an AWS profile says of its credentials. The SDK reads the same; this reading is for what the SDK does not do:
-//! to ask for an MFA code, and to say in one line what is wrong with a profile.
+//! What an AWS profile says about its credentials. The SDK reads the same. This module reads it for what the SDK
+//! does not do: asking for an MFA code, and explaining in one line what is wrong with a profile.
 
 use aws_config::profile::{Profile, ProfileSet};
 use aws_credential_types::Credentials;
 
 use crate::ui::Failure;
 
-/// The way to a profile's credentials: the first ones, and then the roles to assume, one with the credentials of the
-/// one before.
+/// How a profile gets its credentials: the first credentials, then the roles to assume, each with the credentials
+/// of the previous one.
 #[derive(Debug)]
 pub(crate) struct Way {
     pub(crate) base: Base,
-    /// The profile that has the first credentials.
+    /// The profile with the first credentials.
     pub(crate) base_profile: String,
     pub(crate) roles: Vec<Role>,
 }
@@ -29,7 +29,7 @@ pub(crate) enum Base {
     Process,
     /// `web_identity_token_file`.
     WebIdentity,
-    /// `credential_source`: the environment, or the machine's or container's own role.
+    /// `credential_source`: the environment, or the role of the machine or the container.
     Named,
 }
 
@@ -43,20 +43,20 @@ pub(crate) struct Role {
     pub(crate) session_name: Option<String>,
     /// `duration_seconds`.
     pub(crate) seconds: Option<i32>,
-    /// The device whose code must be given.
+    /// The MFA device whose code is required.
     pub(crate) mfa_serial: Option<String>,
 }
 
 impl Way {
-    /// Whether an MFA code must be given on the way.
+    /// Whether a role requires an MFA code.
     pub(crate) fn needs_mfa(&self) -> bool {
         self.roles.iter().any(|role| role.mfa_serial.is_some())
     }
 
-    /// The way of the selected profile. `None` where the profile says nothing of credentials.
+    /// Reads the selected profile. `None` if the profile has no settings for credentials.
     ///
     /// # Errors
-    /// What is wrong with the profile, or with one that it refers to.
+    /// What is wrong with the profile, or with a profile that it refers to.
     pub(crate) fn of(profiles: &ProfileSet) -> Result<Option<Self>, Failure> {
         let mut name = profiles.selected_profile();
         let (mut roles, mut seen) = (Vec::new(), Vec::new());
@@ -75,7 +75,7 @@ impl Way {
                 return Err(Failure(format!("the AWS profile {name} is its own source_profile, by way of others")));
             }
             seen.push(name);
-            // As the SDK reads it: beyond the first profile, keys come before a role.
+            // As in the SDK: in every profile but the first, keys take precedence over a role.
             if seen.len() > 1
                 && let Some(keys) = keys(profile)?
             {

@@ -6,16 +6,16 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::table::connection::set;
 
-/// The variables, of which the AWS CLI takes the one in small letters where both are set.
+/// If both spellings of a variable are set, the AWS CLI uses the one in lower case.
 const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
 const HTTP_PROXY: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
-/// The settings of the environment.
+/// The proxy settings of the environment.
 pub(crate) struct Proxies {
     https: Setting,
     http: Setting,
-    /// The same, to ask which proxy a URL goes through.
+    /// The same settings, as rules that tell which proxy a URL goes through.
     rules: Matcher,
 }
 
@@ -25,7 +25,7 @@ struct Setting {
     variable: &'static str,
     /// Its value, which may hold a password.
     url: String,
-    /// `None` where the value is no proxy's URL.
+    /// `None` if the value is not the URL of a proxy.
     config: Option<ProxyConfig>,
 }
 
@@ -48,7 +48,7 @@ impl Proxies {
         Self { https, http, rules }
     }
 
-    /// For the HTTP client that calls URLs of this scheme.
+    /// The settings for an HTTP client that calls URLs of this scheme.
     pub(crate) fn config(&self, is_http: bool) -> ProxyConfig {
         self.setting(is_http).config.clone().unwrap_or_else(ProxyConfig::disabled)
     }
@@ -66,7 +66,7 @@ impl Proxies {
 }
 
 impl Setting {
-    /// Reads the first of the variables that is set. Without one there is no proxy.
+    /// Reads the first variable that is set. If none is set, there is no proxy.
     fn read(
         variables: [&'static str; 2],
         config: impl Fn(String) -> Result<ProxyConfig, ProxyError>,
@@ -79,7 +79,8 @@ impl Setting {
         let url = if value.contains("://") { value } else { format!("http://{value}") };
         match config(url.clone()) {
             Ok(config) => Self { variable, url, config: Some(config.no_proxy(no)) },
-            // Stands for the proxy in the rules, so that it is an error to use it, and none not to.
+            // Represents the unusable proxy in the rules. A URL that goes through it is an error; a URL
+            // that does not is fine.
             Err(_) => Self { variable, url: "http://unusable.invalid".to_owned(), config: None },
         }
     }

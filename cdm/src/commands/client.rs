@@ -1,4 +1,4 @@
-//! `cdm client`: everything of a client at once.
+//! `cdm client`: deletes everything of a client.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) enum Client {
     Delete(Delete),
 }
 
-/// Delete every record, number and API key of a client. After a stop, run it again.
+/// Delete every record, number and API key of a client. If it is interrupted, run it again.
 ///
 /// It reads the whole table to find them.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub(crate) struct Delete {
     /// Only count what would be deleted.
     #[arg(long)]
     dry_run: bool,
-    /// How many parts of the table are worked on at once.
+    /// How many parts of the table to process at once.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=100))]
     segments: i32,
     #[command(flatten)]
@@ -51,7 +51,7 @@ pub(crate) struct Delete {
     yes: bool,
 }
 
-/// What there was.
+/// What was found.
 #[derive(Debug, Default)]
 struct Counts {
     customers: AtomicU64,
@@ -109,7 +109,7 @@ impl Delete {
     }
 
     async fn delete(&self, work: &Work) -> Result<(), Failure> {
-        // The keys first, so that the client's own requests stop.
+        // Delete the keys first, so that the client's own requests stop.
         for key in key::of_client(&work.connection, &self.client).await? {
             if erase::item(&work.connection, change::key_of(&key), &work.saving).await? {
                 work.counts.keys.fetch_add(1, Relaxed);
@@ -119,7 +119,7 @@ impl Delete {
         self.delete_the_rest(work).await
     }
 
-    /// A client that has nothing may be misspelt. One that has a key is found without reading the table.
+    /// A client without data may be misspelled. A client that has a key is found without reading the table.
     async fn ask(&self, connection: &Connection) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
@@ -136,7 +136,7 @@ impl Delete {
         }
     }
 
-    /// Items that name the client in their key, and keys that name it in themselves.
+    /// Items whose partition key names the client, and API keys of the client.
     fn only(&self) -> Only {
         let prefix = format!("CLIENT#{}#", self.client.as_str());
         Only {
@@ -175,7 +175,7 @@ impl Delete {
         self.scan().each(&work.connection, Some(self.only()), each).await
     }
 
-    /// Numbers that no record has, keys that the index does not list, items that are corrupt.
+    /// Deletes numbers without a record, keys that the index does not list, and corrupt items.
     async fn delete_the_rest(&self, work: &Work) -> Result<(), Failure> {
         let through = work.clone();
         let each = move |item: Item| {
@@ -211,7 +211,7 @@ struct Work {
 }
 
 impl Work {
-    /// `false` where the item is not a customer's record.
+    /// Returns `false` if the item is not a customer record.
     async fn delete_record(&self, item: &Item) -> Result<bool, Failure> {
         let Subject::Customer { client_id, ccid } = subject(item) else {
             return Ok(false);

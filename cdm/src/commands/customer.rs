@@ -1,4 +1,4 @@
-//! `cdm customer`: make, show, import and delete customers' records.
+//! `cdm customer`: creates, shows, imports and deletes customer records.
 
 use cdm_lambda::http::response::customer_json;
 use cdm_lambda::store::{CallContext, items};
@@ -15,7 +15,7 @@ use crate::table::saved::{Save, lock};
 use crate::ui::Failure;
 use crate::ui::output::{self, Output};
 
-/// Make, show, import and delete customers' records.
+/// Create, show, import and delete customer records.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Customer {
     Create(Create),
@@ -24,7 +24,7 @@ pub(crate) enum Customer {
     Import(Import),
 }
 
-/// Make a customer's record, without numbers.
+/// Create a customer's record, without numbers.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm customer create --client demo-clinic --ccid BAK-11984-100")]
@@ -33,7 +33,7 @@ pub(crate) struct Create {
     customer: Whose,
 }
 
-/// Show a customer's record. As JSON it is the body that the API answers a GET with.
+/// Show a customer's record. As JSON, it is the body of the API's response to a GET.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm customer show --client demo-clinic --ccid BAK-11984-007
@@ -43,7 +43,7 @@ pub(crate) struct Show {
     customer: Whose,
 }
 
-/// Delete a customer's record, and the customer's place in every number's count with it.
+/// Delete a customer's record, and remove the customer from the count of every number.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm customer delete --client demo-clinic --ccid BAK-11984-100

@@ -1,4 +1,4 @@
-//! `cdm item`: one item of the table as it stands, for what only a person can correct.
+//! `cdm item`: shows and changes one item of the table, for corrections that need a person.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -30,10 +30,10 @@ pub(crate) enum Item {
     Delete(Delete),
 }
 
-/// The member in which `show` keeps the item's hash, so that `put` knows whether the item has changed since.
+/// The member in which `show` prints the item's hash, so that `put` can tell whether the item has changed since.
 const SHOWN: &str = "cdm_shown";
 
-/// Show an item as it stands, in DynamoDB's JSON, with a hash of it for `cdm item put`.
+/// Show an item in DynamoDB's JSON, with its hash for `cdm item put`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm item show --pk 'CLIENT#demo-clinic#CUSTOMER#DAMAGED-1' --sk CUSTOMER > item.json")]
@@ -42,14 +42,14 @@ pub(crate) struct Show {
     key: Key,
 }
 
-/// Put a corrected item in the place of the one that was shown. It must have no finding of its own.
+/// Replace the shown item with a corrected one. The corrected item must have no finding of its own.
 ///
-/// An item that has changed since `cdm item show` printed it is refused.
+/// The command refuses an item that has changed since `cdm item show` printed it.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm item put item.json")]
 pub(crate) struct Put {
-    /// The item, in the form in which `cdm item show` prints it; - reads it from standard input.
+    /// The item, in the form that `cdm item show` prints; - reads it from standard input.
     file: PathBuf,
     #[command(flatten)]
     save: SaveTo,
@@ -58,7 +58,7 @@ pub(crate) struct Put {
     yes: bool,
 }
 
-/// Delete an item, and nothing else. For a customer there is `cdm customer delete`.
+/// Delete only this item. For a customer, use `cdm customer delete`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm item delete --pk 'CLIENT#demo-clinic#CUSTOMER#a/b' --sk CUSTOMER")]
@@ -75,7 +75,7 @@ pub(crate) struct Delete {
 /// An item's key.
 #[derive(Debug, Args)]
 struct Key {
-    /// The partition key, which can hold a ccid or a phone number; - reads it from standard input.
+    /// The partition key, which may contain a ccid or a phone number; - reads it from standard input.
     #[arg(long, value_parser = partition_key)]
     pk: String,
     /// The sort key.
@@ -106,7 +106,7 @@ pub(crate) async fn run(command: Item, connection: &Connection, output: Output) 
     }
 }
 
-/// The hash of an item, in hex. Equal items have the same: maps and sets are in order in their JSON.
+/// The hash of an item, in hex. Equal items have equal hashes, because their JSON has sorted maps and sets.
 fn hash(item: &Stored) -> String {
     let hash: [u8; 32] = Sha256::digest(dynamo_json::from_item(item).to_string()).into();
     hash.iter().fold(String::new(), |mut hex, byte| {
@@ -130,7 +130,7 @@ impl Show {
         let json = dynamo_json::from_item(&item);
         match output {
             Output::Json => output::print_object(&json),
-            // For an editor.
+            // Indented, for an editor.
             Output::Table => output::print_text(&serde_json::to_string_pretty(&json).unwrap_or_default()),
         }
     }
@@ -204,7 +204,7 @@ mod tests {
         let other = item(r#"{"a": {"SS": ["x", "y"]}, "b": {"M": {"c": {"N": "2"}, "d": {"N": "1"}}}}"#);
         assert_eq!(hash(&one), hash(&same));
         assert_ne!(hash(&one), hash(&other));
-        // A map of many members, whose order in memory is at random.
+        // A map of many members, whose order in memory is random.
         let many: Vec<_> = (0..50).map(|n| format!(r#""a{n}": {{"M": {{"b{n}": {{"N": "{n}"}}}}}}"#)).collect();
         let many = format!("{{{}}}", many.join(","));
         assert_eq!(hash(&item(&many)), hash(&item(&many)));

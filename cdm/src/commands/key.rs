@@ -27,7 +27,7 @@ pub(crate) enum Key {
     Revoke(Revoke),
 }
 
-/// Make a new key and show it, this once: only its hash is stored.
+/// Create a key and show it once: only its hash is stored.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm key issue --client demo-clinic --label 'nightly sync'
@@ -35,52 +35,52 @@ pub(crate) enum Key {
   cdm key issue --client demo-clinic --expires 90d
   cdm key issue --client demo-clinic --expires 2030-01-01 --output json | jq -r .key")]
 pub(crate) struct Issue {
-    /// The client that the key is good for.
+    /// The client that the key is valid for.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client: ClientId,
-    /// What you call it: who uses it, and where. It is not secret.
+    /// A name for the key: who uses it, and where. It is not secret.
     #[arg(long, value_name = "TEXT", value_parser = label, default_value = "")]
     label: String,
-    /// From when on it is refused: a date (from its first moment, UTC), a moment (RFC 3339), or a time from now such as
-    /// 30s, 45m, 12h, 90d. Without it the key is good until it is revoked.
+    /// When the key expires: a date (at its first moment, UTC), a time (RFC 3339), or a duration such as 30s,
+    /// 45m, 12h, 90d. Without it, the key is valid until it is revoked.
     #[arg(long, value_name = "DATE|DURATION", value_parser = expiry)]
     expires: Option<UnixMillis>,
-    /// Do not ask, where the client has no key so far.
+    /// Do not ask if the client has no key yet.
     #[arg(long, short)]
     yes: bool,
 }
 
-/// List a client's keys by their fingerprints; never a key.
+/// List a client's keys by their fingerprints. The keys themselves are not stored.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm key list --client demo-clinic
   cdm key list --client demo-clinic --output json | jq -r 'select(.state == \"active\").fingerprint'")]
 pub(crate) struct List {
-    /// The client whose keys they are.
+    /// The client that the keys belong to.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client: ClientId,
 }
 
-/// Say whose a key is, such as one that has leaked. It reads the key from standard input.
+/// Show which client a key belongs to, for example a leaked key. It reads the key from standard input.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm key identify < leaked-key.txt
   cdm key identify --output json < leaked-key.txt | jq -r .client_id")]
 pub(crate) struct Identify {}
 
-/// Refuse a key from now on, or at most a minute from now where a function still remembers it.
+/// Revoke a key. Functions that have cached it may accept it for one more minute.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm key revoke --client demo-clinic 9b8ff2baeb4c
   cdm key revoke --key-stdin --yes < leaked-key.txt")]
 pub(crate) struct Revoke {
-    /// The client whose key it is.
+    /// The client that the key belongs to.
     #[arg(long, value_name = "ID", value_parser = client_id, required_unless_present = "key_stdin")]
     client: Option<ClientId>,
     /// The key's fingerprint, as `cdm key list` shows it.
     #[arg(value_parser = fingerprint, required_unless_present = "key_stdin")]
     fingerprint: Option<String>,
-    /// Read the key itself from standard input, and find its client by it.
+    /// Read the key itself from standard input, and find its client.
     #[arg(long, conflicts_with_all = ["client", "fingerprint"])]
     key_stdin: bool,
     /// Do not ask.
@@ -88,7 +88,7 @@ pub(crate) struct Revoke {
     yes: bool,
 }
 
-/// How much of a key's SHA-256 names it: 48 bits, of which no client has two keys alike.
+/// The length of a fingerprint: 48 bits of the key's SHA-256, enough to tell a client's keys apart.
 const FINGERPRINT_LENGTH: usize = 12;
 
 const COLUMNS: [output::Column; 6] = [
@@ -200,7 +200,7 @@ impl Revoke {
                 self.yes,
             )?;
             let now = items::from_unix_millis(UnixMillis::now());
-            // If someone else has revoked it meanwhile, the earlier moment stays.
+            // If someone else revoked it meanwhile, the earlier time stays.
             let unrevoked = Condition::unchanged(&Item::new(), &[items::REVOKED_AT]);
             connection.set(items::api_key_key(hash), vec![(items::REVOKED_AT, Some(now))], unrevoked).await?;
         }
@@ -223,8 +223,8 @@ async fn of_fingerprint(connection: &Connection, client: &ClientId, fingerprint:
     }
 }
 
-/// The item of the key on standard input. A key is never an argument: it would be in the shell's history, and in the list
-/// of processes for every user of the machine.
+/// Reads a key from standard input and finds its item. A key is never an argument, because arguments appear in the
+/// shell's history and in the list of processes.
 async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
     let line = stdin::line("API key").map_err(|rule| Failure(format!("the API key {rule}")))?;
     let Some(key) = ApiKey::parse(line.trim()) else {
@@ -240,7 +240,7 @@ async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
     })
 }
 
-/// Whether the client has ever had a key, revoked and expired ones included.
+/// Whether the client has ever had a key, including revoked and expired keys.
 async fn has_keys(connection: &Connection, client: &ClientId) -> Result<bool, Failure> {
     let first = keys_of(connection, client).limit(1).send().await;
     let first = first.map_err(|error| connection.failed("the keys cannot be listed", &error))?;
@@ -260,7 +260,7 @@ fn keys_of(connection: &Connection, client: &ClientId) -> QueryFluentBuilder {
 /// Every key of a client, oldest first. The index follows the table within moments.
 ///
 /// # Errors
-/// What DynamoDB said, in one line.
+/// The failure of the call, in one line.
 pub(crate) async fn of_client(connection: &Connection, client: &ClientId) -> Result<Vec<Item>, Failure> {
     let mut pages = keys_of(connection, client).into_paginator().items().send();
     let mut items = Vec::new();
@@ -270,7 +270,7 @@ pub(crate) async fn of_client(connection: &Connection, client: &ClientId) -> Res
     Ok(items)
 }
 
-/// A key's item as it may be shown: never the key, which nobody has.
+/// What may be shown of a key's item.
 fn row(item: &Item, now: UnixMillis) -> Value {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
     let moment = |name: &str| items::unix_millis(item.get(name));
@@ -293,7 +293,7 @@ fn row(item: &Item, now: UnixMillis) -> Value {
     })
 }
 
-/// The hash under which the table has the key.
+/// The hash that is the key's name in the table.
 fn hash(item: &Item) -> Option<&str> {
     item.get(items::PK)?.as_s().ok()?.strip_prefix("KEY#")
 }
@@ -343,7 +343,7 @@ fn duration(text: &str) -> Option<Duration> {
     number.parse::<u64>().ok().filter(|_| whole)?.checked_mul(seconds).map(Duration::from_secs)
 }
 
-/// `2030-01-01`, or a moment with a time and its offset, in milliseconds since 1970.
+/// `2030-01-01`, or a time with an offset, in milliseconds since 1970.
 fn date(text: &str) -> Option<u64> {
     let moment = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     let moment = DateTime::from_str(&moment, DateTimeFormat::DateTimeWithOffset).ok()?;

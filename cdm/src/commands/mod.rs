@@ -1,4 +1,4 @@
-//! The operator's commands, a module for each.
+//! The operator's commands, one module per command.
 
 pub mod check;
 pub(crate) mod client;

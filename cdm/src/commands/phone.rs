@@ -1,4 +1,4 @@
-//! `cdm phone`: add a number to a customer, remove one, and see who has it.
+//! `cdm phone`: adds a number to a customer, removes one, and lists the customers of a number.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{
@@ -20,7 +20,7 @@ use crate::ui::Failure;
 use crate::ui::output::{self, Output};
 use crate::ui::stdin;
 
-/// Add a phone number to a customer, remove one, see who has it.
+/// Add a phone number to a customer, remove one, or list the customers of one.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Phone {
     Add(Add),
@@ -39,20 +39,20 @@ pub(crate) struct Add {
     customer: Customer,
     #[command(flatten)]
     number: Dialled,
-    /// The consent that was given: written, express or stop. Without it none is stated.
+    /// The consent that was given: written, express or stop. Without it, no consent is stated.
     #[arg(long, value_parser = word(ConsentType::parse))]
     consent_type: Option<ConsentType>,
     /// The type of line: mobile, landline or unknown.
     #[arg(long, value_parser = word(PhoneType::parse), default_value = "unknown")]
     phone_type: PhoneType,
-    /// Where the number is from, 1 to 100 characters.
+    /// The source of the number, 1 to 100 characters.
     #[arg(long, value_parser = word(ClientSource::parse), default_value = "internal")]
     client_source: ClientSource,
 }
 
-/// Remove a phone number from a customer: from the record, and the customer from the number's count.
+/// Remove a phone number from a customer's record, and the customer from the number's count.
 ///
-/// A number that only one of the two shows can be removed, too.
+/// It also removes a number that only one of the two items shows.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone remove --client demo-clinic --ccid BAK-11984-007 +16105551212
@@ -69,32 +69,32 @@ pub(crate) struct Remove {
     yes: bool,
 }
 
-/// List the customers that have a phone number, as a STOP by text message needs it.
+/// List the customers that have a phone number, for example to act on a STOP by text message.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone who --client demo-clinic 6105551212
   cdm phone who --client demo-clinic 6105551212 --output json | jq -r .ccid")]
 pub(crate) struct Who {
-    /// The client whose customers they are.
+    /// The client that the customers belong to.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client: ClientId,
     #[command(flatten)]
     number: Dialled,
 }
 
-/// A number, as people and records write it.
+/// A phone number as an argument.
 #[derive(Debug, Args)]
 struct Dialled {
     /// The number: 10 to 11 digits, or E.164 such as +33612345678, or - to read it from standard input.
     #[arg(value_parser = number)]
     number: String,
-    /// The calling code of the number's country, 1 where it is left out. A number in E.164 form has its own.
+    /// The calling code of the number's country; default 1. A number in E.164 form contains its own.
     #[arg(long, value_name = "CODE", value_parser = word(CountryCode::parse))]
     country_code: Option<CountryCode>,
 }
 
 impl Dialled {
-    /// The number to find.
+    /// The number to look for.
     fn phone(&self) -> Result<E164, Failure> {
         let (number, country_code) = self.read()?;
         number.phone(country_code).map_err(bad("phone number"))
@@ -118,7 +118,7 @@ fn bad(name: &'static str) -> impl Fn(Rule) -> Failure {
     move |Rule(rule)| Failure(format!("the {name} {rule}"))
 }
 
-/// A parser of the contract's as clap wants it.
+/// Turns a parser of the domain into a parser for clap.
 fn word<T>(
     parse: impl Fn(&str) -> Result<T, Rule> + Clone + Send + Sync + 'static,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
@@ -196,7 +196,7 @@ impl Who {
     }
 }
 
-/// The API's own words.
+/// Prints the message of the API.
 fn say(output: Output, message: &str) -> Result<(), Failure> {
     output.done(message, &json!({ "message": message }))
 }

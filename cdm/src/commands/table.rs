@@ -10,10 +10,10 @@ use crate::table::connection::Connection;
 use crate::ui::Failure;
 use crate::ui::output::Output;
 
-/// Make the table, for local work; in AWS the template makes it.
+/// Create the table for local work. In AWS the template creates it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Table {
-    /// Make the table. One that is there is left as it is.
+    /// Create the table. An existing table stays as it is.
     #[command(after_help = "Example:
   AWS_ENDPOINT_URL_DYNAMODB=http://127.0.0.1:8000 cdm table create --table cdm-phones")]
     Create,
@@ -22,7 +22,7 @@ pub(crate) enum Table {
 /// Runs the command.
 ///
 /// # Errors
-/// What DynamoDB said, in one line.
+/// The failure of the call, in one line.
 pub(crate) async fn run(command: Table, connection: &Connection, output: Output) -> Result<(), Failure> {
     let Table::Create = command;
     let table = &connection.table;
@@ -32,10 +32,10 @@ pub(crate) async fn run(command: Table, connection: &Connection, output: Output)
     output.done(&sentence, &json!({ "table": table, "created": created }))
 }
 
-/// Creates the table. `false` where it is there already.
+/// Creates the table. Returns `false` if it already exists.
 ///
 /// # Errors
-/// What DynamoDB said, in one line.
+/// The failure of the call, in one line.
 pub async fn create(client: &Client, table: &str) -> Result<bool, Failure> {
     let created = schema::create_table(client, table)
         .map_err(|error| Failure(format!("the table cannot be described: {error}")))?

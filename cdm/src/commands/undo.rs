@@ -1,4 +1,5 @@
-//! `cdm undo`: puts back what a command changed, each item only if it still is exactly as the command left it.
+//! `cdm undo`: restores what a command changed. It restores an item only if the item is still exactly as the
+//! command left it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -17,36 +18,37 @@ use crate::table::saved;
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, count, shown};
 
-/// Put back the items that a command saved before it changed them.
+/// Restore the items that a command saved before it changed them.
 ///
-/// An item that has changed since the command is left as it is and named. A command that was stopped half-way can be
-/// undone, and doing it twice does no harm.
+/// An item that has changed since the command stays as it is, and its key is printed. You can undo a command that
+/// was interrupted, and you can run this twice.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   cdm undo cdm-check-20261125T093000123Z.jsonl")]
 pub(crate) struct Undo {
-    /// The file that the command named.
+    /// The file that the command printed.
     file: PathBuf,
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
 }
 
-/// What is to be done about one item.
+/// What to do about one item.
 #[derive(Debug, PartialEq)]
 enum Step {
-    /// It is as the command left it.
+    /// The item is as the command left it: restore it.
     PutBack(Change),
-    /// It is as it was before the command: the command did not get to it, or it was put back already.
+    /// The item is as it was before the command: the command did not reach it, or it was already restored.
     Nothing,
-    /// It is neither.
+    /// The item has another state.
     ChangedSince,
-    /// It is a number's item, as the command left it, from which a customer was taken whose record is neither. Put back
-    /// alone, it would name a customer whose record does not have the number.
+    /// The item is a number's item as the command left it, but the record of a customer that the command
+    /// removed from it has another state. If the item were restored alone, it would name a customer whose
+    /// record does not have the number.
     RecordChangedSince,
 }
 
-/// The keys of the records whose customers the command took out of a number's item.
+/// The keys of the records whose customers the command removed from a number's item.
 fn removed_from(key: &Item, changes: &[&Change]) -> Vec<Item> {
     let Subject::Phone { client_id, .. } = subject(key) else {
         return Vec::new();
@@ -57,10 +59,10 @@ fn removed_from(key: &Item, changes: &[&Change]) -> Vec<Item> {
     removed.into_iter().filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(&ccid).ok()?))).collect()
 }
 
-/// What is to be done about an item that stands as `current`, by the changes that the command saved of it, in order.
+/// Decides about an item whose state is `current`, from the changes that the command saved, in their order.
 ///
-/// It goes back as far as the changes lead from one state to the next. A change that leads nowhere was planned and not
-/// written: something else had changed the item before, and the command planned again.
+/// It goes back as far as the changes lead from one state to the next. A change that does not lead to the next
+/// state was planned but not written: the item had changed before the write, and the command planned again.
 fn step(changes: &[&Change], current: Option<&Item>) -> Step {
     let mut goal = current;
     for change in changes.iter().rev() {
@@ -79,7 +81,7 @@ impl Undo {
     /// Runs the command.
     ///
     /// # Errors
-    /// What was refused or failed, or that not everything could be put back, in one line.
+    /// What was refused or failed, or that not everything could be restored, in one line.
     pub(crate) async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let saved = saved::read(&self.file)?;
         let saved::Header { place, command, time, .. } = &saved.header;
@@ -111,7 +113,8 @@ impl Undo {
         }
 
         let (mut put_back, mut as_before, mut left_alone) = (0, 0, 0);
-        // Backwards, so that a number's item names its customers before their records have the number again.
+        // In reverse order, so that a number's item names its customers before their records have the number
+        // again.
         for key in items.keys.iter().rev() {
             let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
             let (pk, sk) = (text(items::PK), text(items::SK));
@@ -156,7 +159,7 @@ impl Undo {
 
 /// The changes of a file, by item.
 struct SavedItems<'a> {
-    /// In the order in which the command first came to them.
+    /// In the order in which the command first saved them.
     keys: Vec<Item>,
     changes: HashMap<String, Vec<&'a Change>>,
 }
@@ -179,7 +182,7 @@ impl<'a> SavedItems<'a> {
         self.changes.get(&identity(key)).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Puts the item back if that can be done, and says what was done.
+    /// Restores the item if possible, and says what it did.
     async fn put_back(&self, connection: &Connection, key: &Item) -> Result<Step, Failure> {
         for _ in 0..ROUNDS {
             let (planned, records) = self.plan(connection, key).await?;
@@ -193,8 +196,8 @@ impl<'a> SavedItems<'a> {
         Ok(Step::ChangedSince)
     }
 
-    /// What is to be done about the item, and the records that must still be as they are now when it is done. A number's
-    /// item with more records than fit into one transaction is corrupt; the rest is only checked here.
+    /// What to do about the item, and the records that must not change meanwhile. A number's item with more
+    /// records than fit into one transaction is corrupt; then the records are only checked here.
     async fn plan(&self, connection: &Connection, key: &Item) -> Result<(Step, Vec<Unchanged>), Failure> {
         let changes = self.of(key);
         let planned = step(changes, connection.item(key.clone()).await?.as_ref());
@@ -259,18 +262,19 @@ mod tests {
 
     #[test]
     fn a_change_that_was_planned_again_counts_from_there() {
-        // The first was never written: something else made a 5 of the 1.
+        // The first change was not written: another program changed 1 to 5.
         let changes = [change(1, 2), change(5, 6)];
         assert_eq!(stepped(&changes, 6), Step::PutBack(change(6, 5)));
         assert_eq!(stepped(&changes, 5), Step::Nothing);
         assert_eq!(stepped(&changes, 7), Step::ChangedSince);
-        // Two parts of one command had planned at once, and the second planned again after the first had written.
+        // Two parts of a command planned at the same time, and the second planned again after the first had
+        // written.
         let changes = [change(1, 2), change(1, 3), change(2, 4)];
         assert_eq!(stepped(&changes, 4), Step::PutBack(change(4, 1)));
         assert_eq!(stepped(&changes, 2), Step::PutBack(change(2, 1)));
     }
 
-    /// Whatever becomes of a record after it was read: its number's item is not written then.
+    /// If a record changes after it was read, its number's item is not written.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_number_is_put_back_together_with_the_check_of_its_records() {
         let database = Embedded::in_memory().await.unwrap();
@@ -286,13 +290,14 @@ mod tests {
         };
         let changes = [
             Change::new(Some(record.clone()), None).unwrap(),
-            // Planned again: the same customer is taken out twice.
+            // Planned again: the same customer is removed twice.
             Change::new(Some(number.clone()), Some(without.clone())).unwrap(),
             Change::new(Some(number.clone()), Some(without.clone())).unwrap(),
         ];
         let saved = SavedItems::new(&changes);
         let key = change::key_of(number);
-        // The command left no record, or did not get to it. Then another is made, or it changes.
+        // The command left no record, or did not reach it. Then another record is created, or the record
+        // changes.
         let mut other = record.clone();
         other.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N("0".to_owned()));
         for (there, then) in [(None, record), (Some(record), &other)] {

@@ -1,5 +1,5 @@
-//! The file of `cdm dev --data`: checked before the embedded database opens it, so that a file that cannot be used stays
-//! as it is and the message says what is wrong with it.
+//! The file of `cdm dev --data`. It is checked before the embedded database opens it, so that an unusable file
+//! stays unchanged and the message says what is wrong.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -15,19 +15,19 @@ use crate::ui::Failure;
 /// An open data file.
 pub(crate) struct DataFile {
     pub(crate) database: Database,
-    /// Holds the lock that keeps a second dev server away. To be dropped after the database: on Unix, when a process
-    /// closes any handle of a file, it loses the locks that `SQLite` has on the file.
+    /// The lock that keeps a second dev server away. Drop it after the database: on Unix, a process that closes
+    /// any handle of a file loses the locks that `SQLite` holds on the file.
     pub(crate) lock: File,
 }
 
-/// Tables that the embedded database has in every file of its own.
+/// Tables that the embedded database creates in every file.
 const OWN_TABLES: &str = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ('_config', '_tables')";
 const ALL_TABLES: &str = "SELECT count(*) FROM sqlite_master";
 
 /// Opens `file`, or creates it.
 ///
 /// # Errors
-/// One sentence for each thing that can be wrong with the file.
+/// One sentence about what is wrong with the file.
 pub(crate) fn open(file: &Path) -> Result<DataFile, Failure> {
     let wrong = |what: &str| Failure(format!("--data {}: {what}", file.display()));
     let path = file.to_str().ok_or_else(|| wrong("the name of the file is not UTF-8"))?;
@@ -43,7 +43,7 @@ pub(crate) fn open(file: &Path) -> Result<DataFile, Failure> {
         ErrorKind::NotFound => wrong("the folder of the file does not exist: create it first"),
         kind => wrong(&io(kind)),
     })?;
-    // Windows enforces such a lock against SQLite too.
+    // On Windows such a lock would also keep SQLite out.
     #[cfg(unix)]
     match lock.try_lock() {
         Ok(()) => {}
@@ -57,13 +57,13 @@ pub(crate) fn open(file: &Path) -> Result<DataFile, Failure> {
     }
     let database = Database::new(path).map_err(|error| match error {
         DynoxideError::SqliteError(error) => wrong(sqlite(&error)),
-        // Apart from SQLite's own errors it refuses one thing: a schema that is newer than its own.
+        // Apart from SQLite's errors, it refuses only a schema that is newer than its own.
         _ => wrong("a newer version of `cdm` wrote the file: use that version, or name another file"),
     })?;
     Ok(DataFile { database, lock })
 }
 
-/// Whether the file is a whole database of ours, or empty. Reads it alone.
+/// Checks that the file is an intact database of this program, or empty. Opens it read-only.
 fn inspect(file: &Path) -> Result<(), String> {
     let look = || -> rusqlite::Result<(i64, i64, String)> {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

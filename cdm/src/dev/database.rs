@@ -1,4 +1,4 @@
-//! Which database the dev server works on.
+//! Which database the dev server uses.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -12,21 +12,22 @@ use crate::dev::listen::bind;
 use crate::table::connection::{Connection, is_loopback_name, is_this_machine, set};
 use crate::ui::Failure;
 
-/// The database that the handler works on.
+/// The database that the handler uses.
 pub(crate) enum Database {
     Embedded {
         database: Embedded,
-        /// The value of `AWS_ENDPOINT_URL_DYNAMODB`, where the embedded database runs at that very address.
+        /// The value of `AWS_ENDPOINT_URL_DYNAMODB`, if the embedded database runs at that address.
         named_by: Option<String>,
     },
-    /// The one that `AWS_ENDPOINT_URL_DYNAMODB` names.
+    /// The database at the address in `AWS_ENDPOINT_URL_DYNAMODB`.
     Other { url: String },
 }
 
 impl Database {
-    /// The database that `AWS_ENDPOINT_URL_DYNAMODB` names, or the embedded one: without that variable, and where it
-    /// names the address that the embedded database would have and nothing listens there. So the shell that the
-    /// variable is exported in for the other commands can start the dev server as well.
+    /// Selects the database that `AWS_ENDPOINT_URL_DYNAMODB` names, or the embedded one. It selects the
+    /// embedded one if the variable is not set, or if the variable has the embedded database's address and
+    /// nothing listens there. So a shell that exports the variable for the other commands can also start the
+    /// dev server.
     pub(crate) async fn find(listen: &str, port: u16, data: Option<&Path>) -> Result<Self, Failure> {
         let url = set("AWS_ENDPOINT_URL_DYNAMODB");
         if let Some(url) = &url {
@@ -65,7 +66,7 @@ impl Database {
         Ok(Self::Embedded { database, named_by })
     }
 
-    /// Connects to it.
+    /// Connects to the database.
     ///
     /// # Errors
     /// Why the database cannot be reached.
@@ -79,7 +80,7 @@ impl Database {
     }
 }
 
-/// Whether the URL leads to where the embedded database listens.
+/// Whether the URL is the address of the embedded database.
 fn is_own_address(listen: &str, own_port: u16, url: &str) -> bool {
     let Some((host, port)) = host_and_port(url) else { return false };
     let is_own_host = match (host.parse::<IpAddr>(), listen.parse::<IpAddr>()) {
@@ -98,7 +99,7 @@ async fn is_free(url: &str) -> bool {
     TcpStream::connect((host.as_str(), port)).await.is_err()
 }
 
-/// Host, an IPv6 address without its brackets, and port.
+/// The host (an IPv6 address without brackets) and the port.
 fn host_and_port(url: &str) -> Option<(String, u16)> {
     let url: Uri = url.parse().ok()?;
     let default = if url.scheme_str() == Some("https") { 443 } else { 80 };

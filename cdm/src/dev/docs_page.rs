@@ -1,5 +1,5 @@
-//! `/docs` of the dev server: `openapi.yaml` to read and to try, with the demo key filled in. Everything that the page
-//! loads is in this binary.
+//! `/docs` of the dev server: `openapi.yaml` as a page to read and to try, with the demo key filled in. The binary
+//! contains everything that the page loads.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -15,10 +15,10 @@ pub(crate) const PATH: &str = "/docs";
 const OPENAPI: &str = include_str!("../../../openapi.yaml");
 const PAGE: &str = include_str!("docs_page.html");
 
-/// The page and all that it loads.
+/// The page and everything that it loads.
 pub(crate) fn routes() -> Router {
     let page = Html(PAGE.replace("{{demo key}}", demo::KEY));
-    // Swagger UI with a page of its own, which knows no key: ours takes its assets.
+    // Swagger UI generates its own page, which does not know the key. Only its assets are used.
     let assets = generate_routes(ApiDefinition {
         uri_prefix: "/docs/assets",
         api_definition: OpenApiSource::Uri("/docs/openapi.yaml"),

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::ui::Failure;
 
-/// Reads `--listen`: an address or a host name. The brackets of an IPv6 address in a URL are accepted.
+/// Reads `--listen`: an address or a host name. An IPv6 address may have brackets, as in a URL.
 pub(crate) fn host(text: &str) -> Result<String, &'static str> {
     let host = text.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(text);
     let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
@@ -18,10 +18,10 @@ pub(crate) fn host(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Listens on a host. `option` is the one that chooses the port.
+/// Listens on a host. `option` is the name of the option that sets the port.
 ///
 /// # Errors
-/// A port that is taken or forbidden, or a host that is not this machine.
+/// The port is in use or forbidden, or the host is not this machine.
 pub(crate) async fn bind(host: &str, port: u16, option: &str) -> Result<TcpListener, Failure> {
     let shown = host.parse().map_or_else(|_| format!("{host}:{port}"), |ip| SocketAddr::new(ip, port).to_string());
     let bound = async { first_of(tokio::net::lookup_host((host, port)).await?.collect()).await };
@@ -41,8 +41,9 @@ pub(crate) async fn bind(host: &str, port: u16, option: &str) -> Result<TcpListe
     })
 }
 
-/// Listens on the first of a host's addresses that this machine has, IPv4 before IPv6: clients of `localhost` try both,
-/// and clients of 127.0.0.1 that one alone. An address that is in use is an error, whatever follows it.
+/// Listens on the first of the host's addresses that this machine has, IPv4 before IPv6: clients of `localhost` try
+/// both, and clients of 127.0.0.1 try only that one. An address that is in use is an error, even if another address
+/// follows.
 async fn first_of(mut addresses: Vec<SocketAddr>) -> io::Result<TcpListener> {
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let mut none = io::Error::from(ErrorKind::AddrNotAvailable);
@@ -64,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_is_listened_on_at_its_first_address_that_is_there() {
         let (v4, v6) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "[::1]:0".parse().unwrap());
-        // Reserved for documentation: no machine has it.
+        // An address that is reserved for documentation. No machine has it.
         let absent = "192.0.2.1:0".parse().unwrap();
         assert!(first_of(vec![v6, v4]).await.unwrap().local_addr().unwrap().is_ipv4());
         assert!(first_of(vec![absent, v4]).await.unwrap().local_addr().unwrap().ip().is_loopback());

@@ -27,27 +27,27 @@ use crate::table::connection::set;
 use crate::ui::Failure;
 use crate::ui::signals::Interrupts;
 
-/// Run the real handler on this machine, with demo data, behind HTTP.
+/// Run the real handler on this machine, behind HTTP, with demo data.
 #[derive(Debug, Args)]
 pub(crate) struct Dev {
-    /// Port of the API; 0 takes a free one.
+    /// The port of the API; 0 selects a free port.
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// Port of the embedded DynamoDB, for the AWS CLI and others; 0 takes a free one.
+    /// The port of the embedded DynamoDB, for the AWS CLI and other tools; 0 selects a free port.
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Address or host name that both listen on. Anything but loopback shows the demo data to your network.
+    /// The address or host name to listen on. Anything but loopback shows the demo data to your network.
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1", value_parser = listen::host)]
     listen: String,
     /// Keep the data in this file instead of in memory.
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Which of AWS's gateways to be.
+    /// The type of gateway to emulate.
     #[arg(long, value_enum, default_value = "http")]
     gateway: GatewayType,
 }
 
-/// Which of AWS's gateways to be.
+/// The type of gateway to emulate.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum GatewayType {
     /// HTTP API, payload 2.0, as the template deploys it.
@@ -73,9 +73,9 @@ struct Server {
 /// Runs until Ctrl-C or SIGTERM.
 ///
 /// # Errors
-/// A port or file that cannot be had, or a database that cannot be reached.
+/// A port or a file is not available, or the database cannot be reached.
 pub(crate) async fn run(arguments: Dev) -> Result<(), Failure> {
-    // Only what is wrong with this machine or its data: each request has a line of its own below.
+    // Log errors only, because each request has its own line below.
     let _ = tracing::subscriber::set_global_default(telemetry::errors(io::stderr));
     telemetry::hide_panic_messages();
 
@@ -114,7 +114,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
         return response;
     };
     let answered = server.gateway.serve(&server.function, parts, &body).await;
-    // The template, never the path: it holds a phone number and a ccid.
+    // The template instead of the path, which contains a phone number and a ccid.
     let route = answered.operation.map_or_else(|| "(no route)", |operation| operation.route.path);
     let code = answered.code.as_deref().unwrap_or("ok");
     let line = format!(
@@ -122,7 +122,7 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
         answered.response.status().as_u16(),
         started.elapsed().as_secs_f64() * 1000.0
     );
-    // A closed terminal must not stop the server.
+    // If the terminal is closed, the server must continue.
     let _ = writeln!(io::stdout(), "{line}");
     answered.response.map(Body::from)
 }

@@ -1,5 +1,5 @@
-//! Why something failed, in one line for the operator: what happened, and what to do. Never an SDK's own text, which may
-//! hold a request.
+//! Describes a failed call to DynamoDB in one line for the operator: what happened, and what to do. It never shows
+//! the SDK's own text, which may contain a request.
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -11,7 +11,7 @@ use cdm_lambda::store::{Cause, FailureDetail, StoreError};
 use crate::aws::network_failure::{NetworkFailure, find};
 use crate::ui::Failure;
 
-/// A call to DynamoDB that failed. `what` says what could not be done.
+/// Describes a failed call. `what` says what could not be done.
 pub(crate) fn call<E, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure
 where
     E: ProvideErrorMetadata + StdError + 'static,
@@ -36,7 +36,7 @@ where
     Failure(format!("{what}: {why}"))
 }
 
-/// No connection to DynamoDB, and why.
+/// Describes why DynamoDB cannot be reached.
 pub(crate) fn unreachable(failure: &NetworkFailure) -> String {
     if failure.is_no_answer() {
         return format!(
@@ -46,7 +46,7 @@ pub(crate) fn unreachable(failure: &NetworkFailure) -> String {
     format!("DynamoDB cannot be reached: {failure}")
 }
 
-/// Whether it is the credentials that failed.
+/// Whether the credentials failed.
 pub(crate) fn is_of_credentials(error: &(dyn StdError + 'static)) -> bool {
     find::<CredentialsError>(error).is_some()
 }
@@ -55,7 +55,7 @@ const UNREACHABLE: &str = "DynamoDB cannot be reached: check the network, the re
 
 const BUSY: &str = "DynamoDB throttled the call: run the command again in a while";
 
-/// What a code of DynamoDB's means to an operator.
+/// What a DynamoDB code means to an operator.
 fn of_code(code: &str, table: &str) -> Option<String> {
     Some(match code {
         "ResourceNotFoundException" => {
@@ -78,7 +78,7 @@ fn of_code(code: &str, table: &str) -> Option<String> {
     })
 }
 
-/// An operation of the function's that was not done.
+/// Describes why an operation of the function's store failed.
 pub(crate) fn refusal(error: StoreError, table: &str) -> Failure {
     let why = match error {
         StoreError::CustomerNotFound => {
@@ -99,7 +99,7 @@ pub(crate) fn refusal(error: StoreError, table: &str) -> Failure {
             format!("nothing was written: {why}")
         }
         StoreError::Internal(detail) => of_trouble(&detail, table),
-        // The rest speaks of requests, of which there are none here.
+        // Only API requests have an idempotency key.
         StoreError::IdempotencyKeyReused => "the operation was refused".to_owned(),
     };
     Failure(why)
@@ -119,7 +119,7 @@ fn of_trouble(detail: &FailureDetail, table: &str) -> String {
     }
 }
 
-/// A code from outside, fit for a line of text.
+/// A code from outside, if it is safe in a line of text.
 pub(crate) fn plain(code: &str) -> &str {
     let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if fit { code } else { "an unreadable code" }
@@ -133,7 +133,7 @@ mod tests {
         refusal(error, "phones").0
     }
 
-    /// A transaction that was cancelled for its rate has the code of every cancelled transaction.
+    /// A throttled transaction has the code of every cancelled transaction.
     #[test]
     fn a_throttle_is_called_one_and_a_conflict_is_not() {
         let cancelled = |cause| {

@@ -1,5 +1,5 @@
-//! Changes of whole items: how each stood when it was read, and how the command leaves it. All changes of one call are
-//! written together, and only while every item still is as it was read.
+//! Changes of whole items: the state that was read, and the state that the command leaves. One call writes all its
+//! changes together, and only if every item is still as it was read.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,14 +13,14 @@ use crate::table::connection::Connection;
 use crate::table::dynamo_json::same;
 use crate::ui::Failure;
 
-/// How often a command begins again because an item has changed under it.
+/// How often a command starts again because an item has changed meanwhile.
 pub(crate) const ROUNDS: usize = 10;
 
-/// The most items that DynamoDB takes in one transaction.
+/// The largest number of items in one transaction.
 pub(crate) const MOST: usize = 100;
 
-/// Every attribute that a program of ours writes. A change depends on each of them, also on those that an item lacks:
-/// an attribute that appears meanwhile is a change.
+/// Every attribute that this project's programs write. A change depends on each of them, even if the item lacks it,
+/// because an attribute that appears meanwhile is a change.
 const ATTRIBUTES: [&str; 9] = [
     items::PHONE_COUNT,
     items::NOTIFICATION_CHANNELS,
@@ -40,7 +40,7 @@ pub(crate) struct Change {
     pub(crate) after: Option<Item>,
 }
 
-/// A number that a record must still have when a change is written.
+/// A number that a record must still have when the change is written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MustHave {
     /// The record's key.
@@ -59,11 +59,11 @@ impl MustHave {
     }
 }
 
-/// An item that must still be as it was read when a change of another one is written.
+/// An item that must still be as it was read when another item is written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Unchanged {
     pub(crate) key: Item,
-    /// `None` where there was no such item.
+    /// `None` if there was no such item.
     pub(crate) read: Option<Item>,
 }
 
@@ -83,7 +83,7 @@ impl Unchanged {
 }
 
 impl Change {
-    /// `None` where nothing changes, or where the two are not of the same key.
+    /// Returns `None` if nothing changes, or if the two have different keys.
     pub(crate) fn new(before: Option<Item>, after: Option<Item>) -> Option<Self> {
         let keys: Vec<_> = [&before, &after].into_iter().flatten().map(key_of).collect();
         let is_one = keys.windows(2).all(|pair| pair.first() == pair.last());
@@ -121,7 +121,7 @@ impl Change {
                         .build()
                         .ok()?,
                 ),
-                // Only what differs is written, so that an attribute of which this program knows nothing is left alone.
+                // Write only what differs, so that attributes of other programs stay as they are.
                 (Some(before), Some(after)) => {
                     let changes = terms.changes(before, after);
                     let (names, values) = terms.parts();
@@ -143,13 +143,14 @@ impl Change {
     }
 }
 
-/// The key's attributes of an item.
+/// The key attributes of an item.
 pub(crate) fn key_of(item: &Item) -> Item {
     let part = |name: &str| Some((name.to_owned(), item.get(name)?.clone()));
     [items::PK, items::SK].into_iter().filter_map(part).collect()
 }
 
-/// Names and values of an expression. The names are numbered: a corrupt item may have any.
+/// The names and values of an expression. Names are replaced by numbered placeholders, because a corrupt item may
+/// have any name.
 #[derive(Default)]
 struct Terms {
     names: Names,
@@ -175,7 +176,7 @@ impl Terms {
         placeholder
     }
 
-    /// The item is as it was read.
+    /// The condition that the item is as it was read.
     fn unchanged(&mut self, before: Option<&Item>, after: Option<&Item>) -> String {
         let Some(before) = before else {
             return "attribute_not_exists(pk)".to_owned();
@@ -206,7 +207,7 @@ impl Terms {
         [clause("SET", &sets), clause("REMOVE", &removes)].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
-    /// DynamoDB refuses a map that is given and empty.
+    /// DynamoDB rejects an empty map.
     fn parts(self) -> (Option<Names>, Option<Values>) {
         ((!self.names.is_empty()).then_some(self.names), (!self.values.is_empty()).then_some(self.values))
     }
@@ -226,14 +227,14 @@ impl From<WriteFailure> for Failure {
     }
 }
 
-/// With these codes DynamoDB refuses a call without writing anything. After any other failure, such as a lost answer or
-/// a throttled repeat of one, an attempt may have been written.
+/// With these codes DynamoDB refused the call and wrote nothing. After any other failure, such as a lost response
+/// or a throttled repeat, an attempt may have written.
 const REFUSED: [&str; 4] =
     ["AccessDeniedException", "ResourceNotFoundException", "TransactionCanceledException", "ValidationException"];
 
-/// Writes the changes together: all of them, or none where an item is no longer as it was read (`false`).
+/// Writes all changes together, or none (`false`) if an item is no longer as it was read.
 ///
-/// The call has a token of its own, so a repeat of it after a lost answer writes nothing twice.
+/// The call has its own token, so a repeat after a lost response does not write twice.
 pub(crate) async fn apply(
     connection: &Connection,
     changes: &[Change],
@@ -242,8 +243,8 @@ pub(crate) async fn apply(
     transact(connection, changes, must_have.iter().map(|must| must.check(&connection.table))).await
 }
 
-/// Writes the change if these other items are still as they were read, too; otherwise `false`. With the change they must
-/// not be more than [`MOST`].
+/// Writes the change if the other items are also still as they were read; otherwise returns `false`. All items
+/// together must not exceed [`MOST`].
 pub(crate) async fn apply_beside(
     connection: &Connection,
     change: &Change,
@@ -281,7 +282,7 @@ async fn transact(
         if reasons.contains(&"ConditionalCheckFailed") {
             return Ok(false);
         }
-        // Another write of one of the items is under way, or the table is busy. Both are over soon.
+        // Another write of one of the items is in progress, or the table is throttled. Both pass soon.
         let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
         let is_busy =
             reasons.iter().any(|code| passes.contains(code)) || error.code() == Some("TransactionInProgressException");

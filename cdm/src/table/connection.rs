@@ -1,4 +1,4 @@
-//! Where the operator's commands find the table: in AWS by the usual credentials and region, or at any endpoint.
+//! How the operator's commands find the table: in AWS with the usual credentials and region, or at any endpoint.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,21 +24,21 @@ use crate::table::call_failure;
 use crate::ui::Failure;
 use crate::ui::stdin;
 
-/// How long a command tries, over all its attempts, before it says that it could not.
+/// How long a command tries before it fails, over all its attempts.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
 
-/// The SDK's own retries, for calls that may be repeated without harm, and its longest pause between two: in all about
-/// ten seconds, so that a wrong endpoint is known soon and a busy table is waited for.
+/// The SDK's own retries, for calls that are safe to repeat, and the longest pause between two of them. Together
+/// they take about ten seconds: a wrong endpoint is reported soon, and a throttled table gets some time.
 const ATTEMPTS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// One attempt of such a call: a page of a scan over a slow line takes its time.
+/// How long one attempt of such a call may take. A page of a scan over a slow connection takes time.
 const ATTEMPT: Duration = Duration::from_secs(15);
 
-/// Which client's customer.
+/// A customer of a client.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Customer {
-    /// The client's name.
+    /// The client.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     pub client: ClientId,
     /// The customer's id within the client, or - to read it from standard input.
@@ -46,7 +46,7 @@ pub(crate) struct Customer {
     pub(crate) ccid: Ccid,
 }
 
-/// Reads a client's name from the command line.
+/// Reads a client's name from an argument.
 ///
 /// # Errors
 /// The rule that it breaks.
@@ -54,7 +54,7 @@ pub(crate) fn client_id(text: &str) -> Result<ClientId, String> {
     ClientId::parse(text).map_err(|Rule(rule)| rule.to_owned())
 }
 
-/// Reads a ccid from the command line, or from standard input where it is `-`.
+/// Reads a ccid from an argument, or from standard input if the argument is `-`.
 ///
 /// # Errors
 /// The rule that it breaks.
@@ -62,7 +62,7 @@ pub(crate) fn ccid(text: &str) -> Result<Ccid, String> {
     Ccid::parse(&stdin::value(text, "ccid")?).map_err(|Rule(rule)| rule.to_owned())
 }
 
-/// Reads a table's name from the command line.
+/// Reads a table's name from an argument.
 ///
 /// # Errors
 /// The rule that it breaks.
@@ -75,24 +75,25 @@ pub(crate) fn table_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The table, and two ways to it.
+/// The table, and two clients of it.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    /// The function's own operations, which count their attempts themselves.
+    /// The function's own operations, which decide about their retries.
     pub store: Store,
-    /// Everything else. It repeats a call that failed in passing, so use it only for what may be repeated.
+    /// The client for everything else. It repeats calls that failed temporarily, so use it only for calls that
+    /// are safe to repeat.
     pub client: Client,
     /// The table's name.
     pub table: String,
-    /// Where the table is: the endpoint's URL, or else the region.
+    /// The endpoint's URL, or the region if there is none.
     pub endpoint: String,
 }
 
-/// Which table a file is of. Tables of one name can be at several endpoints.
+/// The table that a file belongs to. Several endpoints can have tables of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) table: String,
-    /// The URL, or else the region.
+    /// The URL, or the region if there is none.
     pub(crate) endpoint: String,
 }
 
@@ -103,11 +104,11 @@ impl fmt::Display for Place {
 }
 
 impl Connection {
-    /// Finds region, endpoint and credentials, and opens the connection. An endpoint on this machine needs none of AWS's
-    /// credentials.
+    /// Finds region, endpoint and credentials, and opens the connection. An endpoint on this machine needs no
+    /// AWS credentials.
     ///
     /// # Errors
-    /// What is missing, refused or in the way, and what to do.
+    /// What is missing, refused or unreachable, and what to do.
     pub(crate) async fn open(table: String) -> Result<Self, Failure> {
         let url = set("AWS_ENDPOINT_URL_DYNAMODB");
         let Aws { region, credentials, network } = if url.as_deref().is_some_and(is_this_machine) {
@@ -120,7 +121,7 @@ impl Connection {
         } else {
             credentials::find_aws().await?
         };
-        // Read as the function reads it.
+        // Read the endpoint as the function does.
         let variable = |name: &str| if name == "AWS_REGION" { Some(region.clone()) } else { std::env::var(name).ok() };
         let endpoint = Endpoint::read(variable).map_err(|error| Failure(error.to_string()))?;
         let url = match &endpoint.url {
@@ -131,10 +132,10 @@ impl Connection {
         Self::through(&network, &endpoint, credentials, table).await
     }
 
-    /// A connection to a known endpoint, without proxies.
+    /// Connects to a known endpoint, without proxies.
     ///
     /// # Errors
-    /// What is bad about the endpoint.
+    /// What is wrong with the endpoint.
     pub async fn to(
         endpoint: &Endpoint,
         credentials: SharedCredentialsProvider,
@@ -149,7 +150,7 @@ impl Connection {
         credentials: SharedCredentialsProvider,
         table: String,
     ) -> Result<Self, Failure> {
-        // The network knows the certificates to trust.
+        // The network already knows the certificates to trust.
         let endpoint = Endpoint { ca_bundle: None, ..endpoint.clone() };
         let at = endpoint.url.clone().unwrap_or_else(|| endpoint.region.clone());
         let dynamodb = DynamoDb::new(&endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
@@ -162,25 +163,25 @@ impl Connection {
         Ok(Self { store, client: Client::from_conf(patient.build()), table, endpoint: at })
     }
 
-    /// The table, for a file that is of no other.
+    /// Identifies the table, for a file that must not be used with another one.
     pub(crate) fn place(&self) -> Place {
         Place { table: self.table.clone(), endpoint: self.endpoint.clone() }
     }
 
-    /// One item as it stands, strongly consistent.
+    /// Reads one item, strongly consistent.
     ///
     /// # Errors
-    /// What DynamoDB said, in one line.
+    /// The failure of the call, in one line.
     pub async fn item(&self, key: Item) -> Result<Option<Item>, Failure> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key)).consistent_read(true);
         let output = get.send().await.map_err(|error| self.failed("the item cannot be read", &error))?;
         Ok(output.item)
     }
 
-    /// Writes an item if there is none under its key. What is there is never overwritten; it comes back instead.
+    /// Writes an item if its key does not exist. Never overwrites an existing item, but returns it instead.
     ///
     /// # Errors
-    /// What DynamoDB said, in one line.
+    /// The failure of the call, in one line.
     pub(crate) async fn create(&self, item: Item) -> Result<Option<Item>, Failure> {
         use aws_sdk_dynamodb::operation::put_item::PutItemError;
         use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure::AllOld;
@@ -196,17 +197,18 @@ impl Connection {
         match error.as_service_error() {
             Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                 let there = refused.item().cloned().unwrap_or_default();
-                // What we find is what we brought: an earlier attempt's answer was lost on its way.
+                // The existing item is ours: the response to an earlier attempt was lost.
                 Ok(if there == item { None } else { Some(there) })
             }
             _ => Err(self.failed("the item cannot be written", &error)),
         }
     }
 
-    /// Sets attributes of an item and removes others (`None`), on a condition. `false` where the condition does not hold.
+    /// Sets attributes of an item and removes others (`None`), on a condition. Returns `false` if the condition
+    /// fails.
     ///
     /// # Errors
-    /// What DynamoDB said, in one line.
+    /// The failure of the call, in one line.
     pub(crate) async fn set(
         &self,
         key: Item,
@@ -249,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// What a failed call means, in one line.
+    /// Describes a failed call in one line.
     pub(crate) fn failed<E, R>(&self, what: &str, error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> Failure
     where
         E: aws_sdk_dynamodb::error::ProvideErrorMetadata + std::error::Error + 'static,
@@ -259,7 +261,7 @@ impl Connection {
     }
 }
 
-/// On what a write depends.
+/// The condition of a write.
 #[derive(Debug, Clone)]
 pub(crate) struct Condition {
     expression: String,
@@ -268,7 +270,7 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    /// The item is as it was read: there, and each of these attributes with the same value, or still missing.
+    /// The item exists, and each of these attributes still has the value that was read, or is still missing.
     pub(crate) fn unchanged(read: &Item, attributes: &[&str]) -> Self {
         let mut terms = vec!["attribute_exists(pk)".to_owned()];
         let (mut names, mut values) = (HashMap::new(), HashMap::new());
@@ -286,17 +288,17 @@ impl Condition {
     }
 }
 
-/// DynamoDB refuses a map that is given and empty.
+/// DynamoDB rejects an empty map.
 fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
     (!map.is_empty()).then_some(map)
 }
 
-/// A variable of the environment. Empty means not set, as for the SDK.
+/// An environment variable. As in the SDK, an empty variable counts as not set.
 pub(crate) fn set(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether the URL's host is this machine, where a local database listens that checks no credentials.
+/// Whether the URL's host is this machine, where a local database listens that does not check credentials.
 pub(crate) fn is_this_machine(url: &str) -> bool {
     url.parse::<axum::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned)).is_some_and(|host| {
         is_loopback_name(&host)
@@ -304,12 +306,12 @@ pub(crate) fn is_this_machine(url: &str) -> bool {
     })
 }
 
-/// Whether the host name is the one that always means this machine.
+/// Whether the host name always means this machine.
 pub(crate) fn is_loopback_name(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
 }
 
-/// AWS's own endpoint of the region.
+/// AWS's endpoint in the region.
 async fn regional_url(region: &str) -> Result<String, Failure> {
     let unknown = || Failure(format!("{region} is not a region of AWS's: set AWS_REGION to one, such as us-east-1"));
     let parameters = Params::builder().region(region).build().map_err(|_| unknown())?;

@@ -1,5 +1,5 @@
-//! What an item is, by its key, and the kinds of corruption that `cdm check` reports. What is done about each is
-//! decided in [`crate::table::repair`].
+//! What an item is, by its key, and the kinds of corruption that `cdm check` reports. [`crate::table::repair`]
+//! decides what to do about each.
 
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
@@ -13,7 +13,7 @@ pub(crate) enum Subject {
     Phone { client_id: ClientId, phone: Phone },
     /// An API key.
     Key,
-    /// It looks like one of these, but its key is none that the function would ever look under.
+    /// The key resembles one of these, but the function never looks up such a key.
     Malformed(Kind),
 }
 
@@ -67,7 +67,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Each of them.
+    /// Every kind.
     pub(crate) const ALL: [Self; 19] = [
         Self::CustomerKey,
         Self::CustomerCreatedAt,

@@ -1,4 +1,4 @@
-//! Items as DynamoDB's own JSON (`{"pk": {"S": "…"}}`), for files that keep an item exactly as it was.
+//! Items in DynamoDB's JSON (`{"pk": {"S": "…"}}`), for files that keep an item exactly.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -12,12 +12,12 @@ pub(crate) fn from_item(item: &Item) -> Value {
     Value::Object(item.iter().map(|(name, value)| (name.clone(), from_value(value))).collect())
 }
 
-/// The item that the JSON describes. `None` where it describes none.
+/// Reads an item from JSON. `None` if it is not an item.
 pub(crate) fn to_item(json: &Value) -> Option<Item> {
     json.as_object()?.iter().map(|(name, value)| Some((name.clone(), to_value(value)?))).collect()
 }
 
-/// Whether two items, or their absence, are the same. The order of a set does not matter.
+/// Whether two items are equal, or both absent. The order of a set does not matter.
 pub(crate) fn same(a: Option<&Item>, b: Option<&Item>) -> bool {
     a.map(from_item) == b.map(from_item)
 }
@@ -40,7 +40,7 @@ fn from_value(value: &AttributeValue) -> Value {
         AttributeValue::Bs(blobs) => json!({ "BS": sorted(&blobs.iter().map(base64).collect::<Vec<_>>()) }),
         AttributeValue::L(values) => json!({ "L": values.iter().map(from_value).collect::<Vec<_>>() }),
         AttributeValue::M(item) => json!({ "M": from_item(item) }),
-        // A type that DynamoDB does not have today. It reads back as no item.
+        // A type that DynamoDB does not have today. It cannot be read back.
         _ => Value::Null,
     }
 }

@@ -1,4 +1,4 @@
-//! Removing a number from a customer, and deleting a customer, so that no number's count is ever wrong.
+//! Removes a number from a customer, and deletes a customer, without making the count of any number wrong.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +18,12 @@ use crate::table::saved::{self, Shared, lock};
 use crate::table::scan::{Only, Scan, concurrently};
 use crate::ui::Failure;
 
-/// What went with a record.
+/// What was deleted with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Erased {
     /// How many numbers it had.
     pub(crate) numbers: usize,
-    /// How many numbers no customer has any more.
+    /// How many numbers have no customer any more.
     pub(crate) counters: u64,
 }
 
@@ -36,16 +36,16 @@ enum Refusal {
     CorruptNumber,
 }
 
-/// What a deletion does where the item of one of the customer's numbers cannot be read.
+/// What a deletion does if it cannot read the item of one of the customer's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CorruptNumbers {
-    /// Nothing is written: the customer would stay in that item.
+    /// Write nothing, because the customer would stay in that item.
     Refuse,
-    /// The caller deletes every number's item of the client afterwards.
+    /// Continue, because the caller deletes every number's item of the client afterwards.
     Leave,
 }
 
-/// The number's item without the customer. `None` where it names the customer in no form that can be read.
+/// The number's item without the customer. `None` if the item does not name the customer in a readable form.
 fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
     let mut ccids = counter::ccids(number);
     if !ccids.remove(ccid.as_str()) {
@@ -61,12 +61,12 @@ fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
     Some(after)
 }
 
-/// Whether no one can say which customers the item names.
+/// Whether the item's customers cannot be read.
 pub(crate) fn are_unreadable(number: &Item) -> bool {
     number.get(items::CCIDS).is_some_and(|ccids| !ccids.is_ss())
 }
 
-/// Plans a removal. One side is enough: a number that only the record or only the number's item shows can be removed.
+/// Plans a removal. It also removes a number that only the record or only the number's item shows.
 fn removal(record: Option<&Item>, number: Option<&Item>, ccid: &Ccid, phone: &Phone) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::new();
     if let Some(record) = record {
@@ -94,7 +94,7 @@ fn removal(record: Option<&Item>, number: Option<&Item>, ccid: &Ccid, phone: &Ph
     }
 }
 
-/// Removes the number from the customer, on both sides at once. The old items are saved first.
+/// Removes the number from the customer on both sides at once. Saves the old items first.
 pub(crate) async fn number(
     connection: &Connection,
     client_id: &ClientId,
@@ -123,12 +123,12 @@ pub(crate) async fn number(
     Err(busy())
 }
 
-/// Plans the deletion of a record: the record itself first, then the items of its numbers.
+/// Plans the deletion of a record: first the record, then the items of its numbers.
 fn deletion(record: Item, numbers: &[Item], ccid: &Ccid) -> Vec<Change> {
     let mut changes: Vec<_> = Change::new(Some(record), None).into_iter().collect();
     for number in numbers {
         if let Some(after) = without(number, ccid) {
-            // A number in a key is personal data: it goes with the last customer that had it.
+            // The number in a key is personal data, so the item is deleted with its last customer.
             let after = if crate::table::repair::is_idle(&after) { None } else { Some(after) };
             changes.extend(Change::new(Some(number.clone()), after));
         }
@@ -136,10 +136,10 @@ fn deletion(record: Item, numbers: &[Item], ccid: &Ccid) -> Vec<Change> {
     changes
 }
 
-/// Deletes the record, and takes the customer out of every number's item with it, in one transaction. The old items are
-/// saved first. `None` where there was no record.
+/// Deletes the record, and removes the customer from the item of every number, in one transaction. Saves the old
+/// items first. Returns `None` if there was no record.
 ///
-/// A corrupt record must be erasable, too: where its numbers cannot be read, the table is searched for them.
+/// A corrupt record must be erasable, too. If its numbers cannot be read, the whole table is searched for them.
 pub(crate) async fn customer(
     connection: &Connection,
     client_id: &ClientId,
@@ -168,7 +168,7 @@ pub(crate) async fn customer(
         let mut changes = deletion(record, &of_numbers, ccid);
         let items = lock(saving).save(&changes)?;
         let mut are_done = true;
-        // More than one transaction takes is possible for a corrupt record alone. The record is in the last one.
+        // Only a corrupt record can need more than one transaction. The record is in the last one.
         while are_done && !changes.is_empty() {
             let together = changes.split_off(changes.len().saturating_sub(change::MOST));
             let first = items.start + changes.len() as u64;
@@ -188,7 +188,7 @@ fn is_number_deleted(change: &Change) -> bool {
     change.after.is_none() && matches!(subject(&change.key()), Subject::Phone { .. })
 }
 
-/// The items of the record's numbers. Some may not name the customer, or name no one that can be read.
+/// The items of the record's numbers. Some may not name the customer, or may be unreadable.
 async fn numbers_of(
     connection: &Connection,
     record: &Item,
@@ -210,7 +210,7 @@ async fn numbers_of(
     }
 }
 
-/// Every number's item of the client that names the customer, or that may name anyone: the whole table is read for them.
+/// Reads the whole table for the client's number items that name the customer, or whose customers cannot be read.
 async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> Result<Vec<Item>, Failure> {
     let only = Only {
         filter: "begins_with(pk, :prefix) AND attribute_exists(ccids) \
@@ -230,7 +230,7 @@ async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> R
         async { Ok(()) }
     };
     Scan::default().each(connection, Some(only), each).await?;
-    // Read again: a scan may show what was there before.
+    // Read the items again, because a scan may return an older state.
     let keys: Vec<_> =
         std::mem::take(&mut *keys.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect();
     let mut numbers = Vec::new();
@@ -240,7 +240,7 @@ async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> R
     Ok(numbers)
 }
 
-/// Deletes an item, whatever it is, if it still is there. The old item is saved first. `false` where it keeps changing.
+/// Deletes any item, if it still exists. Saves the old item first. Returns `false` if the item keeps changing.
 pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) -> Result<bool, Failure> {
     for round in 0..ROUNDS {
         pause(round).await;
@@ -255,7 +255,7 @@ pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) ->
     Ok(false)
 }
 
-/// The E.164 forms that the record names.
+/// The E.164 forms in the record.
 pub(crate) fn channels(record: &Item) -> impl Iterator<Item = &str> {
     let channels = match record.get(items::NOTIFICATION_CHANNELS) {
         Some(AttributeValue::M(channels)) => Some(channels.keys().map(String::as_str)),
@@ -264,7 +264,7 @@ pub(crate) fn channels(record: &Item) -> impl Iterator<Item = &str> {
     channels.into_iter().flatten()
 }
 
-/// Between two rounds, so that those who change the same item do not meet again and again.
+/// A random pause between two rounds, so that commands which change the same item do not collide again.
 pub(crate) async fn pause(round: usize) {
     if round > 0 {
         let most = Duration::from_millis(20).saturating_mul(1 << round.min(8));

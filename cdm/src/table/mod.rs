@@ -1,4 +1,4 @@
-//! The table: the connection to it, reading all of it, and changing what is in it.
+//! The table: the connection to it, reading all of it, and changing its items.
 
 pub(crate) mod call_failure;
 pub(crate) mod change;

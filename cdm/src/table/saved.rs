@@ -1,12 +1,12 @@
-//! The file that keeps the old items of a command that removes or rewrites something, for `cdm undo`.
+//! The file with the old items of a command that removes or rewrites items, for `cdm undo`.
 //!
-//! JSON lines. The first line says which format, table, command and time it is of; each further line is one item, as it
-//! stood (`before`) and as the command leaves it (`after`), in DynamoDB's own JSON; `null` is no item. Every line is on
-//! disk before its item is written.
+//! It contains JSON lines. The first line names the format, the table, the command and the time. Each further line
+//! is one item as it was (`before`) and as the command leaves it (`after`), in DynamoDB's JSON; `null` means that
+//! there is no item. Every line is on disk before its item is written.
 //!
-//! After a write comes a line that says what became of the items: `{"written":[2,4]}` for the second to the fourth item of
-//! the file, or `{"not_written":[2,4]}`. Items without such a line were being written when the command was stopped, or
-//! when DynamoDB's answer was lost: no one knows whether they were.
+//! After a write, a line says what became of the items: `{"written":[2,4]}` for the second to the fourth item of
+//! the file, or `{"not_written":[2,4]}`. Items without such a line were being written when the command was
+//! interrupted, or when DynamoDB's response was lost. Whether they were written is unknown.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -29,27 +29,27 @@ use crate::ui::output::note;
 const FORMAT: &str = "cdm saved items";
 const VERSION: u32 = 2;
 
-/// Where a command keeps the items that it repairs.
+/// Where a command saves the items that it repairs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct SaveTo {
-    /// Keep the old items in this file, which must be new. Without it, in a file of this folder that is named by command
-    /// and time.
+    /// Save the old items in this new file. Without it, they are saved in a file of the current folder, named
+    /// by command and time.
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 }
 
-/// Where a command keeps the items that it removes, if it does.
+/// Whether and where a command saves the items that it removes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Save {
     #[command(flatten)]
     to: SaveTo,
-    /// Keep no copy of what is removed, as an erasure wants it. There is no undo.
+    /// Do not save what is removed, as an erasure requires. The command cannot be undone.
     #[arg(long, conflicts_with = "save")]
     no_save: bool,
 }
 
 impl SaveTo {
-    /// The file, which is made when the first item is saved.
+    /// The file, which is created when the first item is saved.
     pub(crate) fn open(self, place: Place, command: &str) -> Saving {
         let now = UnixMillis::now().to_rfc3339();
         let named =
@@ -69,7 +69,7 @@ impl SaveTo {
 }
 
 impl Save {
-    /// The file, which is made when the first item is saved; nothing where no copy is wanted.
+    /// The file, which is created when the first item is saved. Without a file if nothing is to be saved.
     pub(crate) fn open(self, place: Place, command: &str) -> Saving {
         let saving = self.to.open(place, command);
         if self.no_save { Saving { path: None, ..saving } } else { saving }
@@ -80,7 +80,7 @@ impl Save {
 pub(crate) struct Header {
     format: String,
     version: u32,
-    /// The table that the items are of.
+    /// The table that the items belong to.
     #[serde(flatten)]
     pub(crate) place: Place,
     /// The command that saved them.
@@ -89,10 +89,10 @@ pub(crate) struct Header {
     pub(crate) time: String,
 }
 
-/// The file while a command runs.
+/// The file during a command.
 #[derive(Debug)]
 pub(crate) struct Saving {
-    /// `None` where no copy is kept.
+    /// `None` if nothing is saved.
     path: Option<PathBuf>,
     header: Header,
     file: Option<File>,
@@ -100,22 +100,22 @@ pub(crate) struct Saving {
     items: u64,
     /// How many of them were certainly not written.
     not_written: u64,
-    /// The numbers of those that no one has tried to write yet.
+    /// The numbers of the items that were not yet tried.
     planned: BTreeSet<u64>,
-    /// The command has said where the file is, or could not write to it. Parts of it that still run must not go on.
+    /// The command has reported the file, or could not write to it. Its parts that still run must stop.
     is_over: bool,
 }
 
-/// The file of old items, shared by the parts of a command that work at once.
+/// The file, shared by the parts of a command that run at the same time.
 pub(crate) type Shared = Arc<Mutex<Saving>>;
 
-/// The file, for this moment.
+/// Locks the file.
 pub(crate) fn lock(saving: &Shared) -> MutexGuard<'_, Saving> {
     saving.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes saved changes together, and keeps in the file what became of them. `false` where an item is no longer as it was
-/// read. `items` are the numbers under which they were saved.
+/// Writes saved changes together, and records in the file what became of them. Returns `false` if an item is no
+/// longer as it was read. `items` are their numbers in the file.
 ///
 /// # Errors
 /// What failed, in one line.
@@ -143,10 +143,10 @@ impl Saving {
         Arc::new(Mutex::new(self))
     }
 
-    /// Adds the changes, and gives their numbers in the file. When it returns, they are on disk.
+    /// Saves the changes, and returns their numbers in the file. They are on disk when it returns.
     ///
     /// # Errors
-    /// The file cannot be made or written, or one of that name is there already: nothing may be changed then.
+    /// The file cannot be created or written, or already exists. Then nothing may be changed.
     pub(crate) fn save(&mut self, changes: &[Change]) -> Result<Range<u64>, Failure> {
         self.goes_on()?;
         let numbers = self.items + 1..self.items + 1 + changes.len() as u64;
@@ -168,7 +168,7 @@ impl Saving {
             lines.push('\n');
         }
         let appended = append(file, &lines).and_then(|()| file.sync_all()).map_err(failed);
-        // What other parts of the command would save now could be counted wrongly.
+        // After a failed write, the numbers of further items would be uncertain.
         self.is_over = appended.is_err();
         appended?;
         self.items = numbers.end - 1;
@@ -180,7 +180,7 @@ impl Saving {
         if self.is_over { Err(Failure("the old items can no longer be kept".to_owned())) } else { Ok(()) }
     }
 
-    /// From now on no one knows whether these items are written, until they are marked.
+    /// From now on it is unknown whether these items are written, until they are marked.
     fn begin(&mut self, items: &Range<u64>) -> Result<(), Failure> {
         self.goes_on()?;
         for item in items.clone() {
@@ -189,7 +189,8 @@ impl Saving {
         Ok(())
     }
 
-    /// Adds what became of these items. It need not be on disk: without it the items only count as unknown.
+    /// Records what became of these items. The record need not be on disk: without it, the items only count as
+    /// unknown.
     fn mark(&mut self, items: &Range<u64>, is_written: bool) -> Result<(), Failure> {
         let (Some(path), Some(file)) = (&self.path, &mut self.file) else { return Ok(()) };
         let word = if is_written { WRITTEN } else { NOT_WRITTEN };
@@ -201,7 +202,7 @@ impl Saving {
         Ok(())
     }
 
-    /// The command is over: what it has not tried to write is not written. A file of which nothing was written goes.
+    /// Ends the command: items that were not tried are not written. Deletes the file if nothing was written.
     fn settle(&mut self) {
         self.is_over = true;
         let mut planned = std::mem::take(&mut self.planned).into_iter().peekable();
@@ -221,19 +222,19 @@ impl Saving {
         }
     }
 
-    /// Where the items are, once one was saved.
+    /// The path of the file, once an item was saved.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.path.as_deref().filter(|_| self.file.is_some())
     }
 
-    /// Whether copies are kept.
+    /// Whether items are saved.
     pub(crate) fn keeps(&self) -> bool {
         self.path.is_some()
     }
 
-    /// Says where the items are, or that there is no copy of them. `erased` where what was removed may be an erasure
-    /// that someone asked for, of which no copy may stay. It is the last thing that a command does with the file: one of
-    /// which nothing was written is deleted.
+    /// Reports where the items are saved, or that they are not. `erased` is true if the removal may be an
+    /// erasure that someone asked for, of which no copy may stay. This is the last use of the file: if nothing
+    /// was written, it is deleted.
     pub(crate) fn tell(&mut self, erased: bool) {
         self.settle();
         match self.file() {
@@ -250,7 +251,7 @@ impl Saving {
         }
     }
 
-    /// What the command came to. Where it failed half-way, says where the items are that it may have changed.
+    /// Returns the result. If the command failed, first reports where the items are that it may have changed.
     pub(crate) fn told_of<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() && self.file().is_some() {
             self.tell(true);
@@ -259,7 +260,7 @@ impl Saving {
     }
 }
 
-/// What a line says that is about other lines.
+/// The members of a line about other lines.
 const WRITTEN: &str = "written";
 const NOT_WRITTEN: &str = "not_written";
 
@@ -273,7 +274,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     })
 }
 
-/// Adds whole lines, or nothing.
+/// Appends whole lines, or nothing.
 fn append(file: &mut File, lines: &str) -> std::io::Result<()> {
     let length = file.metadata()?.len();
     file.write_all(lines.as_bytes()).inspect_err(|_| {
@@ -281,7 +282,7 @@ fn append(file: &mut File, lines: &str) -> std::io::Result<()> {
     })
 }
 
-/// A new file for the operator's eyes alone, whose name is on disk, too.
+/// Creates a file that only the operator can read, and syncs its directory entry.
 fn create(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create_new(true);
@@ -305,16 +306,16 @@ pub(crate) struct Saved {
     pub(crate) header: Header,
     /// In the order in which the command saved them, without those that were certainly not written.
     pub(crate) changes: Vec<Change>,
-    /// Of how many of them no one knows whether they were written.
+    /// How many of them may or may not have been written.
     pub(crate) unknown: u64,
-    /// Whether the command was cut off while it wrote the last line.
+    /// Whether the last line is incomplete.
     pub(crate) is_cut_off: bool,
 }
 
 /// Reads a file of saved items.
 ///
 /// # Errors
-/// It is none, or one of a later version.
+/// The file does not contain saved items, or has a newer format.
 pub(crate) fn read(path: &Path) -> Result<Saved, Failure> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?;
@@ -353,7 +354,7 @@ pub(crate) fn read(path: &Path) -> Result<Saved, Failure> {
     Ok(Saved { header, changes: changes.into_iter().map(|(change, _)| change).collect(), unknown, is_cut_off })
 }
 
-/// Takes a line: an item, or what became of earlier ones. `None` where it is neither.
+/// Reads a line: an item, or what became of earlier ones. Returns `None` if it is neither.
 fn take(line: &[u8], changes: &mut Vec<(Change, Option<bool>)>) -> Option<()> {
     let line: Value = serde_json::from_slice(line).ok()?;
     for (word, is_written) in [(WRITTEN, true), (NOT_WRITTEN, false)] {
@@ -413,7 +414,7 @@ mod tests {
         assert!(failure.0.contains("is there already"), "{failure}");
         assert_eq!(std::fs::read(&path).unwrap(), text);
 
-        // Cut off anywhere: what is whole is read.
+        // Wherever the file is cut off, its complete lines are read.
         let second_line = text.iter().position(|byte| *byte == b'\n').unwrap() + 1;
         for end in second_line..text.len() {
             std::fs::write(&path, &text[..end]).unwrap();
@@ -444,13 +445,13 @@ mod tests {
         saving.begin(&(1..4)).unwrap();
         saving.mark(&(1..2), true).unwrap();
         saving.mark(&(2..3), false).unwrap();
-        // The third is on its way when the command ends, and no one has begun with the fourth.
+        // The third item is being written when the command ends, and the fourth was not tried.
         saving.tell(false);
         let saved = read(&path).unwrap();
         assert_eq!((saved.changes, saved.unknown), (vec![changes[0].clone(), changes[2].clone()], 1));
         assert!(saving.save(&changes).is_err() && saving.begin(&(3..4)).is_err());
 
-        // A line about items that are not there is none of ours.
+        // A line about items that do not exist makes the file invalid.
         let text = std::fs::read_to_string(&path).unwrap();
         for bad in ["[4,5]", "[0,1]", "[3,2,1]", "[4,2]", "1"] {
             std::fs::write(&path, format!("{text}{{\"written\":{bad}}}\n")).unwrap();

@@ -1,4 +1,4 @@
-/// Why a command ended without doing its work: one line that says what happened and what to do about it.
+/// Why a command failed: one line that says what happened and what to do about it.
 #[derive(Debug)]
 pub struct Failure(pub String);
 

@@ -1,4 +1,4 @@
-//! What commands say and ask, and how they are stopped.
+//! What commands print and ask, and how they are interrupted.
 
 mod failure;
 pub mod output;

@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::ui::Failure;
 
-/// For whom to print.
+/// The form of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
     /// Tables and sentences, for people.
@@ -20,16 +20,16 @@ pub enum Output {
     Json,
 }
 
-/// A column of a table: its title, and the member of a row's object that stands in it.
+/// A column of a table: its title, and the member of a row's object that it shows.
 pub(crate) type Column = (&'static str, &'static str);
 
 const TITLE: Style = Style::new().bold();
 
 impl Output {
-    /// A sentence for people; for programs the object that says the same.
+    /// Prints a sentence for people, or for programs the object with the same content.
     ///
     /// # Errors
-    /// Nobody reads the output any more.
+    /// The output is closed.
     pub(crate) fn done(self, sentence: &str, object: &Value) -> Result<(), Failure> {
         match self {
             Self::Table => print_text(sentence),
@@ -37,10 +37,10 @@ impl Output {
         }
     }
 
-    /// A list: for people a table, or `nothing` where it is empty; for programs an object a row.
+    /// Prints a list: for people a table, or `nothing` if it is empty; for programs one object per row.
     ///
     /// # Errors
-    /// Nobody reads the output any more.
+    /// The output is closed.
     pub(crate) fn list(self, columns: &[Column], rows: &[Value], nothing: &str) -> Result<(), Failure> {
         match self {
             Self::Json => rows.iter().try_for_each(print_object),
@@ -49,10 +49,10 @@ impl Output {
         }
     }
 
-    /// One object's members, one a line; for programs the object.
+    /// Prints one object: for people one member per line.
     ///
     /// # Errors
-    /// Nobody reads the output any more.
+    /// The output is closed.
     pub(crate) fn details(self, members: &[Column], object: &Value) -> Result<(), Failure> {
         if self == Self::Json {
             return print_object(object);
@@ -69,37 +69,37 @@ impl Output {
     }
 }
 
-/// Text for people, whatever else is asked for. Colours in it show only on a terminal.
+/// Prints text for people, whatever the output form is. Its colours appear only on a terminal.
 ///
 /// # Errors
-/// Nobody reads the output any more.
+/// The output is closed.
 pub(crate) fn print_text(text: &str) -> Result<(), Failure> {
     written(writeln!(anstream::stdout(), "{text}"))
 }
 
-/// An object, on a line of its own.
+/// Prints an object on its own line.
 ///
 /// # Errors
-/// Nobody reads the output any more.
+/// The output is closed.
 pub(crate) fn print_object(object: &Value) -> Result<(), Failure> {
     written(writeln!(io::stdout(), "{object}"))
 }
 
 fn written(result: io::Result<()>) -> Result<(), Failure> {
     result.map_err(|error| match error.kind() {
-        // Whoever read it has seen enough, as `head` does.
+        // The reader closed the pipe, as `head` does.
         io::ErrorKind::BrokenPipe => Failure(String::new()),
         kind => Failure(format!("the output cannot be written ({kind})")),
     })
 }
 
-/// A line for people that is no result: a hint, a warning, progress.
+/// Prints a line for people that is not a result: a hint, a warning, progress.
 pub(crate) fn note(text: &str) {
-    // If nobody can read it, nothing is lost.
+    // If standard error is closed, nothing is lost.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// Ends the command with its one line, if it has one.
+/// Prints the line of a failed command, if it has one.
 pub fn complain(failure: &Failure) {
     if failure.0.is_empty() {
         return;
@@ -111,7 +111,7 @@ pub fn complain(failure: &Failure) {
 /// Asks before something is destroyed. `expected` is what the operator must type.
 ///
 /// # Errors
-/// Anything else was typed, or nothing could be.
+/// The operator typed something else, or standard input is closed.
 pub(crate) fn confirm(question: &str, expected: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
@@ -119,10 +119,10 @@ pub(crate) fn confirm(question: &str, expected: &str, yes: bool) -> Result<(), F
     let hint = if expected == "y" { "[y/N]" } else { "" };
     let _ = write!(anstream::stderr(), "{question} {hint} ");
     let mut answer = String::new();
-    // No answer is none.
+    // A read error counts as no answer.
     let _ = io::stdin().lock().read_line(&mut answer);
     if !(io::stdin().is_terminal() && answer.ends_with('\n')) {
-        // The cursor still stands behind the question.
+        // End the line of the question.
         note("");
     }
     let answer = answer.trim();
@@ -166,7 +166,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Text from the table, fit for a terminal: what would move the cursor or break the line is spelled out.
+/// Text from the table, safe for a terminal: characters that move the cursor or break the line are escaped.
 pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     if text.chars().any(char::is_control) {
         text.chars()

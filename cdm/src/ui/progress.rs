@@ -1,4 +1,4 @@
-//! How far a long command has come: a bar on a terminal, a line now and then anywhere else.
+//! The progress of a long command: a bar on a terminal, otherwise a line now and then.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::ui::output::note;
 
-/// How often a line is written where there is no terminal.
+/// How often a line is printed without a terminal.
 const EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) struct Progress {
-    /// How many bytes there are, where that is known.
+    /// The number of bytes, if known.
     total: Option<u64>,
     began: Instant,
     told: Instant,
@@ -32,7 +32,7 @@ impl Progress {
         Self { total, began: now, told: now, bar }
     }
 
-    /// `lines` are done, with the first `bytes` of the input.
+    /// `lines` are done, which are the first `bytes` of the input.
     pub(crate) fn tell(&mut self, lines: u64, bytes: u64) {
         let now = Instant::now();
         if let Some(bar) = &self.bar {
@@ -44,7 +44,7 @@ impl Progress {
         }
     }
 
-    /// Makes room for what is printed next.
+    /// Removes the bar before something else is printed.
     pub(crate) fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

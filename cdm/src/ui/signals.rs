@@ -1,21 +1,21 @@
-//! Ctrl-C and SIGTERM, noticed from the moment that they are listened for, whether somebody waits for them yet or not.
+//! Ctrl-C and SIGTERM, recorded from the moment of listening, whether or not a task waits for them.
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ui::Failure;
 
-/// While it lives, and after it, neither ends the process by itself.
+/// Once this exists, these signals no longer end the process.
 pub(crate) struct Interrupts {
     #[cfg(unix)]
     signals: [Signal; 2],
 }
 
 impl Interrupts {
-    /// To be called before anybody is told that Ctrl-C stops it.
+    /// Call this before telling the operator that Ctrl-C stops the command.
     ///
     /// # Errors
-    /// The system's, where it has no such signals to give.
+    /// The system does not support these signals.
     pub(crate) fn listen() -> Result<Self, Failure> {
         #[cfg(unix)]
         let listening = signal(SignalKind::interrupt())
@@ -26,7 +26,7 @@ impl Interrupts {
         listening
     }
 
-    /// Waits for the next of them. May be dropped and called again: none is missed in between.
+    /// Waits for the next signal. The future may be dropped and created again: no signal is lost in between.
     pub(crate) async fn next(&mut self) {
         #[cfg(unix)]
         {

@@ -17,7 +17,7 @@ use crate::table::scan::concurrently;
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, count};
 
-/// How much was repaired.
+/// How many findings were repaired.
 #[derive(Default)]
 pub(super) struct Repaired {
     pub(super) findings: u64,
@@ -35,7 +35,7 @@ impl Found {
     ) -> Result<Repaired, Failure> {
         match output {
             Output::Table => self.report(output)?,
-            // The objects say what became of each, so they come afterwards.
+            // Each object says what became of its finding, so print the objects after the repairs.
             Output::Json if !yes => self.findings().for_each(|finding| output::note(&finding.text(Outcome::Reported))),
             Output::Json => {}
         }
@@ -64,7 +64,8 @@ impl Found {
         Ok(repaired)
     }
 
-    /// Writes the plan, and deletes the numbers without customers. The changes come with their numbers in the file.
+    /// Writes the plan, and deletes the numbers without customers. Each change comes with its number in the
+    /// file.
     async fn write(
         &self,
         connection: &Connection,
@@ -93,7 +94,7 @@ impl Found {
     }
 }
 
-/// For programs, what became of each finding; for people, what of it is news. Counts those that were repaired.
+/// Reports what became of each finding: everything for programs, only the changes for people. Counts the repairs.
 fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u64, Failure> {
     let mut repaired = 0;
     for finding in &planned.findings {
@@ -110,9 +111,9 @@ fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u6
     Ok(repaired)
 }
 
-/// Writes a plan, and gives the findings that are repaired by that. Where the item has changed since, it is planned and
-/// saved again, as long as nothing is found that was not shown.
-/// `number` is the number of the change in the file.
+/// Writes a plan, and returns the findings that it repaired. If the item has changed since, the repair is planned
+/// and saved again, unless the new plan has a finding that was not shown. `number` is the number of the change in
+/// the file.
 async fn write(
     again: &Again,
     about: &About,
@@ -142,7 +143,7 @@ async fn write(
     Ok(Vec::new())
 }
 
-/// A number without customers, whole, as [`crate::table::repair::is_idle`] knows it.
+/// A number without customers, as [`crate::table::repair::is_idle`] recognizes it.
 fn idle_number(pk: &str) -> Item {
     Item::from([
         (items::PK.to_owned(), AttributeValue::S(pk.to_owned())),

@@ -1,14 +1,15 @@
-//! `cdm check`: reads the whole table, reports every item that contradicts itself or another, and repairs what is
-//! certain.
+//! `cdm check` reads the whole table, reports every item that contradicts itself or another item, and makes the
+//! repairs that are certain.
 //!
-//! Which customer has which number is written down twice: as a channel of the customer's record, and as a ccid of the
-//! number's item. To look each of them up on the other side would cost a read for each; to keep them would cost memory
-//! that grows with the table. So one reading of the table adds them up ([`crate::table::scan::sums`]), and the sums name the pairs that are
-//! on one side only. Each of these is read again, both items in one transaction, which alone decides: what changed while
-//! the table was being read is whole in the transaction, so a healthy table under load gives no finding.
+//! The table stores each pair of customer and number twice: as a channel of the customer's record, and as a ccid of
+//! the number's item. Looking up each pair on the other side would cost one read per pair, and keeping all pairs
+//! would need memory that grows with the table. So one reading of the table adds the pairs up
+//! ([`crate::table::scan::sums`]), and the sums name the pairs that are on one side only. The command then reads
+//! both items of each such pair again in one transaction, which alone decides. A pair that changed during the
+//! reading is consistent in the transaction, so a healthy table under load has no findings.
 //!
-//! What is repaired is decided in [`crate::table::repair`], from items as they stand after the reading. The old items are saved
-//! before the first is written.
+//! [`crate::table::repair`] decides about repairs, from items as they are after the reading. The old items are
+//! saved before the first write.
 
 mod fix;
 
@@ -40,10 +41,10 @@ use crate::ui::Failure;
 use crate::ui::output::{self, Output, count};
 use crate::ui::signals::Interrupts;
 
-/// Read the whole table and report what is corrupt. It changes nothing without --fix.
+/// Read the whole table and report what is corrupt. Without --fix it changes nothing.
 ///
-/// Exit code 1 says that something is corrupt, or still is after --fix. Numbers without customers are not corrupt;
-/// --fix deletes them. The table may be in use meanwhile.
+/// Exit code 1 means that something is corrupt, or is still corrupt after --fix. Numbers without customers are not
+/// corrupt; --fix deletes them. The table may be in use meanwhile.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm check
@@ -51,18 +52,19 @@ use crate::ui::signals::Interrupts;
   cdm check --read-units 100 --resume check.state
   cdm check --fix")]
 pub(crate) struct Check {
-    /// Show what can be repaired with certainty, ask, and repair it. Each repair is written only if its item has not
+    /// Show the repairs that are certain, ask, and make them. A repair is written only if its item has not
     /// changed since it was read.
     #[arg(long)]
     fix: bool,
-    /// How many parts of the table are read at once. More is faster, and takes more of the table's read units.
+    /// How many parts of the table to read at once. More parts are faster and use more of the table's read
+    /// units.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(i32).range(1..=100))]
     segments: i32,
-    /// Use at most this many read units a second.
+    /// Use at most this number of read units per second.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     read_units: Option<u32>,
-    /// Keep in this file how far the reading is. If it was interrupted, the same command goes on from there. When the
-    /// reading has ended, the file is deleted.
+    /// Keep the progress of the reading in this file. If the check is interrupted, the same command continues
+    /// from there. The file is deleted when the reading ends.
     #[arg(long, value_name = "FILE")]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -72,22 +74,22 @@ pub(crate) struct Check {
     yes: bool,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checked {
-    /// Customers' records.
+    /// Customer records.
     pub customers: u64,
     /// Numbers' items.
     pub phones: u64,
     /// API keys.
     pub keys: u64,
-    /// Pairs of a customer and a number, as the records have them.
+    /// Pairs of a customer and a number in the records.
     pub pairs: u64,
     /// Pairs whose two items were read again in one transaction.
     pub pairs_read_again: u64,
     /// Numbers without customers.
     pub idle: u64,
-    /// What is corrupt.
+    /// Findings.
     pub findings: u64,
 }
 
@@ -140,7 +142,7 @@ impl Check {
     }
 }
 
-/// Checks the table, prints what it finds, and changes nothing.
+/// Checks the table and prints the findings, without changing anything.
 ///
 /// # Errors
 /// The table could not be read.
@@ -150,18 +152,18 @@ pub async fn check(connection: &Connection, scan: Scan, output: Output) -> Resul
     Ok(found.checked())
 }
 
-/// Every finding that there can be: its name, what is wrong, and what `--fix` does about it.
+/// Every possible finding: its name, what is wrong, and what `--fix` does about it.
 pub fn findings() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
     Kind::ALL.into_iter().map(|kind| (kind.code(), kind.what(), kind.fix()))
 }
 
-/// What was found, and how it would be repaired.
+/// The findings, and the planned repairs.
 struct Found {
     counts: Counts,
     pairs_read_again: u64,
-    /// How fast the table may be read.
+    /// The limit on reads.
     pace: Arc<Pace>,
-    /// In the order of their items' keys.
+    /// Ordered by the keys of their items.
     items: Vec<Corrupt>,
     /// The partition keys of numbers without customers.
     idle: Vec<String>,
@@ -173,19 +175,19 @@ struct Corrupt {
     planned: Planned,
 }
 
-/// From what an item's plan is made, so that it can be made again.
+/// The data from which an item's plan is made, so that the plan can be made again.
 #[derive(Clone)]
 enum About {
-    /// A number, with the customers in question.
+    /// A number, with the customers whose records must be read.
     Number { client_id: ClientId, phone: Phone, ccids: Vec<Ccid> },
     /// Any other item, by its key.
     Item(Item),
 }
 
-/// How often the file of an interrupted check is written.
+/// How often the progress file is written.
 const EVERY: Duration = Duration::from_secs(20);
 
-/// Reads the table, and plans.
+/// Reads the table, and plans the repairs.
 async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFile>) -> Result<Found, Failure> {
     let begun = resume.map(|file| begun(file, &connection.place())).transpose()?.flatten();
     let begun = begun.unwrap_or_else(|| Reading::new(scan.segments));
@@ -250,11 +252,11 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
     Ok(Found { counts, pairs_read_again, pace: scan.pace, items: corrupt, idle })
 }
 
-/// The reading that an interrupted check has begun.
+/// The reading of an interrupted check.
 fn begun(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
     let Some(reading) = file.load(place)? else { return Ok(None) };
     let (shown, began) = (file.0.display(), reading.began.to_rfc3339());
-    // Its end was written, but not its result. By now the table may be another.
+    // The reading ended, but its result was not written. The table may have changed since then.
     if reading.positions.iter().all(|position| *position == Position::End) {
         output::note(&format!("The reading of {shown}, which began {began}, has ended: the table is read again."));
         return Ok(None);
@@ -263,11 +265,11 @@ fn begun(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
     Ok(Some(reading))
 }
 
-/// A reading to which the parts of the table add.
+/// A reading that the parts of the table share.
 struct SharedReading {
-    /// Without positions once it was taken out, which an interruption does while parts are still at work.
+    /// Has no positions after it was taken out. An interruption takes it out while parts are still reading.
     reading: Reading,
-    /// When it was last written to its file.
+    /// When it was last written to the file.
     stored: Instant,
 }
 
@@ -276,8 +278,8 @@ impl SharedReading {
         Self { reading, stored: Instant::now() }
     }
 
-    /// Adds a page, and writes the file when it is time to. A page that comes after [`SharedReading::take`] is read again
-    /// by the next check.
+    /// Adds a page, and writes the file when it is due. The next check reads a page again that arrives after
+    /// [`SharedReading::take`].
     fn add(&mut self, page: Page, store: impl FnOnce(&Reading) -> Result<(), Failure>) -> Result<(), Failure> {
         if self.reading.positions.is_empty() {
             return Ok(());
@@ -323,10 +325,10 @@ async fn read(
     } else {
         pages.await
     };
-    // The parts of an interrupted reading may still hold the state, so it is taken out of their hands.
+    // The parts of an interrupted reading may still hold the state, so take the reading out of it.
     let reading = state.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (resume, &ended) {
-        // What it says of the table is only true now.
+        // The progress is out of date once the reading has ended.
         (Some(file), Ok(())) => file.remove(),
         (Some(file), Err(_)) => file.store(&connection.place(), &reading)?,
         (None, _) => {}
@@ -371,7 +373,7 @@ impl Reading {
     }
 }
 
-/// The pairs that the sums could not tell apart, by a second reading of the table.
+/// Finds the pairs that the sums could not separate, by reading the table again.
 async fn search(
     connection: &Connection,
     scan: &Scan,
@@ -389,7 +391,7 @@ async fn search(
     Ok(std::mem::take(&mut *found))
 }
 
-/// The pairs that an item is one side of. What cannot be one is a finding of the item itself.
+/// The pairs of which the item is one side. An entry that cannot be a pair is a finding of the item itself.
 fn pairs_of(item: &Item) -> Vec<Pair> {
     match subject(item) {
         Subject::Customer { client_id, ccid } => erase::channels(item)
@@ -405,13 +407,13 @@ fn pairs_of(item: &Item) -> Vec<Pair> {
     }
 }
 
-/// Partition and sort key, as text. DynamoDB keeps no other type in either.
+/// Partition and sort key as text. DynamoDB stores no other type for them.
 fn place(item: &Item) -> (String, String) {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
     (text(items::PK), text(items::SK))
 }
 
-/// Reading items again, as they stand.
+/// Reads items again, as they are now.
 #[derive(Clone)]
 struct Again {
     connection: Connection,
@@ -434,14 +436,15 @@ impl Again {
                     let (record, _) = self.read(client_id, ccid, phone).await?;
                     records.push((ccid.clone(), record));
                 }
-                // The records first: a number that is added or removed meanwhile changes the number's item.
+                // Read the records first, because adding or removing a number meanwhile also changes
+                // the number's item.
                 let item = self.item(items::phone_key(client_id, phone)).await?;
                 Ok(repair::number(client_id, phone, item.as_ref(), &records))
             }
         }
     }
 
-    /// One item as it stands, strongly consistent, no faster than the table may be read.
+    /// Reads one item, strongly consistent, within the limit on reads.
     async fn item(&self, key: Item) -> Result<Option<Item>, Failure> {
         let connection = &self.connection;
         let mut get =
@@ -455,7 +458,7 @@ impl Again {
         read.map(|read| read.item).map_err(|error| connection.failed("the item cannot be read", &error))
     }
 
-    /// What the customer's record says of the number, and the number's item, both of one moment.
+    /// Reads what the customer's record says about the number, and the number's item, both at one moment.
     async fn read(&self, client_id: &ClientId, ccid: &Ccid, phone: &Phone) -> Result<(Record, Option<Item>), Failure> {
         use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
 
@@ -480,7 +483,7 @@ impl Again {
             );
             match read {
                 Ok(output) => break output,
-                // Something writes one of the two, which is over soon.
+                // Another write holds one of the two items, for a short time.
                 Err(error)
                     if pause < Duration::from_secs(20)
                         && matches!(
@@ -498,7 +501,7 @@ impl Again {
         let (Some(record), Some(number), None) = (read.next(), read.next(), read.next()) else {
             return Err(Failure("two items were asked for and others came: run the command again".to_owned()));
         };
-        // An item that is not there may come as an empty one.
+        // DynamoDB may return an empty item for an absent one.
         let there = |item: Option<Item>| item.filter(|item| !item.is_empty());
         Ok((Record::of(there(record).as_ref(), phone), there(number)))
     }

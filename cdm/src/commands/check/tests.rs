@@ -1,4 +1,4 @@
-//! The whole command against a database: planting corruption and repairing it loses nothing, and can be undone.
+//! The whole command against a database: repairing planted corruption loses nothing, and can be undone.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ enum Commands {
     Undo(Undo),
 }
 
-/// A table of this name with these items.
+/// Creates a table with these items.
 async fn planted(database: &Embedded, name: &str, items: &Table) -> Connection {
     let connection = Connection::to(&database.endpoint(), any_credentials(), name.to_owned()).await.unwrap();
     crate::commands::table::create(&connection.client, name).await.unwrap();
@@ -53,7 +53,7 @@ async fn repair_and_undo(database: &Embedded, folder: &Path, name: &str, corrupt
     let Commands::Check(check) = Commands::parse_from(["cdm", "check", "--fix", "--yes", "--save", saved_name]) else {
         unreachable!()
     };
-    // Whether something is left for a person or not.
+    // Whether findings remain for a person does not matter here.
     let _ = check.run(&connection, Output::Json).await;
     let repaired = read_all(&connection).await;
     assert_nothing_lost(corrupted, &repaired, what);
@@ -98,7 +98,7 @@ async fn repairing_random_corruption_loses_nothing_and_is_undone() {
     }
 }
 
-/// A check that was stopped anywhere in its reading goes on from there, and comes to what an uninterrupted one comes to.
+/// A check that stops at any point of its reading continues from there, with the result of an uninterrupted check.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_check_goes_on_from_where_it_was() {
     let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
@@ -127,7 +127,7 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
         let _ = scan().pages(&connection, None, &[], each).await;
         file.store(&connection.place(), &begun.lock().unwrap().0).unwrap();
 
-        // However it is asked to read, it keeps to the parts that it began with.
+        // A resumed check keeps the parts that it began with, whatever its arguments are.
         let resumed = find(&connection, Scan { segments: 5, ..scan() }, Some(&file)).await.unwrap();
         assert_eq!(resumed.checked(), whole.checked(), "stopped after {stop_after}");
         let findings = |found: &Found| found.findings().cloned().collect::<Vec<_>>();
@@ -136,7 +136,7 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
     }
 }
 
-/// A check that was killed between the end of its reading and its result: the table may be another by now.
+/// A check was killed between the end of its reading and its result. The table may have changed since.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reading_that_has_ended_is_not_gone_on_from() {
     let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
@@ -152,7 +152,7 @@ async fn a_reading_that_has_ended_is_not_gone_on_from() {
     assert!(found.findings > 0);
 }
 
-/// When a check is interrupted, a part of the table may have a page that waits to be added. It must not write the file.
+/// When a check is interrupted, a part may still have a page to add. It must not write the file.
 #[test]
 fn a_page_after_the_interruption_leaves_the_file_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +170,7 @@ fn a_page_after_the_interruption_leaves_the_file_alone() {
     assert_eq!(file.load(&place).unwrap().as_ref(), Some(&reading));
 }
 
-/// What is read to plan a repair keeps to the limit, too: while another read has its turn, it waits.
+/// The reads that plan a repair also keep the limit: they wait while another read has its turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn planning_reads_take_their_turn() {
     let database = Embedded::in_memory().await.unwrap();
@@ -203,7 +203,7 @@ async fn planning_reads_take_their_turn() {
     assert!(findings > 0);
 }
 
-/// More pairs are on one side only than the sums can tell apart: the second reading finds them all.
+/// More pairs are on one side only than the sums can separate. The second reading finds them all.
 #[tokio::test(flavor = "multi_thread")]
 async fn pairs_that_the_sums_cannot_tell_apart_are_searched_for() {
     let database = Embedded::in_memory().await.unwrap();
@@ -228,7 +228,8 @@ async fn pairs_that_the_sums_cannot_tell_apart_are_searched_for() {
     assert_eq!(found.len(), 20);
 }
 
-/// Between the plan and the write the customer is deleted: an erased customer is not written into a number's item again.
+/// The customer is deleted between the plan and the write. An erased customer must not be written into a number's
+/// item.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_that_is_deleted_meanwhile_is_not_added() {
     let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
@@ -248,13 +249,13 @@ async fn a_customer_that_is_deleted_meanwhile_is_not_added() {
     };
     let saving = save.open(connection.place(), "check --fix");
     let repaired = found.repair(&connection, saving, true, Output::Json).await.unwrap();
-    // The count follows from the ccids that are there, and is repaired.
+    // The count follows from the ccids of the item, and is repaired.
     assert_eq!(repaired.findings, 1);
     let ccids = |table: &Table| table.values().map(counter::ccids).collect::<Vec<_>>();
     assert_eq!(ccids(&read_all(&connection).await), ccids(&before));
 }
 
-/// The item changes between the plan and the write in a way that leaves the finding: the write is of what is there now.
+/// The item changes between the plan and the write, but the finding remains. The repair uses the changed item.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_changes_meanwhile_is_planned_again() {
     let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
@@ -263,7 +264,7 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     let connection = planted(&database, "changes", &items).await;
     let found = find(&connection, Scan::default(), None).await.unwrap();
     let [Corrupt { about: About::Number { client_id, phone, .. }, .. }] = found.items.as_slice() else { panic!() };
-    // Another customer of the number goes.
+    // Remove another customer of the number.
     let other = Ccid::parse("Zoë").unwrap();
     let none = Commands::parse_from(["cdm", "check", "--save", folder.path().join("removed").to_str().unwrap()]);
     let Commands::Check(Check { save, .. }) = none else { unreachable!() };
@@ -276,7 +277,7 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     let before = read_all(&connection).await;
     let repaired =
         found.repair(&connection, save.open(connection.place(), "check --fix"), true, Output::Json).await.unwrap();
-    // The removal has put the count right already.
+    // The removal already corrected the count.
     assert_eq!(repaired.findings, 1);
     let number = connection.item(items::phone_key(client_id, phone)).await.unwrap().unwrap();
     assert!(!counter::ccids(&number).contains("Zoë") && counter::ccids(&number).len() == 4);

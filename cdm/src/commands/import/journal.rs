@@ -1,10 +1,10 @@
-//! The journal of an import: which lines of its input are finished, so that a second run does not bring back what was
-//! removed or erased since the first.
+//! The journal of an import: which lines of its input are finished. It prevents a second run from adding again what
+//! was removed or erased since the first run.
 //!
-//! It is a header of 1 KiB and then 8 bytes for each line, at the line's own place: zero, or a hash of the line and whether
-//! it was rejected. So a line costs one small write, a run reads the journal along with its input, and memory does not
-//! depend on the number of lines. The hash is under a key of the journal's own, and the file is readable by its owner
-//! alone: a phone number and a ccid could be guessed, and a guess tested, by whoever holds the file.
+//! The journal has a header of 1 KiB, then 8 bytes per line at the line's position: zero, or a hash of the line and
+//! whether it was rejected. So a line costs one small write, a run reads the journal along with its input, and
+//! memory does not depend on the number of lines. The hash uses a key of the journal, and only the owner can read
+//! the file, because a phone number or a ccid could be guessed and the guess checked against an unkeyed hash.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
@@ -21,11 +21,11 @@ use crate::ui::Failure;
 const HEADER: usize = 1024;
 const SLOT: usize = 8;
 
-/// How often what is written is brought to the disk. After a power cut the lines of this last while are done again; a
-/// process that is killed loses none.
+/// How often the journal is synced to disk. After a power failure, the lines since the last sync are imported
+/// again. A process that is killed loses no line.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// What an import is into. Another one has finished none of these lines.
+/// The target of an import. The journal of another target says nothing about these lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) client: String,
@@ -42,24 +42,24 @@ struct Header {
     key: String,
 }
 
-/// Makes the marks of one journal.
+/// Computes the hashes of one journal.
 #[derive(Debug, Clone)]
 pub(crate) struct Marker {
     key: String,
 }
 
-/// A line's hash, as the journal has it. It is never zero.
+/// The hash of a line. It is never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark(u64);
 
-/// What the journal says of a line.
+/// What the journal says about a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Unfinished,
     Finished {
         rejected: bool,
     },
-    /// Another line was finished in its place.
+    /// A different line was finished at this position.
     Changed,
 }
 
@@ -71,7 +71,7 @@ impl Marker {
         let mut hash = Sha256::new_with_prefix(&self.key);
         match &line.bytes {
             Some(bytes) => hash.update(bytes),
-            // Too long to be kept: known by where it ends.
+            // The line is too long to keep, so its end position identifies it.
             None => hash.update(line.end.to_be_bytes()),
         }
         let hash: [u8; 32] = hash.finalize().into();
@@ -80,7 +80,7 @@ impl Marker {
     }
 }
 
-/// The file, locked for as long as this lives.
+/// The file, locked while this value exists.
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
@@ -90,10 +90,10 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// The journal of an earlier run; `None` where there is none.
+    /// Opens the journal of an earlier run, or returns `None` if there is none.
     ///
     /// # Errors
-    /// There is a file of that name that is no journal, or that of another import, or one that another run is using.
+    /// The file is not a journal, belongs to another import, or is in use by another run.
     pub(crate) fn open(path: &Path, target: &Target) -> Result<Option<Self>, Failure> {
         let shown = path.display();
         let file = match OpenOptions::new().read(true).write(true).open(path) {
@@ -117,10 +117,10 @@ impl Journal {
         Ok(Some(Self::locked(path, file, key)?))
     }
 
-    /// A new journal. No file is replaced.
+    /// Creates a journal. It does not replace a file.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// The file cannot be written.
     pub(crate) fn create(path: &Path, target: &Target) -> Result<Self, Failure> {
         let mut key = [0; 16];
         getrandom::getrandom(&mut key)
@@ -128,7 +128,7 @@ impl Journal {
         let key = format!("{:032x}", u128::from_be_bytes(key));
         let header = Header { cdm_import_journal: 1, target: target.clone(), key };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
-        // Names and URLs are far shorter than the header.
+        // Names and URLs are much shorter than the header.
         bytes.resize(HEADER - 1, b' ');
         bytes.push(b'\n');
         let mut options = OpenOptions::new();
@@ -145,7 +145,7 @@ impl Journal {
     }
 
     fn locked(path: &Path, file: File, key: String) -> Result<Self, Failure> {
-        // A file system without locks is used without.
+        // If the file system does not support locks, continue without a lock.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(Failure(format!("another import is using {}: wait for its end", path.display())));
         }
@@ -160,7 +160,8 @@ impl Journal {
         self.marker.clone()
     }
 
-    /// Reads it from the first line on. What is written meanwhile for a line that it has passed makes no difference to it.
+    /// Reads the journal from the first line. It does not see what is written meanwhile for lines that it has
+    /// passed.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -170,7 +171,7 @@ impl Journal {
         Ok(States { from: BufReader::new(file), is_at_end: false, marker: self.marker() })
     }
 
-    /// The line is done, or was rejected.
+    /// Marks the line as finished.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -178,7 +179,7 @@ impl Journal {
         self.write(line, mark.0 | if rejected { REJECTED } else { 0 })
     }
 
-    /// Takes a line for unfinished from now on.
+    /// Marks the line as unfinished.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -194,12 +195,12 @@ impl Journal {
             .map_err(|error| unusable(&self.path, &error))
     }
 
-    /// Whether it is time to bring what is written to the disk.
+    /// Whether a sync to disk is due.
     pub(crate) fn is_sync_due(&self) -> bool {
         self.synced.elapsed() >= SYNC_EVERY
     }
 
-    /// Brings what is written to the disk.
+    /// Syncs the journal to disk.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -220,17 +221,17 @@ impl Journal {
     }
 }
 
-/// What the journal says of one line after the other.
+/// Iterates over what the journal says about each line.
 #[derive(Debug)]
 pub(crate) struct States {
     from: BufReader<File>,
-    /// What is behind the end is of this run.
+    /// What follows the end was written by this run.
     is_at_end: bool,
     marker: Marker,
 }
 
 impl States {
-    /// Of the next line, which is this one. Its mark is for [`Journal::finish`].
+    /// The state of `line`, which must be the next line, and its hash for [`Journal::finish`].
     ///
     /// # Errors
     /// The file cannot be read.
@@ -306,7 +307,7 @@ mod tests {
         journal.forget(2).unwrap();
         assert_eq!(states(&journal, &lines)[1], State::Unfinished);
 
-        // What is written behind the end while it is read is of the lines before.
+        // Entries written during the reading belong to lines before it.
         let mut states = journal.states().unwrap();
         for number in 1..=100 {
             let line = line(number, "a line");
@@ -348,7 +349,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len(), HEADER + SLOT);
         assert!(!bytes.windows(3).any(|window| window == b"BAK" || window == b"610"));
-        // Another journal has another hash for the same line.
+        // Another journal has a different hash for the same line.
         let other = Journal::create(&folder.path().join("b.journal"), &target("a")).unwrap();
         assert_ne!(other.marker().mark(&line), mark);
     }

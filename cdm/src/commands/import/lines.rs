@@ -2,21 +2,22 @@
 
 use std::io::{self, BufRead};
 
-/// The longest line that is kept. A customer with 50 numbers and every field takes a quarter of it.
+/// The longest line that is kept. A customer with 50 numbers and every field needs a quarter of it.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// From 1.
+    /// Counted from 1.
     pub(crate) number: u64,
-    /// How many bytes of the file end with it.
+    /// The position in the file after the line, in bytes.
     pub(crate) end: u64,
-    /// Without its end. `None` where it is longer than [`LONGEST`]; the rest of it was passed over.
+    /// The text without the line end. `None` if it is longer than [`LONGEST`]; the rest of the line was
+    /// skipped.
     pub(crate) bytes: Option<Vec<u8>>,
 }
 
-/// Reads lines, each numbered.
+/// Reads and numbers lines.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     from: R,
@@ -29,7 +30,7 @@ impl<R: BufRead> Lines<R> {
         Self { from, number: 0, end: 0 }
     }
 
-    /// `None` at the end.
+    /// Returns `None` at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         let (mut bytes, mut is_long, mut is_line) = (Vec::new(), false, false);
         loop {

@@ -1,17 +1,17 @@
-//! `cdm customer import`: customers and their numbers from a file of any size.
+//! `cdm customer import`: reads customers and their numbers from a file of any size.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `prepare` | opens the input and the files beside it, and asks what is to be asked |
-//! | `preview` | looks at the input before anything is written |
-//! | `journal` | which lines are finished |
-//! | `writer` | writes one line, patiently |
+//! | `prepare` | opens the input and the files beside it, and asks the operator |
+//! | `preview` | inspects the input before anything is written |
+//! | `journal` | stores which lines are finished |
+//! | `writer` | writes one line, with retries |
 //!
-//! One thread reads and parses; a bounded number of workers write. All lines of a customer go to one worker, so they do
-//! not conflict with each other and keep their order. What is under way at any moment is bounded, and so is the memory.
-//! Every write is one that may be repeated: a record is made only if it is not there, a number is added by the
-//! function's own write. Lines that are finished stand in a journal, so that an import that was stopped, or killed, is
-//! simply run again, and brings back nothing that was removed since.
+//! One thread reads and parses; a bounded number of workers write. One worker gets all lines of a customer, so
+//! these lines do not conflict with each other and keep their order. The number of lines in progress is bounded,
+//! and so is the memory. Every write can be repeated: a record is created only if it does not exist, and a number
+//! is added by the function's own write. A journal stores which lines are finished. After an import was stopped or
+//! killed, the operator runs the same command again, and nothing comes back that was removed since.
 
 mod journal;
 mod lines;
@@ -47,9 +47,9 @@ use crate::ui::signals::Interrupts;
 
 /// Import customers, and their numbers, from CSV or JSON lines.
 ///
-/// A record that is there is not overwritten; numbers that it lacks are added. After a stop, run the same command
-/// again: a journal beside the file says which lines are finished, so that nothing is there twice, and nothing that was
-/// removed since comes back.
+/// An existing record is not overwritten; numbers that it lacks are added. If the import stops, run the same
+/// command again: a journal beside the file stores which lines are finished, so nothing is added twice, and nothing
+/// comes back that was removed since.
 #[derive(Debug, Args)]
 #[command(
     after_help = "CSV has a header with ccid, and optionally phone_number, country_code, phone_type, consent_type,
@@ -64,24 +64,24 @@ Examples:
   cdm customer import --client demo-clinic a-1.jsonl"
 )]
 pub(crate) struct Import {
-    /// The client whose customers they are.
+    /// The client that the customers belong to.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client: ClientId,
     /// The file, or - for standard input.
     file: PathBuf,
-    /// Where rejected lines go, each with its number and the reason. [default: FILE.rejects.jsonl]
+    /// The file for rejected lines, each with its number and the reason. [default: FILE.rejects.jsonl]
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Where it is kept which lines are finished. [default: FILE.journal]
+    /// The file that stores which lines are finished. [default: FILE.journal]
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Keep no journal, and do not look at one.
+    /// Neither read nor write a journal.
     #[arg(long, conflicts_with = "journal")]
     no_journal: bool,
-    /// Pass over the lines before this one.
+    /// Skip the lines before this one.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     from_line: u64,
-    /// How many lines are written at once.
+    /// How many lines to write at once.
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
     /// Do not ask.
@@ -89,7 +89,7 @@ pub(crate) struct Import {
     yes: bool,
 }
 
-/// A line on its way.
+/// A line in progress.
 struct Job {
     number: u64,
     text: Vec<u8>,
@@ -97,7 +97,7 @@ struct Job {
     mark: Option<Mark>,
 }
 
-/// A line as it was read.
+/// A line after reading.
 struct Reading {
     number: u64,
     /// How many bytes of the file end with it.
@@ -106,16 +106,16 @@ struct Reading {
 }
 
 enum Of {
-    /// An earlier run has finished it.
+    /// An earlier run finished it.
     Finished { rejected: bool },
-    /// It is to be written, if it is an entry.
+    /// It must be written, if it is a valid row.
     Line(Job, Result<Entry, String>),
 }
 
-/// Lines as they are read, until one that says why there are no more.
+/// The lines in order, then the failure if there was one.
 type Readings = mpsc::Receiver<Result<Reading, Failure>>;
 
-/// What became of a line.
+/// The result of a line.
 struct Outcome {
     job: Job,
     written: Result<Written, Unfinished>,
@@ -129,13 +129,13 @@ struct Summary {
     customers_present: u64,
     numbers_added: u64,
     numbers_present: u64,
-    /// By this run or an earlier one.
+    /// Rejected by this run or an earlier one.
     lines_rejected: u64,
 }
 
 impl Import {
     pub(crate) async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        // Nothing is touched before the input is known to be one, and the operator has answered.
+        // Change nothing before the input is known to be readable and the operator has answered.
         let (input, mut kept) = self.prepare(connection).await?;
         let mut progress = Progress::of(input.total);
         let readings = self.read(input.from, kept.journal.as_ref().map(Journal::states).transpose()?);
@@ -147,22 +147,22 @@ impl Import {
         summary.report(stopped, &kept, output)
     }
 
-    /// Starts the thread that reads. It is a thread of its own, which ends with the process: a read from a terminal or
-    /// pipe cannot be called off.
+    /// Starts the thread that reads. It is a separate thread that ends with the process, because a read from a
+    /// terminal or a pipe cannot be cancelled.
     fn read(&self, from: Box<dyn Read + Send>, states: Option<States>) -> Readings {
         let (to, readings) = mpsc::channel(64);
         let (client, from_line) = (self.client.clone(), self.from_line);
         std::thread::spawn(move || {
             let mut lines = Lines::of(BufReader::with_capacity(LONGEST, from));
             if let Err(failure) = parse(&mut lines, &client, from_line, states, &to) {
-                // If nobody listens any more, the import is over.
+                // If the receiver is gone, the import is over.
                 let _ = to.blocking_send(Err(failure));
             }
         });
         readings
     }
 
-    /// Hands out the lines and gathers what became of them. Gives where it stopped before the end.
+    /// Distributes the lines and collects their results. Returns where it stopped before the end.
     async fn work(
         &self,
         connection: &Connection,
@@ -171,7 +171,7 @@ impl Import {
         progress: &mut Progress,
         summary: &mut Summary,
     ) -> Result<Option<Stopped>, Failure> {
-        // Enough that no worker waits for its next line.
+        // Large enough that no worker waits for its next line.
         let most = usize::from(self.parallel) * 4;
         let (stop, stopping) = watch::channel(false);
         let (workers, mut outcomes) = self.workers(connection, most, &stopping);
@@ -186,7 +186,7 @@ impl Import {
                 biased;
                 () = interrupts.next() => {
                     if stopped.is_some() {
-                        // Asked twice: at once, which loses nothing either.
+                        // The second Ctrl-C stops at once, which also loses nothing.
                         std::process::exit(1);
                     }
                     note("stopping: the lines under way are finished first");
@@ -223,7 +223,8 @@ impl Import {
                             Of::Line(job, Ok(entry)) => {
                                 under_way.insert(number);
                                 let worker = workers.get(shard(&entry.ccid, workers.len()));
-                                // There is room: no channel holds less than all that may be under way.
+                                // A channel has room for all lines in progress, so
+                                // sending cannot fail for lack of room.
                                 if worker.is_none_or(|worker| worker.try_send((job, entry)).is_err()) {
                                     return Err(Failure("a worker broke off: run the command again".to_owned()));
                                 }
@@ -236,7 +237,7 @@ impl Import {
         Ok(stopped.map(|Failure(why)| Stopped { line: next, why }))
     }
 
-    /// Starts those who write.
+    /// Starts the workers.
     fn workers(
         &self,
         connection: &Connection,
@@ -268,7 +269,7 @@ impl Import {
     }
 }
 
-/// Where and why an import ended before its input.
+/// Where and why an import stopped before the end of its input.
 struct Stopped {
     line: u64,
     why: String,
@@ -347,14 +348,14 @@ impl Summary {
     }
 }
 
-/// Which worker writes this customer.
+/// The worker that writes this customer.
 fn shard(ccid: &Ccid, workers: usize) -> usize {
     let mut hash = DefaultHasher::new();
     ccid.hash(&mut hash);
     usize::try_from(hash.finish() % workers.max(1) as u64).unwrap_or_default()
 }
 
-/// Reads every line and sends it on, until the end or until nobody listens.
+/// Reads every line and sends it, until the end or until the receiver is gone.
 fn parse(
     lines: &mut Lines<impl std::io::BufRead>,
     client: &ClientId,

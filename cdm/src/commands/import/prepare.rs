@@ -1,5 +1,5 @@
-//! Before an import writes anything: its input is opened and looked at, the operator is asked, and the files beside it are
-//! opened. An input that cannot be read leaves those files alone.
+//! What happens before an import writes anything: it opens and inspects the input, asks the operator, and opens the
+//! files beside the input. If the input cannot be read, these files stay as they are.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek as _};
@@ -17,10 +17,10 @@ use crate::table::connection::Connection;
 use crate::ui::Failure;
 use crate::ui::output::{self, count};
 
-/// An input that could be opened.
+/// An open input.
 pub(super) struct Input {
     pub(super) from: Box<dyn Read + Send>,
-    /// How long it is, where that is known.
+    /// Its size, if known.
     pub(super) total: Option<u64>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Kept {
     pub(super) journal: Option<Journal>,
 }
 
-/// How much of a stream is looked at before anything is written. A file is looked at as a whole.
+/// How much of a stream is inspected before anything is written. A file is inspected as a whole.
 const PREVIEW: u64 = 64 * 1024;
 
 impl Import {
@@ -46,14 +46,14 @@ impl Import {
         self.journal.clone().unwrap_or_else(|| self.beside(".journal"))
     }
 
-    /// A file beside the input; in the current folder where that is standard input.
+    /// A file beside the input, or in the current folder if the input is standard input.
     fn beside(&self, extension: &str) -> PathBuf {
         let mut name = if self.is_stdin() { "import".into() } else { self.file.clone().into_os_string() };
         name.push(extension);
         name.into()
     }
 
-    /// Opens the input, looks at it, asks what is to be asked, and then opens the files beside it.
+    /// Opens the input, inspects it, asks the operator, and then opens the files beside it.
     pub(super) async fn prepare(&self, connection: &Connection) -> Result<(Input, Kept), Failure> {
         let target = self.target(connection);
         let path = self.journal_path();
@@ -100,7 +100,8 @@ impl Import {
             none => {
                 *none = Some(Journal::create(&path, &target)?);
                 if let Err(failure) = rejects.replace() {
-                    // With a journal that says nothing, the next run would not ask about customers that exist.
+                    // If an empty journal stayed, the next run would not ask about existing
+                    // customers.
                     let _ = std::fs::remove_file(&path);
                     return Err(failure);
                 }
@@ -112,12 +113,12 @@ impl Import {
         Ok((input, Kept { rejects, journal }))
     }
 
-    /// What the import is into.
+    /// The target of the import.
     fn target(&self, connection: &Connection) -> Target {
         Target { client: self.client.as_str().to_owned(), place: connection.place() }
     }
 
-    /// The input and its size, where it is a file that can be read twice.
+    /// The input and its size, if it is a file that can be read twice.
     fn regular_file(&self) -> Result<Option<(File, u64)>, Failure> {
         if self.is_stdin() {
             return Ok(None);
@@ -134,7 +135,7 @@ impl Import {
         Ok(Some((File::open(&self.file).map_err(unreadable)?, metadata.len())))
     }
 
-    /// The beginning of a stream, and what comes after it.
+    /// The beginning of a stream, and the rest of it.
     fn beginning(&self) -> Result<(Vec<u8>, Box<dyn Read + Send>), Failure> {
         let mut stream: Box<dyn Read + Send> = if self.is_stdin() {
             Box::new(std::io::stdin())
@@ -169,7 +170,7 @@ impl Import {
 
     fn ask(&self, question: &str) -> Result<(), Failure> {
         if self.is_stdin() && !self.yes {
-            // The answer would be taken out of the input.
+            // The answer would have to come from the input itself.
             return Err(Failure(format!("{question} Add --yes to do so")));
         }
         output::confirm(question, "y", self.yes)
@@ -177,14 +178,14 @@ impl Import {
 }
 
 impl Kept {
-    /// The last thing that is done of a line: whoever is killed before it does the line again.
+    /// The last step of a line. If the process is killed before this step, the next run imports the line again.
     pub(super) fn finish(&mut self, job: &Job, rejected: bool) -> Result<(), Failure> {
         let (Some(journal), Some(mark)) = (&mut self.journal, job.mark) else { return Ok(()) };
         journal.finish(job.number, mark, rejected)?;
         if journal.is_sync_due() { self.sync() } else { Ok(()) }
     }
 
-    /// Brings what is written to the disk: the rejects first, so that no line is known as rejected without its reason.
+    /// Syncs the files to disk: the rejects first, so that no line counts as rejected without its reason.
     pub(super) fn sync(&mut self) -> Result<(), Failure> {
         self.rejects.sync()?;
         self.journal.as_mut().map_or(Ok(()), Journal::sync)
@@ -195,7 +196,7 @@ fn buffered(file: &File) -> BufReader<&File> {
     BufReader::with_capacity(LONGEST, file)
 }
 
-/// A stream that is not what the journal is of: it cannot be read twice, so there is no question to ask.
+/// The journal belongs to another stream. A stream cannot be read twice, so do not ask.
 pub(super) fn another_input(journal: &Path) -> Failure {
     Failure(format!(
         "{} is the journal of another input, or the input has changed: name another with --journal",

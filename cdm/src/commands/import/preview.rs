@@ -1,5 +1,5 @@
-//! A look at an import's input before anything is written: whether it can be read, what an earlier run has finished of it,
-//! and a sample of its lines.
+//! Inspects the input of an import before anything is written: whether it can be read, which lines an earlier run
+//! finished, and a sample of its customers.
 
 use std::io::BufRead;
 
@@ -11,28 +11,28 @@ use crate::commands::import::lines::{Line, Lines};
 use crate::commands::import::row::Format;
 use crate::ui::Failure;
 
-/// How many lines of the beginning are in the sample, and how many of all the others.
+/// How many lines from the beginning, and how many random other lines, are in the sample.
 const SAMPLE: usize = 50;
 
-/// Longer lines are left out of the sample, so that it stays small.
+/// The sample skips longer lines, so that it stays small.
 const LONGEST_SAMPLE: usize = 4096;
 
-/// What was seen.
+/// The result of the inspection.
 #[derive(Debug, Default)]
 pub(crate) struct Preview {
-    /// In how many lines' places the journal has another line.
+    /// At how many positions the journal has a different line.
     pub(crate) changed: u64,
     /// The customers of the sample.
     pub(crate) sample: Vec<Ccid>,
-    /// The first line, where it is a header.
+    /// The first line, if it is a header.
     pub(crate) header: Option<Line>,
 }
 
 impl Preview {
-    /// Reads the input, or the part of it that is here. Lines before `from_line` are of no interest.
+    /// Inspects the input, or the available part of it, from line `from_line` on.
     ///
     /// # Errors
-    /// The input or the journal cannot be read, or the first line is neither a header nor an entry.
+    /// The input or the journal cannot be read, or the first line is neither a header nor a row.
     pub(crate) fn of(
         input: impl BufRead,
         client: &ClientId,
@@ -67,7 +67,7 @@ impl Preview {
                 first.push(bytes);
                 continue;
             }
-            // Each of the others is as likely to be in the sample.
+            // Reservoir sampling: every other line has the same chance.
             seen += 1;
             if others.len() < SAMPLE {
                 others.push(bytes);
@@ -83,8 +83,8 @@ impl Preview {
     }
 }
 
-/// Takes every line from `from_line` on in whose place the journal has another one for unfinished. What this run does not
-/// import is left to be asked about by the next.
+/// Marks each line from `from_line` on as unfinished if the journal has a different line at its position. If this
+/// run does not import a line, the next run asks about it again.
 ///
 /// # Errors
 /// The input or the journal cannot be read or written.
@@ -99,7 +99,7 @@ pub(crate) fn forget_changed(input: impl BufRead, from_line: u64, journal: &mut 
     Ok(())
 }
 
-/// Why the input ends here.
+/// Describes why the input ends here.
 pub(crate) fn unreadable(error: &std::io::Error) -> Failure {
     Failure(format!("the input cannot be read ({error})"))
 }

@@ -1,4 +1,4 @@
-//! The file of lines that an import did not take: each with its number and the reason, as JSON.
+//! The file of rejected lines: each with its number and the reason, as JSON.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
@@ -17,20 +17,21 @@ pub(crate) struct Reject {
     pub(crate) text: String,
 }
 
-/// The file. It is there from the first rejected line on, for nobody's eyes but the operator's.
+/// The file. It is created with the first rejected line, and only the operator can read it.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
-    /// What an earlier run rejected is kept.
+    /// Whether to keep what an earlier run rejected.
     continued: bool,
     file: Option<File>,
 }
 
 impl Rejects {
-    /// The rejects of this run, instead of an earlier run's or behind them. It changes no file yet.
+    /// Prepares the file, either to replace the rejects of an earlier run or to continue them. It does not
+    /// change a file yet.
     ///
     /// # Errors
-    /// There is a file of that name that is not one of ours.
+    /// The existing file does not contain rejects.
     pub(crate) fn at(path: PathBuf, continued: bool) -> Result<Self, Failure> {
         match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -45,10 +46,10 @@ impl Rejects {
         Ok(Self { path, continued, file: None })
     }
 
-    /// Deletes the rejects of an earlier run that this one does not continue.
+    /// Deletes the rejects of an earlier run, unless this run continues them.
     ///
     /// # Errors
-    /// They cannot be deleted.
+    /// The file cannot be deleted.
     pub(crate) fn replace(&self) -> Result<(), Failure> {
         if self.continued {
             return Ok(());
@@ -61,8 +62,8 @@ impl Rejects {
         }
     }
 
-    /// Keeps only the lines of which `is_kept` holds: a row that a kill has cut off, or whose line is to be tried again,
-    /// would stand beside the next one of that line.
+    /// Keeps only the lines for which `is_kept` is true. A line that is cut off, or whose input line is tried
+    /// again, would otherwise appear twice.
     ///
     /// # Errors
     /// The file cannot be read or written.
@@ -77,7 +78,7 @@ impl Rejects {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let new = PathBuf::from(name);
-        // What an earlier run left there when it was killed.
+        // An earlier run that was killed may have left it.
         let _ = std::fs::remove_file(&new);
         let mut to = BufWriter::new(open(&new, false).map_err(failed)?);
         for row in before.split(b'\n') {
@@ -95,7 +96,7 @@ impl Rejects {
         std::fs::rename(&new, &self.path).map_err(failed)
     }
 
-    /// Brings what is written to the disk.
+    /// Syncs the file to disk.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -121,7 +122,7 @@ impl Rejects {
             Some(file) => file,
             None => self.file.insert(open(&self.path, self.continued).map_err(failed)?),
         };
-        // One write a line, so that a kill cannot leave half of one.
+        // One write per line, so that a kill cannot leave half a line.
         file.write_all(line.as_bytes()).map_err(failed)
     }
 }
@@ -142,11 +143,11 @@ fn open(path: &Path, continued: bool) -> std::io::Result<File> {
     options.open(path)
 }
 
-/// Whether the file is empty or begins as ours do.
+/// Whether the file is empty or begins with a reject.
 fn is_ours(path: &Path) -> bool {
     let mut first = String::new();
     let Ok(file) = File::open(path) else { return false };
-    // A line of ours is a line of the input, with every byte escaped at worst, and little more.
+    // A reject contains a line of the input, in which at worst every byte is escaped, and little more.
     let limit = 8 * crate::commands::import::lines::LONGEST as u64;
     match BufReader::new(std::io::Read::take(file, limit)).read_line(&mut first) {
         Ok(0) => true,

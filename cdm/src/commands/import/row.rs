@@ -1,8 +1,8 @@
-//! Lines of an import: CSV with a header, or JSON objects. Each line is judged by itself.
+//! Rows of an import: CSV with a header, or JSON objects. Each line is validated by itself.
 //!
-//! In CSV a line is a customer and at most one of its numbers; a customer with several has several lines. In JSON a line
-//! has all of them, under `phone_numbers`, or it is what `cdm customer show` prints, with its moments. The fields have the
-//! names and rules of the API; a number may be in E.164 form too.
+//! A CSV line is a customer and at most one number; a customer with several numbers has several lines. A JSON line
+//! has all numbers of a customer under `phone_numbers`, or it is the output of `cdm customer show`, with its times.
+//! Fields have the names and rules of the API; a number may also be in E.164 form.
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
 use cdm_lambda::domain::Rule;
@@ -20,7 +20,7 @@ use crate::ui::Failure;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) ccid: Ccid,
-    /// When the record came into being, if it is not there.
+    /// The creation time of the record, if the import creates it.
     pub(crate) created_at: UnixMillis,
     pub(crate) channels: Vec<Channel>,
 }
@@ -28,17 +28,17 @@ pub(crate) struct Entry {
 /// The columns that CSV may have.
 const COLUMNS: [&str; 6] = ["ccid", "phone_number", "country_code", "phone_type", "consent_type", "client_source"];
 
-/// How to read the lines, by the first of them.
+/// The format of the lines, determined by the first line.
 pub(crate) enum Format {
-    /// By the header's columns.
+    /// The columns of the header.
     Csv { columns: Vec<&'static str>, reader: Box<Reader> },
-    /// The first line is an entry, too.
+    /// The first line is a row, too.
     Json,
 }
 
 impl Format {
     /// # Errors
-    /// It is neither a JSON object nor a header.
+    /// The line is neither a JSON object nor a header.
     pub(crate) fn of(first: &[u8]) -> Result<Self, Failure> {
         let first = first.strip_prefix("\u{feff}".as_bytes()).unwrap_or(first);
         if first.trim_ascii_start().starts_with(b"{") {
@@ -60,10 +60,10 @@ impl Format {
         }
     }
 
-    /// Reads a line of this client's.
+    /// Reads a line of this client.
     ///
     /// # Errors
-    /// Why it is no entry. It may hold a value of the line.
+    /// Why it is not a valid row. The text may contain a value of the line.
     pub(crate) fn entry(&mut self, line: &[u8], client: &ClientId, now: UnixMillis) -> Result<Entry, String> {
         let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8")?;
         let (ccid, numbers) = match self {
@@ -94,7 +94,7 @@ impl Format {
     }
 }
 
-/// An entry with `phone_numbers`, or a record as it is shown, with `notification_channels`.
+/// A row with `phone_numbers`, or a record in the form of `cdm customer show`, with `notification_channels`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JsonLine {
@@ -111,7 +111,7 @@ struct JsonLine {
     notification_channels: Option<Vec<ShownChannel>>,
 }
 
-/// A channel as a record shows it.
+/// A channel in the form of `cdm customer show`.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ShownChannel {
@@ -127,7 +127,7 @@ struct ShownChannel {
 }
 
 impl JsonLine {
-    /// The ccid and the numbers of an entry that is no shown record.
+    /// The ccid and the numbers of a row with `phone_numbers`.
     fn listed(self) -> Result<(String, Vec<Number>), String> {
         let shown_only = [
             ("client_id", self.client_id.is_some()),
@@ -140,8 +140,9 @@ impl JsonLine {
         }
     }
 
-    /// A record as it is shown, which keeps its moments: what was deleted by mistake can be imported again. All that is
-    /// said twice in it must agree, since a change of one alone would be lost.
+    /// A record in the form of `cdm customer show`. It keeps its times, so that a record that was deleted by
+    /// mistake can be imported again. Values that appear twice must agree, because a change of only one of them
+    /// would be lost.
     fn shown(self, client: &ClientId) -> Result<Entry, String> {
         let mut bad = Vec::new();
         let channels = self.notification_channels.unwrap_or_default();
@@ -172,7 +173,7 @@ impl JsonLine {
 }
 
 impl ShownChannel {
-    /// `None` where a field is bad; then `bad` says which.
+    /// Returns `None` if a field is invalid, and adds the reason to `bad`.
     fn channel(self, of: &str, bad: &mut Vec<String>) -> Option<Channel> {
         if self.channel_type != "sms" {
             bad.push(format!("{of}channel_type must be sms"));
@@ -197,7 +198,7 @@ impl ShownChannel {
     }
 }
 
-/// A moment exactly as it is shown.
+/// A time in exactly the form in which it is shown.
 fn moment(text: &str) -> Result<UnixMillis, Rule> {
     let moment = DateTime::from_str(text, DateTimeFormat::DateTime).ok().and_then(|moment| moment.to_millis().ok());
     let moment = moment.and_then(|millis| u64::try_from(millis).ok()).and_then(UnixMillis::new);
@@ -210,7 +211,7 @@ fn check<T>(name: &str, of: &str, value: Result<T, Rule>, bad: &mut Vec<String>)
     value.map_err(|Rule(rule)| bad.push(format!("{of}{name} {rule}"))).ok()
 }
 
-/// A number's fields as they came. An absent one is as absent as in a request.
+/// The fields of a number. An absent field means the same as in a request.
 #[derive(Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -226,12 +227,12 @@ struct Fields {
     client_source: Option<String>,
 }
 
-/// A value, and never `null`.
+/// A value other than `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// An object of a number's fields, or only the number.
+/// An object with the fields of a number, or only the number.
 struct Number(Fields);
 
 impl<'de> Deserialize<'de> for Number {
@@ -263,7 +264,7 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Number {
-    /// `None` where a field is bad; then `bad` says which, and calls the number by the `name` that it has here.
+    /// Returns `None` if a field is invalid, and adds the reason to `bad`, which calls the number `name`.
     fn channel(&self, created_at: UnixMillis, name: &str, of: &str, bad: &mut Vec<String>) -> Option<Channel> {
         fn parse<T>(field: Option<&String>, parse: impl Fn(&str) -> Result<T, Rule>) -> Result<Option<T>, Rule> {
             field.map(|text| parse(text)).transpose()
@@ -276,7 +277,7 @@ impl Number {
             _ => Ok(stated.unwrap_or_default()),
         });
         let country_code = check("country_code", of, country_code, bad);
-        // Without a country code good digits make no number yet, which is no error of theirs.
+        // Valid digits under an invalid country code are not an error of the number.
         let phone = number.zip(country_code).map(|(number, country_code)| number.phone_to_add(country_code));
         let phone = phone.and_then(|phone| check(name, of, phone, bad));
         let phone_type = check("phone_type", of, parse(fields.phone_type.as_ref(), PhoneType::parse), bad);
@@ -320,7 +321,7 @@ fn csv_line(columns: &[&str], reader: &mut Reader, line: &str) -> Result<(String
     Ok((ccid, has_number.then_some(Number(fields))))
 }
 
-/// A line's CSV fields. `None` where a quote is never closed.
+/// The fields of a CSV line. `None` if a quote is not closed.
 fn fields(reader: &mut Reader, line: &str) -> Option<Vec<String>> {
     if line.bytes().filter(|byte| *byte == b'"').count() % 2 == 1 {
         return None;
@@ -330,7 +331,7 @@ fn fields(reader: &mut Reader, line: &str) -> Option<Vec<String>> {
     let mut ends = vec![0; line.len() + 2];
     let (mut read, mut written, mut ended) = (0, 0, 0);
     loop {
-        // At the line's end the empty input says that there is no more.
+        // At the end of the line, an empty input ends the record.
         let input = line.as_bytes().get(read..)?;
         let (result, r, w, e) = reader.read_record(input, text.get_mut(written..)?, ends.get_mut(ended..)?);
         read += r;
@@ -345,7 +346,7 @@ fn fields(reader: &mut Reader, line: &str) -> Option<Vec<String>> {
     let mut start = 0;
     let mut fields = Vec::new();
     for end in ends.get(..ended)? {
-        // A field's bytes are the line's own, cut at ASCII, so they are UTF-8 as it is.
+        // The fields are parts of the line, cut at ASCII characters, so they are UTF-8.
         fields.push(String::from_utf8(text.get(start..*end)?.to_vec()).ok()?);
         start = *end;
     }

@@ -1,7 +1,7 @@
-//! Writing one line of an import: the record, then each number, patiently.
+//! Writes one line of an import: the record, then each number, with retries.
 //!
-//! A throttled table or a lost connection is no fault of a line. Its writes are retried until they succeed or the operator
-//! stops the import; then the line is unfinished, and the next run does it again.
+//! A throttled table or a lost connection is not the line's fault. Its writes are retried until they succeed or the
+//! operator stops the import. Then the line is unfinished, and the next run imports it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,14 +24,14 @@ use crate::table::erase;
 use crate::ui::Failure;
 use crate::ui::output::note;
 
-/// How long one try at a number may take, contention and all.
+/// How long one attempt to add a number may take, including contention.
 const TRY: Duration = Duration::from_secs(5);
 
 /// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How often the operator is reminded that lines wait.
+/// How often the operator is reminded that lines are waiting.
 const REMIND_EVERY: Duration = Duration::from_secs(10);
 
 /// What was written of a line.
@@ -40,7 +40,7 @@ pub(crate) struct Written {
     pub(crate) created: bool,
     pub(crate) added: u64,
     pub(crate) present: u64,
-    /// Why not all of it could be written. A repeat would end the same way.
+    /// Why a part of the line could not be written. A repeat would fail again.
     pub(crate) rejected: Option<String>,
 }
 
@@ -57,7 +57,7 @@ pub(crate) enum Unfinished {
 enum Problem {
     /// It may succeed later: throttled, or no response.
     Passing,
-    /// It is this line's own.
+    /// The failure is this line's own.
     Rejected(Failure),
     /// Every write would fail.
     Fatal(Failure),
@@ -74,9 +74,9 @@ pub(crate) struct Writer {
 /// How long writes are retried: until the operator stops the import.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
-    /// True from then on.
+    /// True once the import is being stopped.
     stopping: watch::Receiver<bool>,
-    /// When the operator was last reminded that lines wait.
+    /// When the operator was last reminded that lines are waiting.
     reminded: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -85,8 +85,8 @@ impl Patience {
         Self { stopping, reminded: Arc::default() }
     }
 
-    /// Repeats a write until it is done, refused for good, or the import stopped. Each attempt may find what an earlier
-    /// one has written.
+    /// Repeats a write until it is done, refused for good, or the import stops. An attempt may find what an
+    /// earlier attempt wrote.
     async fn until_done<T, F>(&mut self, attempt: impl Fn() -> F) -> Result<Result<T, Failure>, Unfinished>
     where
         F: Future<Output = Result<T, Problem>>,
@@ -117,7 +117,7 @@ impl Patience {
 }
 
 impl Writer {
-    /// Makes the record if it is not there, then adds each number that it lacks.
+    /// Creates the record if it does not exist, then adds each number that it lacks.
     pub(crate) async fn write(&mut self, entry: Entry) -> Result<Written, Unfinished> {
         let Self { connection, client_id, patience } = self;
         let mut written = Written::default();
@@ -152,7 +152,7 @@ impl Writer {
     }
 }
 
-/// Adds a number by the function's own write. `false` where it is there already.
+/// Adds a number by the function's own write. Returns `false` if the record already has it.
 async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Problem> {
     match connection.store.add_phone(add, &mut CallContext::within(TRY)).await {
         Ok(_) => Ok(true),
@@ -168,18 +168,18 @@ fn problem(error: StoreError, table: &str) -> Problem {
         _ => return Problem::Rejected(call_failure::refusal(error, table)),
     };
     match cause {
-        // What is wrong with these two items is no fault of the others.
+        // These two items are corrupt; other lines are not affected.
         cause if cause.is_corruption() => Problem::Rejected(call_failure::refusal(error, table)),
         Cause::UnknownCancellation => Problem::Rejected(call_failure::refusal(error, table)),
         Cause::Refused | Cause::NoCredentials | Cause::NotBuilt | Cause::NoRandomness | Cause::Panicked => {
             Problem::Fatal(call_failure::refusal(error, table))
         }
-        // Without a response it is not known what became of the write; a repeat finds it.
+        // Without a response the outcome of the write is unknown; a repeat finds out.
         _ => Problem::Passing,
     }
 }
 
-/// Writes the record if there is none; one that is there comes back.
+/// Writes the record if there is none. Returns the existing record otherwise.
 async fn create(connection: &Connection, record: &Item) -> Result<Option<Item>, Problem> {
     let once = aws_sdk_dynamodb::Config::builder().retry_config(RetryConfig::disabled());
     let put = connection
@@ -197,7 +197,8 @@ async fn create(connection: &Connection, record: &Item) -> Result<Option<Item>, 
         SdkError::ServiceError(context) => match context.err() {
             PutItemError::ConditionalCheckFailedException(refused) => {
                 let there = refused.item().cloned().unwrap_or_default();
-                // It is the record that this line brought: the response to an earlier attempt was lost.
+                // The existing record is the one that this line brought: the response to an earlier
+                // attempt was lost.
                 Ok(if there == *record { None } else { Some(there) })
             }
             _ if context.raw().status().is_server_error() || error.code().is_some_and(is_passing) => {
@@ -206,13 +207,13 @@ async fn create(connection: &Connection, record: &Item) -> Result<Option<Item>, 
             _ => Err(fatal()),
         },
         SdkError::ConstructionFailure(_) => Err(fatal()),
-        // Those of a role or a login end after a while, and no waiting brings them back.
+        // Credentials of a role or a login expire, and waiting does not renew them.
         _ if call_failure::is_of_credentials(&error) => Err(fatal()),
         _ => Err(Problem::Passing),
     }
 }
 
-/// Whether a refusal with this code of DynamoDB's passes by itself.
+/// Whether a refusal with this DynamoDB code passes without a change.
 fn is_passing(code: &str) -> bool {
     matches!(
         code,

@@ -1,5 +1,5 @@
-//! For tests: a small healthy table, the ways in which it can become corrupt, and what it shows of who has which number
-//! and what was consented to.
+//! For tests: a small consistent table, the ways in which it can become corrupt, and the evidence in it of numbers
+//! and consents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,14 +15,14 @@ use crate::table::dynamo_json::{from_item, same};
 /// A table's items, by partition and sort key.
 pub(crate) type Table = BTreeMap<(String, String), Item>;
 
-/// Which ways there are. Each is one arm of [`corrupt`].
+/// The number of ways. Each is one arm of [`corrupt`].
 pub(crate) const KINDS: usize = 48;
 
 const CLIENT: &str = "demo-clinic";
 const NUMBERS: [&str; 4] = ["+16105550001", "+16105550002", "+33612345678", "+353861234567"];
 const CCIDS: [&str; 5] = ["A", "B#PHONE#", "Zoë", "D 4", "-e"];
 
-/// One corruption: which way, of which customer and number, with which value.
+/// One corruption: its kind, the customer and the number, and the value.
 #[derive(Debug, Clone)]
 pub(crate) struct Corruption {
     pub(crate) kind: usize,
@@ -36,12 +36,13 @@ pub(crate) fn corruption() -> impl Strategy<Value = Corruption> {
         .prop_map(|(kind, customer, number, value)| Corruption { kind, customer, number, value })
 }
 
-/// One of this kind, of something that every table has.
+/// A corruption of this kind, of an item that every table has.
 pub(crate) fn of_kind(kind: usize) -> Corruption {
     Corruption { kind, customer: 0, number: 0, value: text("anything") }
 }
 
-/// Whole tables: which customer has which number, with which consent. The first customer always has the first number.
+/// Consistent tables: which customer has which number, with which consent. The first customer always has the first
+/// number.
 pub(crate) fn healthy() -> impl Strategy<Value = Table> {
     prop::collection::vec(0..8_u8, CCIDS.len() * NUMBERS.len()).prop_map(|has| table(&has))
 }
@@ -98,7 +99,7 @@ fn list(texts: impl IntoIterator<Item = String>) -> AttributeValue {
     AttributeValue::L(texts.into_iter().map(AttributeValue::S).collect())
 }
 
-/// Makes the table corrupt in one way. What an earlier corruption took away stays away.
+/// Corrupts the table in one way. What an earlier corruption removed stays removed.
 #[expect(clippy::too_many_lines, reason = "a table")]
 pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
     let Corruption { kind, customer, number, value } = corruption;
@@ -172,7 +173,7 @@ pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
             27 => (items::PHONE_COUNT, Some(count(0))),
             28 => (items::PHONE_COUNT, Some(AttributeValue::N("-1".to_owned()))),
             29 => (items::CREATED_AT, None),
-            // The index on API keys takes nothing but numbers there.
+            // The index on API keys accepts only numbers for this attribute.
             30 => (items::CREATED_AT, Some(AttributeValue::N("-5".to_owned()))),
             _ => (items::NOTIFICATION_CHANNELS, Some(value.clone())),
         };
@@ -212,7 +213,7 @@ pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
         43 => (items::CCID_COUNT, None),
         44 => (items::CCID_COUNT, Some(text("1"))),
         45 => (items::CCID_COUNT, Some(count(3))),
-        // Nothing but a consent, in a form of which this program knows nothing.
+        // Only a consent, in a form that this program does not know.
         46 => {
             number.retain(|name, _| ["pk", "sk"].contains(&name.as_str()));
             number.insert(items::CCID_COUNT.to_owned(), count(0));
@@ -226,8 +227,8 @@ pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
     };
 }
 
-/// Everything that the items show of numbers, customers and consents, read as liberally as can be: each text anywhere in
-/// what should be channels or ccids, and each key of an item that says more than that it is there.
+/// The evidence of numbers, customers and consents in the items, read as liberally as possible: every text inside
+/// something that should be channels or ccids, and every key of an item that has more attributes.
 pub(crate) fn evidence(table: &Table) -> BTreeSet<(String, String)> {
     let mut evidence = BTreeSet::new();
     for ((pk, sk), item) in table {
@@ -247,7 +248,7 @@ pub(crate) fn evidence(table: &Table) -> BTreeSet<(String, String)> {
     evidence
 }
 
-/// Each value, with the names of the maps around it. A list and a set of the same texts say the same.
+/// Each value, with the names of the maps around it. A list and a set with the same texts are equal.
 fn leaves(value: &AttributeValue, path: &str, texts: &mut Vec<String>) {
     match value {
         AttributeValue::M(map) => {
@@ -267,7 +268,7 @@ fn leaves(value: &AttributeValue, path: &str, texts: &mut Vec<String>) {
     }
 }
 
-/// That nothing got lost: all evidence is still there, and every consent stands at its number.
+/// Asserts that nothing was lost: all evidence still exists, and every consent is still at its number.
 pub(crate) fn assert_nothing_lost(before: &Table, after: &Table, what: &str) {
     let (shown, still_shown) = (evidence(before), evidence(after));
     let lost: Vec<_> = shown.difference(&still_shown).collect();

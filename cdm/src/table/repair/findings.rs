@@ -1,4 +1,4 @@
-//! What `cdm check` reports: a finding with everything that is needed to act on it.
+//! What `cdm check` reports: a finding, with everything that an operator needs to act on it.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,23 +14,23 @@ use crate::ui::output::{self, Output, shown};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Finding {
     pub(crate) kind: Kind,
-    /// The key of the item that it is about.
+    /// The key of the item.
     pub(crate) key: Item,
-    /// Whose item it is, where the key says so.
+    /// The client that the item belongs to, if the key names it.
     pub(crate) client_id: Option<String>,
-    /// The customer in question, where there is one.
+    /// The customer concerned, if there is one.
     pub(crate) ccid: Option<String>,
-    /// The number in question, where there is one, as the table has it.
+    /// The number concerned, if there is one, as the table has it.
     pub(crate) number: Option<String>,
     pub(crate) way: Way,
 }
 
-/// What leads out of it.
+/// How the finding can be resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Way {
-    /// `--fix` does this.
+    /// `--fix` repairs it in this way.
     Repair(String),
-    /// A person decides, and does it with these commands.
+    /// A person must decide, and then run these commands.
     Person { advice: String, commands: Vec<String> },
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Outcome {
     Reported,
     /// It was repaired.
     Repaired,
-    /// Its repair was not written, because the item has changed since the plan was made.
+    /// The repair was not written, because the item has changed since it was planned.
     Changed,
 }
 
@@ -50,12 +50,12 @@ impl Finding {
         matches!(self.way, Way::Repair(_))
     }
 
-    /// What is wrong, and with what, but not what would be done.
+    /// The finding without its resolution, to compare two findings.
     pub(crate) fn about(&self) -> (Kind, Option<&str>, Option<&str>) {
         (self.kind, self.ccid.as_deref(), self.number.as_deref())
     }
 
-    /// As an object of `--output json`.
+    /// The object of `--output json`.
     pub(crate) fn object(&self, outcome: Outcome) -> serde_json::Value {
         let (pk, sk) = self.place();
         let (remedy, commands) = match &self.way {
@@ -77,7 +77,7 @@ impl Finding {
         })
     }
 
-    /// Prints it. For people a repair that is still to come is shown as a plan.
+    /// Prints the finding. For people, a repair that is not yet made is shown as a plan.
     pub(crate) fn print(&self, output: Output, outcome: Outcome) -> Result<(), Failure> {
         match output {
             Output::Json => output::print_object(&self.object(outcome)),
@@ -126,15 +126,15 @@ impl Finding {
     }
 }
 
-/// A command as it is typed into a shell. `--ccid -` and `--pk -` read a line of standard input, so a value that is `-` is
-/// written there, and the command cannot ask.
+/// A command for the shell. `--ccid -` and `--pk -` read a line from standard input, so a value that is `-` is
+/// written there, and the command must not ask.
 pub(crate) fn command(words: &[&str]) -> String {
     let reads_stdin = words.windows(2).any(|pair| pair == ["--ccid", "-"] || pair == ["--pk", "-"]);
     let asks = matches!(words, ["phone", "remove", ..] | ["customer" | "item", "delete", ..]);
     let mut text = if reads_stdin { r"printf '%s\n' - | cdm" } else { "cdm" }.to_owned();
     let mut is_value = false;
     for word in words {
-        // A value that begins like an option is only one behind an equals sign.
+        // A value that begins with a hyphen must follow an equals sign.
         let separator = if is_value && word.starts_with('-') { '=' } else { ' ' };
         is_value = separator == ' ' && word.starts_with("--");
         text.push(separator);
@@ -146,18 +146,18 @@ pub(crate) fn command(words: &[&str]) -> String {
     text
 }
 
-/// A command of `cdm item` about this item.
+/// A `cdm item` command for this item.
 pub(crate) fn item_command(verb: &str, item: &Item) -> String {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
     command(&["item", verb, "--pk", text(items::PK), "--sk", text(items::SK)])
 }
 
-/// The commands by which a person corrects this item: the file is edited between them.
+/// The commands to correct this item. Between them, a person edits the file.
 pub(crate) fn correct(item: &Item) -> Vec<String> {
     vec![format!("{} > item.json", item_command("show", item)), command(&["item", "put", "item.json"])]
 }
 
-/// A word as a shell reads it back.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-+.:/=@%".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -166,7 +166,7 @@ fn quoted(word: &str) -> Cow<'_, str> {
     if !word.chars().any(char::is_control) {
         return format!("'{}'", word.replace('\'', r"'\''")).into();
     }
-    // A form that bash, zsh and ksh know: nothing else can show a control character in a line of text.
+    // The only form that can show a control character in one line. bash, zsh and ksh know it.
     let mut text = "$'".to_owned();
     for character in word.chars() {
         match character {
@@ -208,7 +208,7 @@ mod tests {
             let shell = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
             assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), word, "{}", quoted(word));
         }
-        // A shell that knows this form is not everywhere.
+        // Check with a shell that knows this form, if there is one.
         assert_eq!(quoted("tab\tand 'quote' \\ \u{85}"), r"$'tab\x09and \'quote\' \\ \xc2\x85'");
     }
 }

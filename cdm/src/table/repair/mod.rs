@@ -1,8 +1,9 @@
-//! What is wrong with items, and which repairs are certain. Pure and total: any item gives a plan.
+//! What is wrong with items, and which repairs are certain. The functions are pure and total: every item gets a
+//! plan.
 //!
-//! The rule of every repair: it follows from what can be read, and it removes nothing that says who has a number or
-//! what was consented to. So no plan takes a ccid out of a number's item, changes a channel, or writes over something
-//! that it cannot read. Such findings are for a person, with the commands that lead out.
+//! Every repair follows from what can be read, and removes no evidence of who has a number or of what was consented
+//! to. So no plan removes a ccid from a number's item, changes a channel, or overwrites something that it cannot
+//! read. Such findings need a person, and come with the commands that resolve them.
 
 #[cfg(test)]
 pub(crate) mod corrupt_tables;
@@ -19,22 +20,22 @@ use crate::table::change::{Change, MustHave, key_of};
 use crate::table::corruption::{Kind, Subject, subject};
 use crate::table::repair::findings::{Finding, Way, command, correct, item_command};
 
-/// What was found in one item, and how a repair would leave it.
+/// The findings of one item, and the state after its repair.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Planned {
     pub(crate) findings: Vec<Finding>,
     /// What a repair writes, if anything can be repaired.
     pub(crate) change: Option<Change>,
-    /// What the repair depends on in other items.
+    /// What the repair requires of other items.
     pub(crate) must_have: Vec<MustHave>,
 }
 
-/// What a customer's record says of one number.
+/// What a customer's record says about one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// The number is on it, whatever is said of the number there.
+    /// The record has the number, whatever the entry says about it.
     Has,
-    /// It can be read, and the number is not on it.
+    /// The record can be read and does not have the number.
     HasNot,
     /// Its channels cannot be read, so it may have the number.
     Unreadable,
@@ -68,7 +69,7 @@ pub(crate) fn item(item: &Item, now: UnixMillis) -> Planned {
     plan.done()
 }
 
-/// Whether a number's item is what a removal leaves, and nothing more: no customer, no count, nothing else.
+/// Whether a number's item is exactly what a removal leaves: no customers, a count of zero, no other attributes.
 pub(crate) fn is_idle(item: &Item) -> bool {
     let known = [items::PK, items::SK, items::CCID_COUNT];
     matches!(subject(item), Subject::Phone { .. })
@@ -76,7 +77,7 @@ pub(crate) fn is_idle(item: &Item) -> bool {
         && item.keys().all(|name| known.contains(&name.as_str()))
 }
 
-/// A plan while it is made.
+/// A plan under construction.
 struct Plan<'a> {
     item: &'a Item,
     after: Item,
@@ -113,7 +114,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Sets the attribute, or removes it, and says so.
+    /// Sets or removes the attribute, and adds the finding.
     fn repair(&mut self, kind: Kind, does: &str, name: &str, value: Option<AttributeValue>) {
         let finding = self.finding(kind, Way::Repair(does.to_owned()));
         self.findings.push(finding);
@@ -132,12 +133,12 @@ impl<'a> Plan<'a> {
         self.findings.push(finding);
     }
 
-    /// For a person, who is to correct the item by hand.
+    /// Adds a finding that a person must correct.
     fn correct(&mut self, kind: Kind, advice: &str) {
         self.person(kind, advice, correct(self.item));
     }
 
-    /// The findings that follow are about this customer's record, and this number on it.
+    /// The next findings concern this customer's record and this number in it.
     fn about_record(&mut self, client_id: &ClientId, ccid: &Ccid) {
         self.key = items::customer_key(client_id, ccid);
         self.ccid = Some(ccid.as_str().to_owned());
@@ -152,7 +153,8 @@ impl<'a> Plan<'a> {
 fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid, now: UnixMillis) {
     let (client, ccid) = (client_id.as_str(), ccid.as_str());
     let count = items::whole_number(item.get(items::PHONE_COUNT));
-    // Nothing, in one of the ways in which there can be nothing. With a count of 0 the record agrees that it is all.
+    // The channels are missing or empty, in one of several forms. A count of 0 confirms that the record has no
+    // numbers.
     let is_empty = match item.get(items::NOTIFICATION_CHANNELS) {
         None | Some(AttributeValue::Null(_)) => true,
         Some(AttributeValue::L(list)) => list.is_empty(),
@@ -260,11 +262,11 @@ fn phone_who(client: &str, phone: &Phone) -> String {
 
 /// The customers that a number's item names.
 enum Named {
-    /// As a set, or not at all.
+    /// As a set, or none.
     Set(BTreeSet<String>),
-    /// In another form that says the same.
+    /// In another form with the same meaning.
     Other(BTreeSet<String>),
-    /// In a form from which a set cannot be made with certainty.
+    /// In a form that cannot be turned into a set with certainty.
     Unreadable,
 }
 
@@ -280,8 +282,8 @@ fn named(item: Option<&Item>) -> Named {
     }
 }
 
-/// Plans the repair of a number's item. `records` says what the records of those customers show that are in question;
-/// a customer that is not in it is in none.
+/// Plans the repair of a number's item. `records` says what the records of the customers concerned show; a customer
+/// that is missing there has no record with the number.
 pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, records: &[(Ccid, Record)]) -> Planned {
     let key = items::phone_key(client_id, phone);
     let client = client_id.as_str();
@@ -372,8 +374,8 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
     Planned { findings: plan.findings, change, must_have }
 }
 
-/// A customer that the number's item names and whose record does not show the number. Which of the two is right cannot be
-/// known: the item may be the last trace of who has the number.
+/// The number's item names a customer whose record does not show the number. Which of the two is right is unknown:
+/// the item may be the last evidence of who has the number.
 fn named_without_channel(plan: &mut Plan<'_>, client_id: &ClientId, ccid: &Ccid, phone: &Phone, record: Record) {
     let advice = match record {
         Record::Has => return,

@@ -1,5 +1,4 @@
-//! Whatever is corrupt: the plan loses no number, no consent and no customer of a number that can be read from either
-//! side.
+//! Whatever is corrupt, a repair loses no number, no consent and no customer that can be read from either side.
 
 use proptest::prelude::*;
 
@@ -9,8 +8,8 @@ use crate::table::counter;
 use crate::table::dynamo_json::same;
 use crate::table::repair::corrupt_tables::{Table, assert_nothing_lost, corrupt, corruption, healthy, place};
 
-/// All plans for a table, as `cdm check` makes them: each item by itself, and each number with the customers that are
-/// on one side only.
+/// All plans for a table, as `cdm check` makes them: each item by itself, and each number with the customers that
+/// are on one side only.
 fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
     let mut numbers: BTreeMap<_, Vec<(ClientId, Ccid, Phone)>> = BTreeMap::new();
     let mut plans = Vec::new();
@@ -73,7 +72,7 @@ proptest! {
         let mut repaired = corrupted.clone();
         let plans_made = plans(&corrupted, now());
         for plan in &plans_made {
-            // What a plan depends on is so.
+            // The requirements of a plan are met.
             for MustHave { record, e164 } in &plan.must_have {
                 let record = corrupted.get(&place(record)).and_then(|record| record.get(items::NOTIFICATION_CHANNELS));
                 prop_assert!(record.is_some_and(|channels| channels.as_m().unwrap().contains_key(e164)));
@@ -96,7 +95,8 @@ proptest! {
             prop_assert!(named <= was.max(Limits::CONTRACT.customers_per_phone as usize));
         }
 
-        // What is left is for a person, and says what to do. A list that became a set may show more customers.
+        // The remaining findings need a person and say what to do. A list that became a set may show more
+        // customers.
         let mut again = repaired.clone();
         for _ in 0..2 {
             for plan in plans(&again.clone(), now()) {
@@ -114,7 +114,7 @@ proptest! {
         }
     }
 
-    /// Any attributes at all, under the keys of a record, a number and an API key.
+    /// Arbitrary attributes under the keys of a record, a number and an API key.
     #[test]
     fn any_item_has_a_plan(attributes in any_item(), kind in 0..3_usize) {
         let (pk, sk) = [

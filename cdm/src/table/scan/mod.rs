@@ -21,9 +21,9 @@ use crate::ui::Failure;
 pub struct Scan {
     /// How many parts of the table are read at once.
     pub segments: i32,
-    /// How many items are asked for at a time, which bounds the memory: segments × page × the size of an item.
+    /// How many items one call reads. It bounds the memory: segments × page × the size of an item.
     pub page: i32,
-    /// How many read units it may take.
+    /// The limit on read units.
     pub pace: Arc<Pace>,
 }
 
@@ -33,35 +33,35 @@ impl Default for Scan {
     }
 }
 
-/// What is read, where it is not everything.
+/// A filter, if not everything is to be read.
 #[derive(Debug, Clone)]
 pub(crate) struct Only {
     pub(crate) filter: &'static str,
     pub(crate) values: HashMap<String, AttributeValue>,
 }
 
-/// How far one part of the table is read.
+/// The progress in one part of the table.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) enum Position {
     #[default]
     Beginning,
-    /// Up to the item of this key, that one included.
+    /// Read up to and including the item with this key.
     After(Item),
     End,
 }
 
-/// Some items of one part of the table, in order.
+/// Consecutive items of one part of the table.
 pub(crate) struct Page {
-    /// Which part.
+    /// The part.
     pub(crate) segment: usize,
     pub(crate) items: Vec<Item>,
-    /// How far the part is read with this page.
+    /// The progress in the part after this page.
     pub(crate) position: Position,
 }
 
 impl Scan {
-    /// Gives every item to `each`, as many at a time as there are segments. The reads are eventually consistent, which
-    /// costs half: each item is whole, but two of them may be of different moments.
+    /// Passes every item to `each`, as many at the same time as there are segments. The reads are eventually
+    /// consistent, which costs half: each item is consistent, but two items may show different moments.
     pub(crate) async fn each<F>(
         &self,
         connection: &Connection,
@@ -83,7 +83,7 @@ impl Scan {
         self.pages(connection, only, &[], page).await
     }
 
-    /// Whether there is anything at all. It stops at the first item that it meets.
+    /// Whether there is any item. Stops at the first one.
     pub(crate) async fn any(&self, connection: &Connection, only: Only) -> Result<bool, Failure> {
         let is_there = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&is_there);
@@ -98,7 +98,8 @@ impl Scan {
         if is_there.load(Relaxed) { Ok(true) } else { ended.map(|()| false) }
     }
 
-    /// Gives every page to `each`, from these positions on; a part without a position is read from its beginning.
+    /// Passes every page to `each`, starting at these positions. A part without a position is read from its
+    /// beginning.
     pub(crate) async fn pages<F>(
         &self,
         connection: &Connection,
@@ -116,7 +117,7 @@ impl Scan {
             let (scan, connection, only, each) = (self.clone(), Arc::clone(&connection), only.clone(), each.clone());
             segments.spawn(async move { scan.segment(segment, &connection, only, from, each).await });
         }
-        // The first failure ends the others, which stop where they are.
+        // The first failure stops the other parts.
         while let Some(ended) = segments.join_next().await {
             ended.map_err(|_| Failure("a part of the scan broke off".to_owned()))??;
         }
@@ -157,7 +158,7 @@ impl Scan {
             let read = scan.clone().set_exclusive_start_key(from).send().await;
             let read = read.map_err(|error| connection.failed("the table cannot be read", &error))?;
             turn.took(read.consumed_capacity.as_ref().and_then(|capacity| capacity.capacity_units));
-            // DynamoDB may say with an empty key that there is nothing more.
+            // DynamoDB may also mark the end with an empty key.
             position = match read.last_evaluated_key.filter(|key| !key.is_empty()) {
                 Some(key) => Position::After(key),
                 None => Position::End,
@@ -168,7 +169,7 @@ impl Scan {
     }
 }
 
-/// Does the work, so much of it at once. What each part gives comes in any order.
+/// Runs up to this number of tasks at the same time. Their results arrive in any order.
 pub(crate) async fn concurrently<T, R, F>(
     at_once: usize,
     work: impl IntoIterator<Item = T>,

@@ -1,14 +1,14 @@
-//! Reading no faster than so many read units a second.
+//! Limits reads to a number of read units per second.
 
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// The most that one page can cost: 1 MB, eventually consistent.
+/// The largest cost of a page: 1 MB, eventually consistent.
 const WHOLE_PAGE: f64 = 128.0;
 
-/// A limit on reading, or none.
+/// A limit on reads, or none.
 #[derive(Debug, Default)]
 pub struct Pace {
     limit: Option<Limit>,
@@ -17,16 +17,16 @@ pub struct Pace {
 #[derive(Debug)]
 struct Limit {
     units_per_second: u32,
-    /// From when on the next read may be made.
+    /// When the next read may start.
     next: Mutex<Instant>,
 }
 
-/// The right to make one read. Where there is a limit, reads take turns.
+/// Permission for one read. If there is a limit, reads take turns.
 #[must_use]
 pub(crate) struct Turn<'a>(Option<(u32, MutexGuard<'a, Instant>)>);
 
 impl Pace {
-    /// At most so many read units a second, on average over a few seconds.
+    /// Allows at most this number of read units per second, averaged over a few seconds.
     pub fn limited(units_per_second: u32) -> Self {
         Self { limit: Some(Limit { units_per_second: units_per_second.max(1), next: Mutex::new(Instant::now()) }) }
     }
@@ -35,13 +35,14 @@ impl Pace {
         self.limit.is_some()
     }
 
-    /// How many items to ask for at a time: fewer under a low limit, so that no single read takes many seconds' units.
+    /// How many items to read per call. Fewer under a low limit, so that no single read uses up many seconds'
+    /// units.
     pub(crate) fn page(&self, most: i32) -> i32 {
         let fitting = |limit: &Limit| i32::try_from(limit.units_per_second.saturating_mul(8)).unwrap_or(i32::MAX);
         self.limit.as_ref().map_or(most, |limit| fitting(limit).min(most))
     }
 
-    /// Waits until a read may be made.
+    /// Waits until a read may start.
     pub(crate) async fn turn(&self) -> Turn<'_> {
         let Some(limit) = &self.limit else { return Turn(None) };
         let next = limit.next.lock().await;
@@ -51,7 +52,7 @@ impl Pace {
 }
 
 impl Turn<'_> {
-    /// What the read took; where that is not known, the most that it can have been.
+    /// Accounts for the units of the read. If they are unknown, the largest possible number counts.
     pub(crate) fn took(self, units: Option<f64>) {
         if let Some((units_per_second, mut next)) = self.0 {
             let units = units.unwrap_or(WHOLE_PAGE).max(0.0);

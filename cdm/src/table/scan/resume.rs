@@ -1,4 +1,4 @@
-//! What a check has read so far, in memory and in the file from which an interrupted check goes on.
+//! What a check has read so far, in memory and in the file from which an interrupted check continues.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -20,10 +20,10 @@ use crate::ui::Failure;
 const FORMAT: &str = "cdm check";
 const VERSION: u32 = 2;
 
-/// The most numbers without customers that one run deletes, which bounds its memory.
+/// The largest number of idle numbers that one run deletes. It bounds the memory.
 pub(crate) const MOST_IDLE: usize = 100_000;
 
-/// How far the first reading of the table is, and what it has seen.
+/// The progress of the first reading, and what it has found.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Reading {
     pub(crate) began: UnixMillis,
@@ -33,7 +33,7 @@ pub(crate) struct Reading {
     pub(crate) sums: Sums,
     /// The keys of items that are corrupt by themselves: partition and sort key.
     pub(crate) corrupt: BTreeSet<(String, String)>,
-    /// The partition keys of numbers without customers, as far as they are kept.
+    /// The partition keys of numbers without customers, up to [`MOST_IDLE`].
     pub(crate) idle: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Counts {
     pub(crate) keys: u64,
     /// Pairs of a customer and a number, as the records have them.
     pub(crate) pairs: u64,
-    /// Numbers without customers, all of them.
+    /// All numbers without customers.
     pub(crate) idle: u64,
 }
 
@@ -68,10 +68,10 @@ struct OnDisk {
     version: u32,
     #[serde(flatten)]
     place: Place,
-    /// In milliseconds since 1970. Version 1 has none.
+    /// In milliseconds since 1970. Version 1 does not have it.
     #[serde(default)]
     began: u64,
-    /// `null` for the beginning, `"end"`, or the key behind which it goes on.
+    /// `null` for the beginning, `"end"`, or the key after which the reading continues.
     positions: Vec<Value>,
     counts: Counts,
     corrupt: BTreeSet<(String, String)>,
@@ -84,10 +84,10 @@ struct OnDisk {
 pub(crate) struct ResumeFile(pub(crate) PathBuf);
 
 impl ResumeFile {
-    /// What an earlier run has read. `None` where there is no such file yet.
+    /// What an earlier run has read. `None` if the file does not exist.
     ///
     /// # Errors
-    /// It is another file, or one of another table or program.
+    /// The file has another format, or belongs to another table or version.
     pub(crate) fn load(&self, place: &Place) -> Result<Option<Reading>, Failure> {
         let shown = self.0.display();
         let text = match std::fs::read(&self.0) {
@@ -124,7 +124,7 @@ impl ResumeFile {
             .ok_or_else(|| Failure(format!("{shown} is of another version of this program: delete it to begin again")))
     }
 
-    /// Writes what was read. A stop in the middle leaves the file as it was before.
+    /// Writes the progress. If this is interrupted, the file stays as it was.
     pub(crate) fn store(&self, place: &Place, reading: &Reading) -> Result<(), Failure> {
         let position = |position: &Position| match position {
             Position::Beginning => Value::Null,
@@ -149,7 +149,7 @@ impl ResumeFile {
         })
     }
 
-    /// The check is at its end.
+    /// Deletes the file at the end of the check.
     pub(crate) fn remove(&self) {
         let _ = std::fs::remove_file(&self.0);
     }

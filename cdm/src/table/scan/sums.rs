@@ -1,21 +1,22 @@
-//! Which pairs of a customer and a number are written down on one side only, without keeping the pairs.
+//! Finds the pairs of a customer and a number that are stored on one side only, without keeping all pairs.
 //!
-//! Every pair is written down twice: as a channel of the customer's record, and as a ccid of the number's item. Each side
-//! adds the pair to three cells of a fixed table, with opposite signs, so a pair that is on both sides cancels itself
-//! out. What is left names the others: a cell that holds exactly one pair shows it, and taking that pair out of its
-//! other cells uncovers the next (an invertible Bloom lookup table: Eppstein, Goodrich, Uyeda, Varghese, "What's the
-//! Difference?", 2011). So a second reading of the table is needed only if more pairs are left than the cells can show.
+//! Every pair is stored twice: as a channel of the customer's record, and as a ccid of the number's item. Each side
+//! adds the pair to three cells of a fixed table, with opposite signs, so a pair on both sides cancels out. The
+//! remaining pairs are the others. A cell that holds exactly one pair reveals it, and removing that pair from its
+//! other cells reveals the next one. (This is an invertible Bloom lookup table: Eppstein, Goodrich, Uyeda,
+//! Varghese, "What's the Difference?", 2011.) A second reading of the table is needed only if more pairs remain
+//! than the cells can reveal.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 
-/// How many cells there are for each of a pair's three places. Together they show about 150,000 pairs.
+/// The number of cells for each of a pair's three places. Together they reveal about 150,000 pairs.
 const CELLS: usize = 1 << 16;
 const PLACES: usize = 3;
 
-/// A customer that has a number, by one side or the other.
+/// A customer that has a number, according to one side.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Pair {
     client_id: String,
@@ -28,12 +29,12 @@ impl Pair {
         Self { client_id: client_id.as_str().to_owned(), ccid: ccid.as_str().to_owned(), e164: phone.e164().to_owned() }
     }
 
-    /// `None` where it is no pair of ours, which cannot be.
+    /// `None` if it is not a valid pair, which cannot happen.
     pub(crate) fn parts(&self) -> Option<(ClientId, Ccid, Phone)> {
         Some((ClientId::parse(&self.client_id).ok()?, Ccid::parse(&self.ccid).ok()?, Phone::from_e164(&self.e164)?))
     }
 
-    /// As bytes, with their length in front. None of the three holds a control character.
+    /// The pair as bytes, preceded by their length. None of the three parts contains a control character.
     fn bytes(&self) -> Vec<u8> {
         let text = [&*self.client_id, &*self.ccid, &*self.e164].join("\0");
         let length = u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes();
@@ -52,7 +53,7 @@ impl Pair {
     }
 }
 
-/// On which side a pair is written down.
+/// The side on which a pair is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Record,
@@ -61,11 +62,11 @@ pub(crate) enum Side {
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Cell {
-    /// Records' pairs less numbers' pairs.
+    /// The number of pairs from records minus the number of pairs from numbers.
     count: i64,
-    /// The pairs' hashes, by exclusive or.
+    /// The XOR of the pairs' hashes.
     hash: u64,
-    /// The pairs' bytes, by exclusive or.
+    /// The XOR of the pairs' bytes.
     bytes: Vec<u8>,
 }
 
@@ -89,21 +90,21 @@ impl Cell {
 /// The sums over all pairs that were read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sums {
-    /// So that no one can choose ccids that meet in the same cells.
+    /// A random salt, so that no one can choose ccids that share their cells.
     salt: u64,
     cells: Vec<Cell>,
 }
 
-/// What the sums say.
+/// The result of the sums.
 pub(crate) struct Left {
     /// Pairs that are on one side only, as they were read.
     pub(crate) pairs: Vec<Pair>,
-    /// Cells that hold too many pairs to separate them.
+    /// Cells with too many pairs to separate.
     rest: Option<Sums>,
 }
 
 impl Left {
-    /// Whether there are pairs that only a second reading of the table can find.
+    /// Whether only a second reading of the table can find some pairs.
     pub(crate) fn is_incomplete(&self) -> bool {
         self.rest.is_some()
     }
@@ -122,7 +123,7 @@ impl Sums {
         Self { salt, cells: vec![Cell::default(); CELLS * PLACES] }
     }
 
-    /// With so few cells that a dozen pairs are too many.
+    /// With few cells, so that a dozen pairs are already too many.
     #[cfg(test)]
     pub(crate) fn small(salt: u64) -> Self {
         Self { salt, cells: vec![Cell::default(); 2 * PLACES] }
@@ -142,7 +143,7 @@ impl Sums {
         })
     }
 
-    /// Writes down that a side has the pair.
+    /// Adds the pair of a side.
     pub(crate) fn add(&mut self, side: Side, pair: &Pair) {
         self.toggle(if side == Side::Record { 1 } else { -1 }, &pair.bytes());
     }
@@ -158,7 +159,7 @@ impl Sums {
         places
     }
 
-    /// The one pair that the cell holds, if it is one.
+    /// The pair in the cell, if the cell holds exactly one.
     fn single(&self, place: usize) -> Option<(i64, Vec<u8>, Pair)> {
         let cell = self.cells.get(place).filter(|cell| cell.count.abs() == 1)?;
         let pair = Pair::from_bytes(&cell.bytes)?;
@@ -167,7 +168,7 @@ impl Sums {
         is_it.then_some((cell.count, bytes, pair))
     }
 
-    /// What is on one side only.
+    /// The pairs that are on one side only.
     pub(crate) fn left(mut self) -> Left {
         let mut pairs = Vec::new();
         let mut to_look_at: VecDeque<usize> = (0..self.cells.len()).collect();
@@ -181,7 +182,7 @@ impl Sums {
         Left { pairs, rest: (!is_complete).then_some(self) }
     }
 
-    /// For a file that another run reads.
+    /// The bytes for a file that another run reads.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.salt.to_le_bytes().to_vec();
         bytes.extend(check().to_le_bytes());
@@ -194,7 +195,7 @@ impl Sums {
         bytes
     }
 
-    /// `None` where the bytes are not sums, or those of a program that hashes otherwise.
+    /// `None` if the bytes are not sums, or if another version computed them with a different hash function.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (salt, bytes) = bytes.split_first_chunk::<8>()?;
         let (checked, mut bytes) = bytes.split_first_chunk::<8>()?;
@@ -215,7 +216,7 @@ impl Sums {
     }
 }
 
-/// The hash of something known: the standard library may change its hash function between versions.
+/// The hash of a constant. The standard library may change its hash function between versions.
 fn check() -> u64 {
     let mut hasher = DefaultHasher::new();
     "cdm".hash(&mut hasher);
