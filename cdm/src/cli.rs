@@ -24,8 +24,8 @@ use crate::ui::output::Output;
 #[command(
     version,
     arg_required_else_help = true,
-    after_help = "Region and credentials are found as by every AWS tool (AWS_REGION, AWS_PROFILE, …).
-AWS_ENDPOINT_URL_DYNAMODB leads elsewhere; a database on this machine needs no credentials.
+    after_help = "Region and credentials are found as in other AWS tools (AWS_REGION, AWS_PROFILE, …).
+AWS_ENDPOINT_URL_DYNAMODB selects another endpoint; a database on this machine needs no credentials.
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.
 
@@ -119,7 +119,7 @@ fn settled(mut cdm: Cdm) -> Result<Cdm, clap::Error> {
     let wrong = |kind, text: &str| Err(Cdm::command().error(kind, text));
     if matches!(cdm.command, Command::Dev(_) | Command::Completions(_)) {
         if cdm.table.is_some() || cdm.output.is_some() {
-            return wrong(ErrorKind::ArgumentConflict, "--table and --output mean nothing to this command");
+            return wrong(ErrorKind::ArgumentConflict, "this command does not take --table or --output");
         }
         return Ok(cdm);
     }

@@ -274,7 +274,7 @@ fn a_damaged_data_file_is_called_damaged() {
         let mut damaged = whole.clone();
         damaged.get_mut(from..).unwrap().fill(0x5a);
         std::fs::write(&file, damaged).unwrap();
-        assert!(refused_file(&file).starts_with("the database in the file is damaged: "));
+        assert!(refused_file(&file).starts_with("the database in the file is corrupt: "));
     }
 }
 

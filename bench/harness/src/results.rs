@@ -28,7 +28,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    fn of(&self, name: &str) -> Result<&Figures> {
+    fn figures_of(&self, name: &str) -> Result<&Figures> {
         self.figures.get(name).ok_or_else(|| format!("{name} was not measured").into())
     }
 
@@ -70,7 +70,7 @@ impl Outcome {
     }
 
     fn markdown(&self, bench: &Bench) -> Result<String> {
-        let (floor, function) = (self.of("floor")?, self.of("function")?);
+        let (floor, function) = (self.figures_of("floor")?, self.of("function")?);
         let mb = |bytes: u64| plain(bytes as f64 / 1e6);
         let mut text = format!(
             "Measured on {}, in {} s, with a load of {} when it began and {} when it ended (the machine's other work; times \
@@ -86,7 +86,7 @@ impl Outcome {
         );
         let mut rows = Vec::new();
         for subject in &self.subjects {
-            let f = self.of(subject.name)?;
+            let f = self.figures_of(subject.name)?;
             rows.push(vec![
                 subject.label.to_owned(),
                 format!("{} / {}", mb(f.package.0), mb(f.package.1)),
@@ -114,7 +114,7 @@ impl Outcome {
         );
         rows.clear();
         for subject in &self.subjects {
-            let f = self.of(subject.name)?;
+            let f = self.figures_of(subject.name)?;
             rows.push(vec![
                 subject.label.to_owned(),
                 f.counted.as_ref().map_or("-".to_owned(), |counted| report::instructions(counted.warm)),
@@ -157,7 +157,7 @@ impl Outcome {
                     rows.clear();
                     let own = function.limited.get(&megabytes).ok_or("not measured")?;
                     for subject in &self.subjects {
-                        let Some(limited) = self.of(subject.name)?.limited.get(&megabytes) else { continue };
+                        let Some(limited) = self.figures_of(subject.name)?.limited.get(&megabytes) else { continue };
                         rows.push(vec![
                             subject.label.to_owned(),
                             limited.first.shown(),
@@ -181,7 +181,7 @@ impl Outcome {
                  its own, not DynamoDB's.\n\n";
         rows.clear();
         for subject in self.subjects.iter().filter(|subject| subject.name != "floor") {
-            let f = &self.of(subject.name)?.on_database;
+            let f = &self.figures_of(subject.name)?.on_database;
             rows.push(vec![subject.label.to_owned(), plain(f.write_units), f.database.shown(), f.warm.shown()]);
         }
         text += &table(&["", "write units per add", "the database, ms", "the add, ms"], &rows);
@@ -228,7 +228,7 @@ impl Outcome {
     fn json(&self, bench: &Bench) -> Result<Value> {
         let mut subjects = serde_json::Map::new();
         for subject in &self.subjects {
-            let f = self.of(subject.name)?;
+            let f = self.figures_of(subject.name)?;
             let limited: serde_json::Map<_, _> = f
                 .limited
                 .iter()
@@ -307,7 +307,7 @@ impl Outcome {
         let mut cold = Vec::new();
         let mut warm = Vec::new();
         for subject in shown {
-            let f = self.of(subject.name)?;
+            let f = self.figures_of(subject.name)?;
             cold.push((subject.label, f.cold_cpu.median()));
             warm.push((subject.label, f.warm_cpu.median()));
         }

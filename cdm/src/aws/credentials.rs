@@ -76,7 +76,7 @@ async fn credentials(
     config: &SdkConfig,
     network: &Network,
 ) -> Result<SharedCredentialsProvider, Failure> {
-    let origin = Origin::of(profiles)?;
+    let origin = Origin::find(profiles)?;
     if let Origin::Profile(way) = &origin
         && way.needs_mfa()
     {
@@ -98,7 +98,7 @@ enum Origin {
 }
 
 impl Origin {
-    fn of(profiles: &ProfileSet) -> Result<Self, Failure> {
+    fn find(profiles: &ProfileSet) -> Result<Self, Failure> {
         match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
             (Some(_), Some(_)) => return Ok(Self::Environment),
             (Some(_), None) => return Err(half_a_key("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
@@ -106,7 +106,7 @@ impl Origin {
             (None, None) => {}
         }
         if profiles.get_profile(profiles.selected_profile()).is_some()
-            && let Some(way) = Way::of(profiles)?
+            && let Some(way) = Way::from_profiles(profiles)?
         {
             return Ok(Self::Profile(way));
         }
@@ -196,7 +196,7 @@ fn sso(error: &CredentialsError, name: &str) -> String {
                 "SSO does not give you the role of the profile {name}: check its sso_account_id and sso_role_name"
             ),
             Some(code) => format!("SSO refused the credentials of the profile {name} ({code}): run the command again"),
-            None => format!("an answer that is not SSO's came for the profile {name}: check the proxy"),
+            None => format!("the response for the profile {name} did not come from SSO: check the proxy"),
         },
         _ => format!("the SSO session of the profile {name} has expired, or there was none: {login}"),
     }

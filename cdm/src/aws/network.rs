@@ -129,7 +129,7 @@ impl Network {
 
     /// The proxy of the URL.
     fn proxy(&self, url: &Uri) -> Option<Proxy> {
-        if url.host().is_none_or(is_nearby) { None } else { self.inner.proxies.of(url) }
+        if url.host().is_none_or(is_nearby) { None } else { self.inner.proxies.for_url(url) }
     }
 
     /// Describes a failure to connect. `None` if the connection was made; then the request may have arrived.

@@ -52,11 +52,11 @@ impl fmt::Display for NetworkFailure {
             Cause::BadProxy(Proxy { variable, .. }) => {
                 write!(f, "{variable} must be the URL of an HTTP proxy, such as http://proxy:3128")
             }
-            Cause::NoAnswer => write!(f, "{host} does not answer"),
+            Cause::NoAnswer => write!(f, "{host} does not respond"),
             Cause::ProxyNoAnswer(Proxy { variable, address, .. }) => {
                 write!(
                     f,
-                    "the proxy {address} does not answer: check {variable}, or name the host in NO_PROXY ({host})"
+                    "the proxy {address} does not respond: check {variable}, or name the host in NO_PROXY ({host})"
                 )
             }
             Cause::ProxyRefused(Proxy { variable, address, .. }) => write!(

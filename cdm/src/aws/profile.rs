@@ -57,7 +57,7 @@ impl Way {
     ///
     /// # Errors
     /// What is wrong with the profile, or with a profile that it refers to.
-    pub(crate) fn of(profiles: &ProfileSet) -> Result<Option<Self>, Failure> {
+    pub(crate) fn from_profiles(profiles: &ProfileSet) -> Result<Option<Self>, Failure> {
         let mut name = profiles.selected_profile();
         let (mut roles, mut seen) = (Vec::new(), Vec::new());
         let base = loop {

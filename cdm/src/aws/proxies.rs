@@ -54,7 +54,7 @@ impl Proxies {
     }
 
     /// The proxy that the URL goes through.
-    pub(crate) fn of(&self, url: &Uri) -> Option<Proxy> {
+    pub(crate) fn for_url(&self, url: &Uri) -> Option<Proxy> {
         let proxy = self.rules.intercept(url)?;
         let Setting { variable, config, .. } = self.setting(url.scheme_str() == Some("http"));
         Some(Proxy { variable, address: proxy.uri().authority()?.to_string(), is_usable: config.is_some() })

@@ -80,11 +80,11 @@ impl Delete {
             let work =
                 Work { connection: connection.clone(), counts: Arc::clone(&counts), saving: Arc::clone(&saving) };
             let deleted = self.delete(&work).await;
-            lock(&saving).told_of(deleted)?;
+            lock(&saving).report_on(deleted)?;
         }
         let [customers, phones, keys] = [&counts.customers, &counts.phones, &counts.keys].map(|n| n.load(Relaxed));
         if customers + phones + keys == 0 && (self.dry_run || self.yes) {
-            output::note(&format!("The table {} has nothing of {client}: is this the right name?", connection.table));
+            output::note(&format!("The table {} has no data of {client}: is this the right name?", connection.table));
         }
         let verb = if self.dry_run { "would be" } else { "are" };
         output.done(
@@ -103,7 +103,7 @@ impl Delete {
             }),
         )?;
         if !self.dry_run {
-            lock(&saving).tell(true);
+            lock(&saving).report(true);
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Delete {
             );
             output::confirm(&question, client, false)
         } else {
-            output::confirm(&format!("The table {table} has nothing of {client}. Is this the right name?"), "y", false)
+            output::confirm(&format!("The table {table} has no data of {client}. Is this the right name?"), "y", false)
         }
     }
 

@@ -85,10 +85,10 @@ impl Create {
         let Whose { client, ccid } = self.customer;
         let record = items::empty_record(&client, &ccid, UnixMillis::now());
         if connection.create(record).await?.is_some() {
-            return Err(Failure("the client has a customer with this ccid already: it was left as it is".to_owned()));
+            return Err(Failure("the client already has a customer with this ccid: nothing was changed".to_owned()));
         }
         output.done(
-            &format!("Customer {} of {} is created.", ccid.as_str(), client.as_str()),
+            &format!("Customer {} of {} was created.", ccid.as_str(), client.as_str()),
             &json!({ "client_id": client.as_str(), "ccid": ccid.as_str(), "created": true }),
         )
     }
@@ -125,17 +125,17 @@ impl Delete {
         output::confirm(&format!("Delete the record of {ccid_text} of {client_name} and its numbers?"), "y", self.yes)?;
         let saving = self.save.open(connection.place(), "customer delete").shared();
         let erased = erase::customer(connection, &client, &ccid, CorruptNumbers::Refuse, &saving).await;
-        let Some(erased) = lock(&saving).told_of(erased)? else {
+        let Some(erased) = lock(&saving).report_on(erased)? else {
             return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));
         };
         output.done(
             &format!(
-                "Customer {ccid_text} of {client_name} is deleted, with {}.",
+                "Customer {ccid_text} of {client_name} was deleted, with {}.",
                 output::count(erased.numbers as u64, "number")
             ),
             &json!({ "client_id": client_name, "ccid": ccid_text, "numbers_removed": erased.numbers }),
         )?;
-        lock(&saving).tell(true);
+        lock(&saving).report(true);
         Ok(())
     }
 }

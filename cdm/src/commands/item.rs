@@ -162,14 +162,14 @@ impl Put {
         let Some(change) = Change::new(Some(before), Some(item)) else {
             return output.done("The item already has this content.", &json!({ "changed": false }));
         };
-        output::confirm(&format!("Put {shown} in the place of the item that is there?"), "y", self.yes)?;
+        output::confirm(&format!("Replace the item with {shown}?"), "y", self.yes)?;
         let saving = self.save.open(connection.place(), "item put").shared();
         let items = lock(&saving).save(std::slice::from_ref(&change))?;
         let written = saved::write(connection, &saving, items, &[change], &[]).await;
         let written = written.and_then(|is_written| if is_written { Ok(()) } else { Err(has_changed()) });
-        lock(&saving).told_of(written)?;
+        lock(&saving).report_on(written)?;
         output.done("The item is corrected.", &json!({ "changed": true }))?;
-        lock(&saving).tell(false);
+        lock(&saving).report(false);
         Ok(())
     }
 }
@@ -185,9 +185,9 @@ impl Delete {
         let busy = || Failure("the item is being changed all the time: stop what changes it".to_owned());
         let deleted = erase::item(connection, key, &saving).await;
         let deleted = deleted.and_then(|is_deleted| if is_deleted { Ok(()) } else { Err(busy()) });
-        lock(&saving).told_of(deleted)?;
+        lock(&saving).report_on(deleted)?;
         output.done("The item is deleted.", &json!({ "deleted": true }))?;
-        lock(&saving).tell(true);
+        lock(&saving).report(true);
         Ok(())
     }
 }

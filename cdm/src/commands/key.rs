@@ -125,7 +125,7 @@ impl Issue {
         }
         let mut secret = [0; 32];
         getrandom::getrandom(&mut secret)
-            .map_err(|_| Failure("no key was made: the system has no random numbers".to_owned()))?;
+            .map_err(|_| Failure("no key was created: the system has no random numbers".to_owned()))?;
         let key = ApiKey::from_secret(&secret);
         let hash = key.sha256_hex();
         let mut item = items::api_key_key(&hash);
@@ -137,7 +137,7 @@ impl Issue {
             put(items::EXPIRES_AT, items::from_unix_millis(expires));
         }
         if connection.create(item.clone()).await?.is_some() {
-            return Err(Failure("no key was made: the random numbers repeat themselves".to_owned()));
+            return Err(Failure("no key was created: the random numbers repeat themselves".to_owned()));
         }
         let mut row = row(&item, UnixMillis::now());
         if let Some(object) = row.as_object_mut() {
@@ -195,7 +195,7 @@ impl Revoke {
         let hash = hash(&item).unwrap_or_default();
         if !item.contains_key(items::REVOKED_AT) {
             output::confirm(
-                &format!("Revoke the key {fingerprint} of {client}? Whoever uses it is refused from then on."),
+                &format!("Revoke the key {fingerprint} of {client}? Requests with it are refused from then on."),
                 "y",
                 self.yes,
             )?;
@@ -229,14 +229,14 @@ async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
     let line = stdin::line("API key").map_err(|rule| Failure(format!("the API key {rule}")))?;
     let Some(key) = ApiKey::parse(line.trim()) else {
         return Err(Failure(
-            "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was \
+            "this is not an API key (wrong shape or checksum), so it was not looked up: check that all of it was \
              copied"
                 .to_owned(),
         ));
     };
     let item = connection.item(items::api_key_key(&key.sha256_hex())).await?;
     item.ok_or_else(|| {
-        Failure(format!("the table {} has no such API key, so it opens nothing here: check --table", connection.table))
+        Failure(format!("the table {} has no such API key, so it is not valid here: check --table", connection.table))
     })
 }
 
@@ -326,7 +326,7 @@ fn expiry_at(text: &str, now: UnixMillis) -> Result<UnixMillis, String> {
         None => date(text),
     };
     let moment = moment.and_then(UnixMillis::new).ok_or(RULE)?;
-    if moment > now { Ok(moment) } else { Err("must lie in the future".to_owned()) }
+    if moment > now { Ok(moment) } else { Err("must be in the future".to_owned()) }
 }
 
 /// `30s`, `45m`, `12h`, `90d`.

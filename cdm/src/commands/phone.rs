@@ -174,9 +174,9 @@ impl Remove {
         )?;
         let saving = self.save.open(connection.place(), "phone remove").shared();
         let removed = erase::number(connection, &client, &ccid, &phone, &saving).await;
-        lock(&saving).told_of(removed)?;
+        lock(&saving).report_on(removed)?;
         say(output, &phone_removed(&self.number.number, ccid.as_str(), client.as_str()))?;
-        lock(&saving).tell(true);
+        lock(&saving).report(true);
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn run(command: Table, connection: &Connection, output: Output)
     let table = &connection.table;
     let created = create(&connection.client, table).await?;
     let sentence =
-        if created { format!("The table {table} is made.") } else { format!("The table {table} was there already.") };
+        if created { format!("The table {table} was created.") } else { format!("The table {table} already exists.") };
     output.done(&sentence, &json!({ "table": table, "created": created }))
 }
 

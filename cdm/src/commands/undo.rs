@@ -91,7 +91,7 @@ impl Undo {
         }
         if *place != here {
             return Err(Failure(format!(
-                "the items are of {place}, and this is {}: go there, or name another file",
+                "the items are of {place}, but this command uses {}: use that table, or name another file",
                 here.endpoint
             )));
         }
@@ -103,8 +103,7 @@ impl Undo {
         );
         if saved.unknown > 0 {
             output::note(&format!(
-                "It is not known whether the command wrote {} of the items: each is put back if it is as the command \
-                 would have left it.",
+                "Whether the command wrote {} of the items is unknown. Each of them is put back if it is as the command would have left it.",
                 saved.unknown
             ));
         }
@@ -137,7 +136,7 @@ impl Undo {
             }
         }
         if saved.is_cut_off {
-            output::note("The last line of the file is cut off, and was left out.");
+            output::note("The last line of the file is incomplete and was ignored.");
         }
         let summary = format!(
             "{} put back; {as_before} as before already; {left_alone} changed since and left alone.",
@@ -178,7 +177,7 @@ impl<'a> SavedItems<'a> {
         items
     }
 
-    fn of(&self, key: &Item) -> &[&'a Change] {
+    fn changes_of(&self, key: &Item) -> &[&'a Change] {
         self.changes.get(&identity(key)).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -199,12 +198,12 @@ impl<'a> SavedItems<'a> {
     /// What to do about the item, and the records that must not change meanwhile. A number's item with more
     /// records than fit into one transaction is corrupt; then the records are only checked here.
     async fn plan(&self, connection: &Connection, key: &Item) -> Result<(Step, Vec<Unchanged>), Failure> {
-        let changes = self.of(key);
+        let changes = self.changes_of(key);
         let planned = step(changes, connection.item(key.clone()).await?.as_ref());
         let mut records = Vec::new();
         if let Step::PutBack(_) = planned {
             for key in removed_from(key, changes) {
-                let changes = self.of(&key);
+                let changes = self.changes_of(&key);
                 if changes.is_empty() {
                     continue;
                 }

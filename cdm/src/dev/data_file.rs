@@ -79,7 +79,7 @@ fn inspect(file: &Path) -> Result<(), String> {
     if check == "ok" { Ok(()) } else { Err(DAMAGED.to_owned()) }
 }
 
-const DAMAGED: &str = "the database in the file is damaged: restore a copy, or delete the file to start with demo data";
+const DAMAGED: &str = "the database in the file is corrupt: restore a copy, or delete the file to start with demo data";
 
 fn sqlite(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {

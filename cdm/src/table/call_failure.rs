@@ -20,7 +20,7 @@ where
     let why = match error {
         SdkError::ServiceError(_) => match error.code() {
             Some(code) => of_code(code, table).unwrap_or_else(|| format!("DynamoDB answered {}", plain(code))),
-            None => "an answer that is not DynamoDB's came: check AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
+            None => "the response did not come from DynamoDB: check AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
         },
         SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if is_of_credentials(error) => {
             match NetworkFailure::within(error) {
@@ -29,9 +29,9 @@ where
             }
         }
         SdkError::ConstructionFailure(_) => "the call could not be made".to_owned(),
-        SdkError::TimeoutError(_) => "DynamoDB did not answer in time: run the command again".to_owned(),
+        SdkError::TimeoutError(_) => "DynamoDB did not respond in time: run the command again".to_owned(),
         SdkError::DispatchFailure(_) => NetworkFailure::within(error).map_or(UNREACHABLE.to_owned(), unreachable),
-        _ => "DynamoDB's answer could not be read: run the command again".to_owned(),
+        _ => "DynamoDB's response could not be read: run the command again".to_owned(),
     };
     Failure(format!("{what}: {why}"))
 }
@@ -59,10 +59,13 @@ const BUSY: &str = "DynamoDB throttled the call: run the command again in a whil
 fn of_code(code: &str, table: &str) -> Option<String> {
     Some(match code {
         "ResourceNotFoundException" => {
-            format!("there is no table {table} here: check --table and the region, or make it with `cdm table create`")
+            format!(
+                "the table {table} does not exist here: check --table and the region, or create it with `cdm table create`"
+            )
         }
         "AccessDeniedException" => {
-            "these credentials may not do it: attach the policy of the stack's output OperatorPolicyArn".to_owned()
+            "these credentials do not have permission: attach the policy of the stack's output OperatorPolicyArn"
+                .to_owned()
         }
         "ExpiredTokenException" => "the credentials have expired: log in again".to_owned(),
         "UnrecognizedClientException"
@@ -82,10 +85,10 @@ fn of_code(code: &str, table: &str) -> Option<String> {
 pub(crate) fn refusal(error: StoreError, table: &str) -> Failure {
     let why = match error {
         StoreError::CustomerNotFound => {
-            "the client has no customer with this ccid: check both, or make it with `cdm customer create`".to_owned()
+            "the client has no customer with this ccid: check both, or create it with `cdm customer create`".to_owned()
         }
         StoreError::PhoneNotFound => {
-            "the customer has no such phone number: `cdm customer show` lists those there are".to_owned()
+            "the customer does not have this phone number: `cdm customer show` lists its numbers".to_owned()
         }
         StoreError::PhoneAlreadyAdded => "the phone number is already on this customer's record".to_owned(),
         StoreError::CustomerPhoneLimitReached => {

@@ -177,7 +177,7 @@ impl Saving {
     }
 
     fn goes_on(&self) -> Result<(), Failure> {
-        if self.is_over { Err(Failure("the old items can no longer be kept".to_owned())) } else { Ok(()) }
+        if self.is_over { Err(Failure("the old items can no longer be saved".to_owned())) } else { Ok(()) }
     }
 
     /// From now on it is unknown whether these items are written, until they are marked.
@@ -235,7 +235,7 @@ impl Saving {
     /// Reports where the items are saved, or that they are not. `erased` is true if the removal may be an
     /// erasure that someone asked for, of which no copy may stay. This is the last use of the file: if nothing
     /// was written, it is deleted.
-    pub(crate) fn tell(&mut self, erased: bool) {
+    pub(crate) fn report(&mut self, erased: bool) {
         self.settle();
         match self.file() {
             Some(file) => {
@@ -252,9 +252,9 @@ impl Saving {
     }
 
     /// Returns the result. If the command failed, first reports where the items are that it may have changed.
-    pub(crate) fn told_of<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
+    pub(crate) fn report_on<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() && self.file().is_some() {
-            self.tell(true);
+            self.report(true);
         }
         result
     }
@@ -268,7 +268,7 @@ fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
     Failure(match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
-            format!("{shown} is there already and was left as it is: name a new file with --save")
+            format!("{shown} already exists: name a new file with --save")
         }
         _ => format!("the old items cannot be kept in {shown} ({error}): name another file with --save"),
     })
@@ -411,7 +411,7 @@ mod tests {
 
         let text = std::fs::read(&path).unwrap();
         let failure = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix").save(&changes).unwrap_err();
-        assert!(failure.0.contains("is there already"), "{failure}");
+        assert!(failure.0.contains("already exists"), "{failure}");
         assert_eq!(std::fs::read(&path).unwrap(), text);
 
         // Wherever the file is cut off, its complete lines are read.
@@ -446,7 +446,7 @@ mod tests {
         saving.mark(&(1..2), true).unwrap();
         saving.mark(&(2..3), false).unwrap();
         // The third item is being written when the command ends, and the fourth was not tried.
-        saving.tell(false);
+        saving.report(false);
         let saved = read(&path).unwrap();
         assert_eq!((saved.changes, saved.unknown), (vec![changes[0].clone(), changes[2].clone()], 1));
         assert!(saving.save(&changes).is_err() && saving.begin(&(3..4)).is_err());
@@ -463,7 +463,7 @@ mod tests {
         saving.save(&changes).unwrap();
         saving.begin(&(2..4)).unwrap();
         saving.mark(&(2..4), false).unwrap();
-        saving.tell(false);
+        saving.report(false);
         assert!(!path.exists() && saving.file().is_none());
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn of(total: Option<u64>) -> Self {
+    pub(crate) fn new(total: Option<u64>) -> Self {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| {
             let (bar, template) = match total {
@@ -33,7 +33,7 @@ impl Progress {
     }
 
     /// `lines` are done, which are the first `bytes` of the input.
-    pub(crate) fn tell(&mut self, lines: u64, bytes: u64) {
+    pub(crate) fn report(&mut self, lines: u64, bytes: u64) {
         let now = Instant::now();
         if let Some(bar) = &self.bar {
             bar.set_message(rate(lines, now - self.began));

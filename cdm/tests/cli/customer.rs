@@ -32,7 +32,7 @@ async fn a_record_that_is_there_is_left_as_it_is() {
     let key = items::customer_key(&client(), &ccid(testkit::demo::CUSTOMER_WITH_50));
     let before = table.item(key.clone()).await;
     let line = table.refused(&on("create", testkit::demo::CUSTOMER_WITH_50)).await;
-    assert_eq!(line, "the client has a customer with this ccid already: it was left as it is");
+    assert_eq!(line, "the client already has a customer with this ccid: nothing was changed");
     assert_eq!(table.item(key).await, before);
 }
 
@@ -73,7 +73,7 @@ async fn what_is_not_there_is_neither_shown_nor_deleted() {
     let before = table.items().await.len();
     assert_eq!(
         table.refused(&on("show", "NOBODY")).await,
-        "the client has no customer with this ccid: check both, or make it with `cdm customer create`"
+        "the client has no customer with this ccid: check both, or create it with `cdm customer create`"
     );
     assert_eq!(
         table.refused(&[&on("delete", "NOBODY")[..], &["--yes"]].concat()).await,

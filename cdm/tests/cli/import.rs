@@ -23,7 +23,7 @@ struct Input {
 }
 
 impl Input {
-    fn of(name: &str, text: impl AsRef<[u8]>) -> Self {
+    fn new(name: &str, text: impl AsRef<[u8]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
         std::fs::write(&file, text).unwrap();
@@ -86,7 +86,7 @@ fn numbers(shown: &Value) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn csv_twice() {
     let table = Table::new().await;
-    let input = Input::of(
+    let input = Input::new(
         "customers.csv",
         "\u{feff}ccid,phone_number,consent_type,client_source\r\n\
          A,6105551212,written,web\r\n\
@@ -120,7 +120,7 @@ async fn csv_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_run_brings_nothing_back() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\n");
+    let input = Input::new("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\n");
     assert_eq!(table.cdm(&input.arguments()).await.code, 1, "a line is rejected");
     table.done(&["phone", "remove", "--client", CLIENT, "--ccid", "A", "6105551212", "--yes"]).await;
     table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "B", "--yes"]).await;
@@ -145,7 +145,7 @@ async fn a_second_run_brings_nothing_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_journal_it_asks() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\n");
+    let input = Input::new("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\n");
     imported(&table, &input.arguments()).await;
     table.done(&["phone", "remove", "--client", CLIENT, "--ccid", "A", "6105551212", "--yes"]).await;
     let before = table.items().await;
@@ -160,8 +160,7 @@ async fn without_a_journal_it_asks() {
         let ran = table.typed(&input.arguments(), answer).await;
         assert_eq!(ran.code, 1);
         let question = format!(
-            "There is no journal {}, and customers of this input exist already. If an earlier run has imported it, what was \
-             removed or erased since comes back. Import it? [y/N]",
+            "The journal {} does not exist, but customers of this input do. If an earlier run imported this input, numbers and customers that were removed or erased since then come back. Import the file? [y/N]",
             path(&input.journal())
         );
         assert!(ran.err.starts_with(&question), "{ran:?}");
@@ -179,14 +178,14 @@ async fn without_a_journal_it_asks() {
     assert_eq!(table.typed(&input.arguments(), "y\n").await.code, 0);
     assert_eq!(numbers(&shown(&table, "A").await), ["+16105551212"]);
     // An input of customers that are all new is not asked about.
-    let other = Input::of("b.csv", "ccid\nX\n");
+    let other = Input::new("b.csv", "ccid\nX\n");
     imported(&table, &other.arguments()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_input_is_noticed() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid,phone_number\nA,6105551212\nb/,6105551213\nC,6105551214\n");
+    let input = Input::new("a.csv", "ccid,phone_number\nA,6105551212\nb/,6105551213\nC,6105551214\n");
     assert_eq!(table.cdm(&input.arguments()).await.code, 1);
     assert_eq!(input.rejected().len(), 1);
     table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes"]).await;
@@ -226,7 +225,7 @@ async fn a_line_that_was_blanked_brings_nothing_back() {
         [("ccid\nA\nB\n", "ccid\n\nB\n"), ("{\"ccid\":\"B\"}\n{\"ccid\":\"A\"}\n", "{\"ccid\":\"B\"}\n\n")]
     {
         let table = Table::new().await;
-        let input = Input::of("a", text);
+        let input = Input::new("a", text);
         imported(&table, &input.arguments()).await;
         table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes", "--no-save"]).await;
         let before = table.items().await;
@@ -243,7 +242,7 @@ async fn a_line_that_was_blanked_brings_nothing_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_from_a_later_line_forgets_no_earlier_one() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\nA\nB\nC\n");
+    let input = Input::new("a.csv", "ccid\nA\nB\nC\n");
     imported(&table, &input.arguments()).await;
     std::fs::write(&input.file, "ccid\nX\nB\nZ\n").unwrap();
     let from_line = [&input.arguments()[..], &["--from-line", "4"]].concat();
@@ -261,7 +260,7 @@ async fn a_run_from_a_later_line_forgets_no_earlier_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_cannot_begin_leaves_the_files_alone() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\nA\n..\n");
+    let input = Input::new("a.csv", "ccid\nA\n..\n");
     assert_eq!(table.cdm(&input.arguments()).await.code, 1);
     let rejects = std::fs::read_to_string(input.rejects()).unwrap();
     assert_eq!(input.rejected().len(), 1);
@@ -289,7 +288,7 @@ async fn what_is_shown_can_be_imported() {
     let show =
         async |ccid| table.done(&["customer", "show", "--client", CLIENT, "--ccid", ccid, "--output", "json"]).await;
     let (a, b) = (show("A").await, show("B").await);
-    let input = Input::of("shown.jsonl", format!("{a}{b}"));
+    let input = Input::new("shown.jsonl", format!("{a}{b}"));
     for ccid in ["A", "B"] {
         table.done(&["customer", "delete", "--client", CLIENT, "--ccid", ccid, "--yes"]).await;
     }
@@ -306,7 +305,7 @@ async fn json_lines_from_standard_input() {
         "\n",
         r#"{"ccid":"B"}"#,
     );
-    let folder = Input::of("unused", "");
+    let folder = Input::new("unused", "");
     let journal = path(&folder.journal()).to_owned();
     let arguments = ["customer", "import", "--client", CLIENT, "-", "--output", "json", "--journal", &journal];
     let typed = async |input: &str| {
@@ -335,7 +334,7 @@ async fn what_is_there_is_not_overwritten() {
     let table = Table::new().await;
     table.put(record("A", &["6105551212"])).await;
     table.put(crate::helpers::counter("6105551212", &["A"])).await;
-    let input = Input::of(
+    let input = Input::new(
         "a.jsonl",
         r#"{"ccid":"A","phone_numbers":[{"phone_number":"6105551212","consent_type":"stop"},"6105551213"]}"#,
     );
@@ -361,7 +360,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     )
     .into_bytes();
     bytes.extend(b"{\"ccid\":\"\xff\"}\n");
-    let input = Input::of("a.jsonl", bytes);
+    let input = Input::new("a.jsonl", bytes);
     let import = [&input.json()[..], &["--yes"]].concat();
     let ran = table.cdm(&import).await;
     assert_eq!(ran.code, 1);
@@ -385,7 +384,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
         reasons,
         [
             (2, "ccid must not be . or .."),
-            (3, "the line is no entry: expected ident at line 1 column 2"),
+            (3, "the line is not a valid row: expected ident at line 1 column 2"),
             (4, "the line is longer than 65536 bytes"),
             (5, "phone_numbers[1]: the customer already has 50 phone numbers: remove one with `cdm phone remove`"),
             (6, "phone_numbers[0]: the phone number is already on 50 customers: `cdm phone who` lists them"),
@@ -413,7 +412,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rejects_of_a_run_without_a_journal_are_continued() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\n..\n");
+    let input = Input::new("a.csv", "ccid\n..\n");
     table.cdm(&[&input.arguments()[..], &["--no-journal", "--yes"]].concat()).await;
     std::fs::write(&input.file, "ccid\n..\n.\n").unwrap();
     table.cdm(&[&input.arguments()[..], &["--from-line", "3", "--yes"]].concat()).await;
@@ -425,7 +424,7 @@ async fn the_rejects_of_a_run_without_a_journal_are_continued() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_line_stands_once_in_the_file() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\n..\n.\n");
+    let input = Input::new("a.csv", "ccid\n..\n.\n");
     table.cdm(&input.arguments()).await;
     // As if it had come before line 3 was in the journal, and line 4 whole in the rejects.
     let journal = std::fs::read(input.journal()).unwrap();
@@ -442,7 +441,7 @@ async fn a_rejected_line_stands_once_in_the_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_cannot_be_read_changes_no_file() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\n..\n");
+    let input = Input::new("a.csv", "ccid\n..\n");
     table.cdm(&input.arguments()).await;
     let kept = || [input.rejects(), input.journal()].map(|file| std::fs::read(file).unwrap());
     let before = kept();
@@ -464,18 +463,15 @@ async fn an_input_that_cannot_be_read_changes_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_its_own_is_not_touched() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\n..\n");
-    let mine = Input::of("mine.txt", "a letter\n");
+    let input = Input::new("a.csv", "ccid\n..\n");
+    let mine = Input::new("mine.txt", "a letter\n");
     for file in [path(&mine.file), path(&input.file), "/dev/null", "/"] {
         let line = table.refused(&[&input.arguments()[..], &["--rejects", file]].concat()).await;
-        assert_eq!(
-            line,
-            format!("{file} is there and holds no rejects of an import: name another file with --rejects")
-        );
+        assert_eq!(line, format!("{file} does not contain rejects of an import: name another file with --rejects"));
     }
     for file in [path(&mine.file), path(&input.file)] {
         let line = table.refused(&[&input.arguments()[..], &["--journal", file]].concat()).await;
-        assert_eq!(line, format!("{file} is there and is no journal of an import: name another file with --journal"));
+        assert_eq!(line, format!("{file} is not the journal of an import: name another file with --journal"));
     }
     assert_eq!(std::fs::read_to_string(&mine.file).unwrap(), "a letter\n");
     assert_eq!(std::fs::read_to_string(&input.file).unwrap(), "ccid\n..\n");
@@ -486,11 +482,11 @@ async fn a_file_that_is_not_its_own_is_not_touched() {
 async fn bad_input() {
     let table = Table::new().await;
     for text in ["A,6105551212\n", "phone_number\n", "ccid,phone\nA,1\n", "\n", "\u{0}\n"] {
-        let input = Input::of("a.csv", text);
+        let input = Input::new("a.csv", text);
         let line = table.refused(&input.arguments()).await;
         assert!(line.starts_with("the first line is neither a JSON object nor a CSV header"), "{text:?}: {line}");
     }
-    let input = Input::of("a.csv", "ccid\n");
+    let input = Input::new("a.csv", "ccid\n");
     let with = |extra: [&'static str; 2]| [&input.arguments()[..], &extra].concat();
     assert!(table.misused(&with(["--parallel", "0"])).await.contains("--parallel"));
     assert!(table.misused(&with(["--from-line", "0"])).await.contains("--from-line"));
@@ -509,7 +505,7 @@ async fn the_limits_hold() {
     for n in 0..60 {
         writeln!(text, "FULL,61055500{n:02}\nC{n},6105559999").unwrap();
     }
-    let input = Input::of("a.csv", text);
+    let input = Input::new("a.csv", text);
     let ran = table.cdm(&input.json()).await;
     let told = &objects(&ran.out)[0];
     assert_eq!((&told["lines_rejected"], &told["numbers_added"]), (&json!(20), &json!(100)), "{ran:?}");
@@ -634,9 +630,9 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
         (ended.success(), most, ran(output))
     };
 
-    let (done, small, _) = measure(&Input::of("small.csv", lines(100)), "small", None).await;
+    let (done, small, _) = measure(&Input::new("small.csv", lines(100)), "small", None).await;
     assert!(done);
-    let input = Input::of("large.csv", lines(count));
+    let input = Input::new("large.csv", lines(count));
     let (done, _, _) = measure(&input, "large", Some(&format!("CUST-{:08}", count / 5))).await;
     assert!(!done, "it was killed in the middle");
     // What is erased and removed now must not come back.
@@ -678,7 +674,7 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
 async fn a_stop_is_orderly_and_the_next_run_finishes() {
     for signal in ["INT", "TERM"] {
         let table = Table::new().await;
-        let input = Input::of("a.csv", lines(2_000));
+        let input = Input::new("a.csv", lines(2_000));
         let mut command = table.command(&input.json());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -716,7 +712,7 @@ async fn a_database_in_trouble_is_waited_for() {
     for mode in [Mode::Throttle, Mode::LoseResponses, Mode::Unreachable] {
         let table = Table::new().await;
         let proxy = Proxy::before(table.environment()[0].1).await;
-        let input = Input::of("a.csv", lines(400));
+        let input = Input::new("a.csv", lines(400));
         let mut command = table.command(&input.json());
         command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
         proxy.set(mode, 50);
@@ -748,7 +744,7 @@ async fn a_write_that_gives_up_is_begun_again() {
     for n in 0..40 {
         writeln!(text, "C{n},61055500{n:02}").unwrap();
     }
-    let input = Input::of("a.csv", text);
+    let input = Input::new("a.csv", text);
     let mut command = table.command(&input.json());
     command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
     proxy.set(Mode::ThrottleItems, 0);
@@ -770,7 +766,7 @@ async fn a_write_that_gives_up_is_begun_again() {
 async fn an_import_that_waits_can_be_stopped() {
     let table = Table::new().await;
     let proxy = Proxy::before(table.environment()[0].1).await;
-    let input = Input::of("a.csv", lines(400));
+    let input = Input::new("a.csv", lines(400));
     let import = || {
         let mut command = table.command(&input.json());
         command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -804,7 +800,7 @@ async fn an_import_that_waits_can_be_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_not_there_stops_the_import() {
     let table = Table::new().await;
-    let input = Input::of("a.csv", "ccid\nA\n");
+    let input = Input::new("a.csv", "ccid\nA\n");
     let arguments = [&["--table", "no-such-table"][..], &input.arguments(), &["--yes"]].concat();
     let ran = table.cdm(&arguments).await;
     assert_eq!(ran.code, 1);

@@ -178,7 +178,8 @@ async fn what_is_no_key_is_not_looked_up() {
     let table = Table::new().await;
     let mut misspelt = testkit::demo::KEY.to_owned();
     misspelt.replace_range(20..21, if &misspelt[20..21] == "A" { "B" } else { "A" });
-    let no_key = "this is no API key: its shape or its checksum is wrong, so it was not looked up: check that all of it was copied";
+    let no_key =
+        "this is not an API key (wrong shape or checksum), so it was not looked up: check that all of it was copied";
     for (input, line) in [
         (misspelt.as_str(), no_key),
         ("hunter2\n", no_key),
@@ -195,7 +196,7 @@ async fn what_is_no_key_is_not_looked_up() {
     let ran = table.typed(&["key", "identify"], testkit::demo::KEY).await;
     assert_eq!(
         crate::helpers::one_line(&ran.err),
-        "the table cdm-phones has no such API key, so it opens nothing here: check --table"
+        "the table cdm-phones has no such API key, so it is not valid here: check --table"
     );
 }
 
@@ -223,8 +224,8 @@ async fn bad_input() {
         (&["key", "issue", "--client", "a", "--label", &long], "at most 100 characters"),
         (&["key", "issue", "--client", "a", "--label", "a\nb"], "control character"),
         (&["key", "issue", "--client", "a", "--expires", "soon"], "must be a date such as"),
-        (&["key", "issue", "--client", "a", "--expires", "2020-01-01"], "must lie in the future"),
-        (&["key", "issue", "--client", "a", "--expires", "0s"], "must lie in the future"),
+        (&["key", "issue", "--client", "a", "--expires", "2020-01-01"], "must be in the future"),
+        (&["key", "issue", "--client", "a", "--expires", "0s"], "must be in the future"),
         (&["key", "revoke", "--client", "a", "zz"], "12 hexadecimal digits"),
         (&["key", "revoke", "--client", "a"], "<FINGERPRINT>"),
         (&["key", "list", "--client", ""], "--client"),

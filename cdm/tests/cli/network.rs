@@ -46,7 +46,7 @@ async fn no_proxy_is_kept() {
         let said = machine.set("HTTPS_PROXY", &proxy.url()).set(variable, value).refused().await;
         assert_eq!(
             said,
-            "DynamoDB cannot be reached: dynamodb.aws.invalid:443 does not answer: check the network, the region and \
+            "DynamoDB cannot be reached: dynamodb.aws.invalid:443 does not respond: check the network, the region and \
              AWS_ENDPOINT_URL_DYNAMODB"
         );
         assert_eq!(proxy.targets(), ["sts.aws.invalid:443"]);
@@ -111,14 +111,14 @@ async fn a_proxy_that_is_not_there_is_named() {
         assert_eq!(
             machine.set("HTTPS_PROXY", &format!("http://{proxy}")).refused().await,
             format!(
-                "DynamoDB cannot be reached: the proxy {proxy} does not answer: check HTTPS_PROXY, or name the host in \
+                "DynamoDB cannot be reached: the proxy {proxy} does not respond: check HTTPS_PROXY, or name the host in \
                  NO_PROXY (dynamodb.aws.invalid:443)"
             )
         );
     }
     // Small letters come first, as in the AWS CLI.
     let machine = machine.set("HTTPS_PROXY", "http://other.invalid").set("https_proxy", "proxy.invalid:3128");
-    assert!(machine.refused().await.contains("the proxy proxy.invalid:3128 does not answer: check https_proxy"));
+    assert!(machine.refused().await.contains("the proxy proxy.invalid:3128 does not respond: check https_proxy"));
     for bad in ["socks5://me:pass-word@proxy.invalid:1080", "http://", "ftp://proxy", "http://pro xy:1", "a b"] {
         let machine = Machine::new("https").set("AWS_ACCESS_KEY_ID", "a").set("AWS_SECRET_ACCESS_KEY", "b");
         assert_eq!(

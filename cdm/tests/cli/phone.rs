@@ -33,7 +33,7 @@ async fn a_number_is_added_found_and_removed() {
     assert_eq!(table.json(&remove).await, [json!({ "message": removed })]);
     assert_eq!(
         table.refused(&remove).await,
-        "the customer has no such phone number: `cdm customer show` lists those there are"
+        "the customer does not have this phone number: `cdm customer show` lists its numbers"
     );
     assert_eq!(table.json(&who("6105551212")).await, [json!({ "ccid": "B" })]);
     assert_eq!(table.done(&who("6105551213")).await, "No customer of demo-clinic has +16105551213.\n");
@@ -147,7 +147,7 @@ async fn the_limits_are_the_functions() {
     );
     assert_eq!(
         table.refused(&on("add", "NOBODY", "6105551212")).await,
-        "the client has no customer with this ccid: check both, or make it with `cdm customer create`"
+        "the client has no customer with this ccid: check both, or create it with `cdm customer create`"
     );
     let ccids: BTreeSet<_> =
         table.json(&who(testkit::demo::PHONE_ON_50)).await.iter().map(|row| row["ccid"].to_string()).collect();

@@ -100,7 +100,7 @@ async fn without_its_file_a_command_changes_nothing() {
     let table = Table::demo().await;
     let before = table.sorted().await;
     std::fs::write(table.folder.path().join("earlier.jsonl"), "precious").unwrap();
-    for (file, word) in [("earlier.jsonl", "is there already"), ("no/such/folder/x", "cannot be kept")] {
+    for (file, word) in [("earlier.jsonl", "already exists"), ("no/such/folder/x", "cannot be kept")] {
         let commands: [&[&str]; 4] = [
             &[
                 "phone",
@@ -186,7 +186,7 @@ async fn a_file_of_another_kind_or_table_is_refused() {
     elsewhere.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
     let ran = crate::helpers::typed(elsewhere, "").await;
     let message = format!(
-        "the items are of the table cdm-phones at {}, and this is {}: go there, or name another file",
+        "the items are of the table cdm-phones at {}, but this command uses {}: use that table, or name another file",
         table.environment()[0].1,
         proxy.url
     );

@@ -98,10 +98,10 @@ async fn wrong_usage_is_two_and_one_line() {
             &["check", "--segments", "none"],
             "invalid value 'none' for '--segments <SEGMENTS>': invalid digit found in string: see --help",
         ),
-        (&["dev", "--output", "json"], "--table and --output mean nothing to this command: see --help"),
+        (&["dev", "--output", "json"], "this command does not take --table or --output: see --help"),
         (
             &["completions", "bash", "--table", "cdm-phones"],
-            "--table and --output mean nothing to this command: see --help",
+            "this command does not take --table or --output: see --help",
         ),
     ] {
         assert_eq!(table.misused(arguments).await, line);
@@ -179,7 +179,7 @@ async fn a_profile_gives_region_and_credentials() {
     assert_eq!(ran.code, 1);
     assert_eq!(
         one_line(&ran.err),
-        "DynamoDB cannot be reached: dynamodb.invalid:8000 does not answer: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
+        "DynamoDB cannot be reached: dynamodb.invalid:8000 does not respond: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
     );
 }
 
@@ -190,7 +190,7 @@ async fn a_database_that_is_not_there_is_one_line() {
     let url = format!("http://127.0.0.1:{port}");
     let environment = [("AWS_ENDPOINT_URL_DYNAMODB", url.as_str()), ("TABLE_NAME", "cdm-phones")];
     let reach = format!(
-        "DynamoDB cannot be reached: 127.0.0.1:{port} does not answer: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
+        "DynamoDB cannot be reached: 127.0.0.1:{port} does not respond: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
     );
     for arguments in [
         &["customer", "show", "--client", "a", "--ccid", "b"][..],

@@ -59,8 +59,8 @@ impl Found {
         let idle = lock(&saving).save(&idle)?.zip(idle).collect();
 
         let repaired = self.write(connection, numbers, idle, &saving, output).await;
-        let repaired = lock(&saving).told_of(repaired)?;
-        lock(&saving).tell(false);
+        let repaired = lock(&saving).report_on(repaired)?;
+        lock(&saving).report(false);
         Ok(repaired)
     }
 

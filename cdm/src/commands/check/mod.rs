@@ -503,7 +503,7 @@ impl Again {
         };
         // DynamoDB may return an empty item for an absent one.
         let there = |item: Option<Item>| item.filter(|item| !item.is_empty());
-        Ok((Record::of(there(record).as_ref(), phone), there(number)))
+        Ok((Record::from_item(there(record).as_ref(), phone), there(number)))
     }
 }
 

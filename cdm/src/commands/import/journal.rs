@@ -44,13 +44,13 @@ struct Header {
 
 /// Computes the hashes of one journal.
 #[derive(Debug, Clone)]
-pub(crate) struct Marker {
+pub(crate) struct LineHasher {
     key: String,
 }
 
 /// The hash of a line. It is never zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark(u64);
+pub(crate) struct LineHash(u64);
 
 /// What the journal says about a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub(crate) enum State {
 const REJECTED: u64 = 1;
 const FINISHED: u64 = 2;
 
-impl Marker {
-    pub(crate) fn mark(&self, line: &Line) -> Mark {
+impl LineHasher {
+    pub(crate) fn hash(&self, line: &Line) -> LineHash {
         let mut hash = Sha256::new_with_prefix(&self.key);
         match &line.bytes {
             Some(bytes) => hash.update(bytes),
@@ -76,7 +76,7 @@ impl Marker {
         }
         let hash: [u8; 32] = hash.finalize().into();
         let first = u64::from_be_bytes(hash.first_chunk().copied().unwrap_or_default());
-        Mark(first & !REJECTED | FINISHED)
+        LineHash(first & !REJECTED | FINISHED)
     }
 }
 
@@ -85,7 +85,7 @@ impl Marker {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    marker: Marker,
+    hasher: LineHasher,
     synced: Instant,
 }
 
@@ -104,9 +104,7 @@ impl Journal {
         let mut header = [0; HEADER];
         let header = (&file).read_exact(&mut header).ok().and_then(|()| serde_json::from_slice::<Header>(&header).ok());
         let Some(Header { cdm_import_journal: 1, target: of, key }) = header else {
-            return Err(Failure(format!(
-                "{shown} is there and is no journal of an import: name another file with --journal"
-            )));
+            return Err(Failure(format!("{shown} is not the journal of an import: name another file with --journal")));
         };
         if of != *target {
             return Err(Failure(format!(
@@ -124,7 +122,7 @@ impl Journal {
     pub(crate) fn create(path: &Path, target: &Target) -> Result<Self, Failure> {
         let mut key = [0; 16];
         getrandom::getrandom(&mut key)
-            .map_err(|_| Failure("no journal was made: the system has no random numbers".to_owned()))?;
+            .map_err(|_| Failure("no journal was created: the system has no random numbers".to_owned()))?;
         let key = format!("{:032x}", u128::from_be_bytes(key));
         let header = Header { cdm_import_journal: 1, target: target.clone(), key };
         let mut bytes = serde_json::to_vec(&header).unwrap_or_default();
@@ -147,17 +145,17 @@ impl Journal {
     fn locked(path: &Path, file: File, key: String) -> Result<Self, Failure> {
         // If the file system does not support locks, continue without a lock.
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            return Err(Failure(format!("another import is using {}: wait for its end", path.display())));
+            return Err(Failure(format!("another import is using {}: wait until it ends", path.display())));
         }
-        Ok(Self { path: path.to_owned(), file, marker: Marker { key }, synced: Instant::now() })
+        Ok(Self { path: path.to_owned(), file, hasher: LineHasher { key }, synced: Instant::now() })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn marker(&self) -> Marker {
-        self.marker.clone()
+    pub(crate) fn hasher(&self) -> LineHasher {
+        self.hasher.clone()
     }
 
     /// Reads the journal from the first line. It does not see what is written meanwhile for lines that it has
@@ -168,15 +166,15 @@ impl Journal {
     pub(crate) fn states(&self) -> Result<States, Failure> {
         let mut file = File::open(&self.path).map_err(|error| unusable(&self.path, &error))?;
         file.seek(SeekFrom::Start(HEADER as u64)).map_err(|error| unusable(&self.path, &error))?;
-        Ok(States { from: BufReader::new(file), is_at_end: false, marker: self.marker() })
+        Ok(States { from: BufReader::new(file), is_at_end: false, hasher: self.hasher() })
     }
 
     /// Marks the line as finished.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn finish(&mut self, line: u64, mark: Mark, rejected: bool) -> Result<(), Failure> {
-        self.write(line, mark.0 | if rejected { REJECTED } else { 0 })
+    pub(crate) fn finish(&mut self, line: u64, hash: LineHash, rejected: bool) -> Result<(), Failure> {
+        self.write(line, hash.0 | if rejected { REJECTED } else { 0 })
     }
 
     /// Marks the line as unfinished.
@@ -227,7 +225,7 @@ pub(crate) struct States {
     from: BufReader<File>,
     /// What follows the end was written by this run.
     is_at_end: bool,
-    marker: Marker,
+    hasher: LineHasher,
 }
 
 impl States {
@@ -235,17 +233,17 @@ impl States {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(crate) fn next(&mut self, line: &Line) -> Result<(State, Mark), Failure> {
+    pub(crate) fn next(&mut self, line: &Line) -> Result<(State, LineHash), Failure> {
         let slot = if self.is_at_end { Ok(None) } else { slot(&mut self.from) };
         let slot = slot.map_err(|error| Failure(format!("the journal cannot be read ({error})")))?;
         self.is_at_end = slot.is_none();
-        let mark = self.marker.mark(line);
+        let hash = self.hasher.hash(line);
         let state = match slot {
             None | Some(0) => State::Unfinished,
-            Some(slot) if slot & !REJECTED == mark.0 => State::Finished { rejected: slot & REJECTED != 0 },
+            Some(slot) if slot & !REJECTED == hash.0 => State::Finished { rejected: slot & REJECTED != 0 },
             Some(_) => State::Changed,
         };
-        Ok((state, mark))
+        Ok((state, hash))
     }
 }
 
@@ -288,7 +286,7 @@ mod tests {
         let lines = [line(1, "one"), line(2, "two"), line(3, "three"), line(4, "four")];
         for (number, rejected) in [(4, false), (2, true)] {
             let line = &lines[number - 1];
-            journal.finish(line.number, journal.marker().mark(line), rejected).unwrap();
+            journal.finish(line.number, journal.hasher().hash(line), rejected).unwrap();
         }
         drop(journal);
 
@@ -311,9 +309,9 @@ mod tests {
         let mut states = journal.states().unwrap();
         for number in 1..=100 {
             let line = line(number, "a line");
-            let (state, mark) = states.next(&line).unwrap();
+            let (state, hash) = states.next(&line).unwrap();
             assert!(number <= 4 || state == State::Unfinished, "{number}");
-            journal.finish(number, mark, false).unwrap();
+            journal.finish(number, hash, false).unwrap();
         }
     }
 
@@ -324,7 +322,7 @@ mod tests {
         for text in ["", "a letter\n", &"x".repeat(2000)] {
             std::fs::write(&path, text).unwrap();
             let Failure(why) = Journal::open(&path, &target("a")).unwrap_err();
-            assert!(why.ends_with("is there and is no journal of an import: name another file with --journal"));
+            assert!(why.ends_with("is not the journal of an import: name another file with --journal"));
             assert!(Journal::create(&path, &target("a")).is_err());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
@@ -344,13 +342,13 @@ mod tests {
         let path = folder.path().join("a.journal");
         let mut journal = Journal::create(&path, &target("a")).unwrap();
         let line = line(1, "BAK-11984-007,6105551212");
-        let mark = journal.marker().mark(&line);
-        journal.finish(1, mark, false).unwrap();
+        let hash = journal.hasher().hash(&line);
+        journal.finish(1, hash, false).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(bytes.len(), HEADER + SLOT);
         assert!(!bytes.windows(3).any(|window| window == b"BAK" || window == b"610"));
         // Another journal has a different hash for the same line.
         let other = Journal::create(&folder.path().join("b.journal"), &target("a")).unwrap();
-        assert_ne!(other.marker().mark(&line), mark);
+        assert_ne!(other.hasher().hash(&line), hash);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(crate) fn of(from: R) -> Self {
+    pub(crate) fn new(from: R) -> Self {
         Self { from, number: 0, end: 0 }
     }
 
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8], buffer: usize) -> Vec<(u64, u64, Option<String>)> {
-        let mut lines = Lines::of(BufReader::with_capacity(buffer, bytes));
+        let mut lines = Lines::new(BufReader::with_capacity(buffer, bytes));
         let mut all = Vec::new();
         while let Some(line) = lines.next().unwrap() {
             all.push((line.number, line.end, line.bytes.map(|bytes| String::from_utf8(bytes).unwrap())));

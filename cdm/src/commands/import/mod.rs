@@ -32,13 +32,13 @@ use clap::Args;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
-use self::journal::{Journal, Mark, State, States};
+use self::journal::{Journal, LineHash, State, States};
 use self::prepare::Kept;
 use self::preview::unreadable;
 use self::writer::{Patience, Unfinished, Writer, Written};
 use crate::commands::import::lines::{LONGEST, Line, Lines};
 use crate::commands::import::rejects::Reject;
-use crate::commands::import::row::{Entry, Format};
+use crate::commands::import::row::{Format, Row};
 use crate::table::connection::{Connection, client_id};
 use crate::ui::Failure;
 use crate::ui::output::{Output, count, note};
@@ -94,7 +94,7 @@ struct Job {
     number: u64,
     text: Vec<u8>,
     /// For the journal, if there is one.
-    mark: Option<Mark>,
+    hash: Option<LineHash>,
 }
 
 /// A line after reading.
@@ -102,14 +102,14 @@ struct Reading {
     number: u64,
     /// How many bytes of the file end with it.
     end: u64,
-    of: Of,
+    content: Content,
 }
 
-enum Of {
+enum Content {
     /// An earlier run finished it.
     Finished { rejected: bool },
     /// It must be written, if it is a valid row.
-    Line(Job, Result<Entry, String>),
+    Line(Job, Result<Row, String>),
 }
 
 /// The lines in order, then the failure if there was one.
@@ -137,7 +137,7 @@ impl Import {
     pub(crate) async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         // Change nothing before the input is known to be readable and the operator has answered.
         let (input, mut kept) = self.prepare(connection).await?;
-        let mut progress = Progress::of(input.total);
+        let mut progress = Progress::new(input.total);
         let readings = self.read(input.from, kept.journal.as_ref().map(Journal::states).transpose()?);
         let mut summary = Summary::default();
         let ended = self.work(connection, readings, &mut kept, &mut progress, &mut summary).await;
@@ -153,7 +153,7 @@ impl Import {
         let (to, readings) = mpsc::channel(64);
         let (client, from_line) = (self.client.clone(), self.from_line);
         std::thread::spawn(move || {
-            let mut lines = Lines::of(BufReader::with_capacity(LONGEST, from));
+            let mut lines = Lines::new(BufReader::with_capacity(LONGEST, from));
             if let Err(failure) = parse(&mut lines, &client, from_line, states, &to) {
                 // If the receiver is gone, the import is over.
                 let _ = to.blocking_send(Err(failure));
@@ -207,26 +207,26 @@ impl Import {
                         }
                     }
                     under_way.remove(&number);
-                    progress.tell(summary.lines - under_way.len() as u64, bytes);
+                    progress.report(summary.lines - under_way.len() as u64, bytes);
                 }
                 reading = readings.recv(), if may_read => match reading.transpose()? {
                     None => is_at_end = true,
-                    Some(Reading { number, end, of }) => {
+                    Some(Reading { number, end, content }) => {
                         (next, bytes) = (number + 1, end);
                         summary.lines += 1;
-                        match of {
-                            Of::Finished { rejected } => {
+                        match content {
+                            Content::Finished { rejected } => {
                                 summary.lines_finished_before += 1;
                                 summary.lines_rejected += u64::from(rejected);
                             }
-                            Of::Line(job, Err(reason)) => summary.reject(&job, reason, kept)?,
-                            Of::Line(job, Ok(entry)) => {
+                            Content::Line(job, Err(reason)) => summary.reject(&job, reason, kept)?,
+                            Content::Line(job, Ok(row)) => {
                                 under_way.insert(number);
-                                let worker = workers.get(shard(&entry.ccid, workers.len()));
+                                let worker = workers.get(shard(&row.ccid, workers.len()));
                                 // A channel has room for all lines in progress, so
                                 // sending cannot fail for lack of room.
-                                if worker.is_none_or(|worker| worker.try_send((job, entry)).is_err()) {
-                                    return Err(Failure("a worker broke off: run the command again".to_owned()));
+                                if worker.is_none_or(|worker| worker.try_send((job, row)).is_err()) {
+                                    return Err(Failure("a worker failed: run the command again".to_owned()));
                                 }
                             }
                         }
@@ -243,7 +243,7 @@ impl Import {
         connection: &Connection,
         most: usize,
         stopping: &watch::Receiver<bool>,
-    ) -> (Vec<mpsc::Sender<(Job, Entry)>>, mpsc::Receiver<Outcome>) {
+    ) -> (Vec<mpsc::Sender<(Job, Row)>>, mpsc::Receiver<Outcome>) {
         let (report, outcomes) = mpsc::channel(most);
         let writer = Writer {
             connection: connection.clone(),
@@ -252,11 +252,11 @@ impl Import {
         };
         let workers = (0..self.parallel)
             .map(|_| {
-                let (to, mut lines) = mpsc::channel::<(Job, Entry)>(most);
+                let (to, mut lines) = mpsc::channel::<(Job, Row)>(most);
                 let (mut writer, report) = (writer.clone(), report.clone());
                 tokio::spawn(async move {
-                    while let Some((job, entry)) = lines.recv().await {
-                        let written = Box::pin(writer.write(entry)).await;
+                    while let Some((job, row)) = lines.recv().await {
+                        let written = Box::pin(writer.write(row)).await;
                         if report.send(Outcome { job, written }).await.is_err() {
                             break;
                         }
@@ -293,7 +293,7 @@ impl Summary {
         };
         output.done(
             &format!(
-                "{}{before}: {} created, {customers_present} there already; {} added, {numbers_present} there already; {} \
+                "{}{before}: {} created, {customers_present} already present; {} added, {numbers_present} already present; {} \
                  rejected.",
                 count(*lines, "line"),
                 count(*customers_created, "customer"),
@@ -370,7 +370,7 @@ fn parse(
         let format = if let Some(format) = &mut format {
             format
         } else {
-            let format = format.insert(Format::of(bytes.as_deref().unwrap_or_default())?);
+            let format = format.insert(Format::detect(bytes.as_deref().unwrap_or_default())?);
             if matches!(format, Format::Csv { .. }) {
                 continue;
             }
@@ -379,24 +379,23 @@ fn parse(
         if number < from_line || bytes.as_ref().is_some_and(|bytes| bytes.trim_ascii().is_empty()) {
             continue;
         }
-        let of = match state {
-            Some((State::Finished { rejected }, _)) => Of::Finished { rejected },
+        let content = match state {
+            Some((State::Finished { rejected }, _)) => Content::Finished { rejected },
             Some((State::Changed, _)) => {
                 return Err(Failure(format!(
-                    "line {number} is not the line that the journal has in this place: run the command again if the input \
-                     has just been changed, or name another --journal if it is another input"
+                    "line {number} differs from the journal: if the input was just changed, run the command again; if it is another input, name another --journal"
                 )));
             }
             Some((State::Unfinished, _)) | None => {
-                let entry = match &bytes {
-                    Some(bytes) => format.entry(bytes, client, UnixMillis::now()),
+                let row = match &bytes {
+                    Some(bytes) => format.row(bytes, client, UnixMillis::now()),
                     None => Err(format!("the line is longer than {LONGEST} bytes")),
                 };
-                let mark = state.map(|(_, mark)| mark);
-                Of::Line(Job { number, text: bytes.unwrap_or_default(), mark }, entry)
+                let hash = state.map(|(_, hash)| hash);
+                Content::Line(Job { number, text: bytes.unwrap_or_default(), hash }, row)
             }
         };
-        if to.blocking_send(Ok(Reading { number, end, of })).is_err() {
+        if to.blocking_send(Ok(Reading { number, end, content })).is_err() {
             break;
         }
     }

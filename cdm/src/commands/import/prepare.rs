@@ -60,7 +60,7 @@ impl Import {
         let mut journal = if self.no_journal { None } else { Journal::open(&path, &target)? };
         let states = || journal.as_ref().map(Journal::states).transpose();
         let (input, preview) = if let Some((mut file, total)) = self.regular_file()? {
-            let preview = Preview::of(buffered(&file), &self.client, self.from_line, states()?)?;
+            let preview = Preview::new(buffered(&file), &self.client, self.from_line, states()?)?;
             file.rewind().map_err(|error| unreadable(&error))?;
             if preview.changed > 0 {
                 self.ask_about_changes(preview.changed, &path)?;
@@ -75,7 +75,7 @@ impl Import {
             let is_all = (beginning.len() as u64) < PREVIEW;
             let end = beginning.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             let whole_lines = beginning.get(..if is_all { beginning.len() } else { end }).unwrap_or_default();
-            let preview = Preview::of(whole_lines, &self.client, self.from_line, states()?)?;
+            let preview = Preview::new(whole_lines, &self.client, self.from_line, states()?)?;
             if preview.changed > 0 {
                 return Err(another_input(&path));
             }
@@ -83,13 +83,11 @@ impl Import {
         };
         if self.no_journal {
             self.ask(
-                "Without a journal every line is imported, also where an earlier run has finished it: what was removed or \
-                 erased since comes back. Import it?",
+                "Without a journal every line is imported, even if an earlier run finished it. Numbers and customers that were removed or erased since then come back. Import the file?",
             )?;
         } else if journal.is_none() && !self.yes && self.has_one_of(&preview.sample, connection).await? {
             self.ask(&format!(
-                "There is no journal {}, and customers of this input exist already. If an earlier run has imported it, what \
-                 was removed or erased since comes back. Import it?",
+                "The journal {} does not exist, but customers of this input do. If an earlier run imported this input, numbers and customers that were removed or erased since then come back. Import the file?",
                 path.display()
             ))?;
         }
@@ -108,7 +106,7 @@ impl Import {
             }
         }
         if let (Some(journal), Some(header)) = (&mut journal, &preview.header) {
-            journal.finish(header.number, journal.marker().mark(header), false)?;
+            journal.finish(header.number, journal.hasher().hash(header), false)?;
         }
         Ok((input, Kept { rejects, journal }))
     }
@@ -160,8 +158,7 @@ impl Import {
 
     fn ask_about_changes(&self, changed: u64, journal: &Path) -> Result<(), Failure> {
         self.ask(&format!(
-            "{} of {} changed since an earlier run finished what stood in the same place ({}). Import what stands there now? \
-             What of it was removed or erased since comes back.",
+            "{} of {} changed since an earlier run finished them ({}). Numbers and customers on these lines that were removed or erased since then come back. Import these lines?",
             count(changed, "line"),
             self.file.display(),
             journal.display(),
@@ -180,8 +177,8 @@ impl Import {
 impl Kept {
     /// The last step of a line. If the process is killed before this step, the next run imports the line again.
     pub(super) fn finish(&mut self, job: &Job, rejected: bool) -> Result<(), Failure> {
-        let (Some(journal), Some(mark)) = (&mut self.journal, job.mark) else { return Ok(()) };
-        journal.finish(job.number, mark, rejected)?;
+        let (Some(journal), Some(hash)) = (&mut self.journal, job.hash) else { return Ok(()) };
+        journal.finish(job.number, hash, rejected)?;
         if journal.is_sync_due() { self.sync() } else { Ok(()) }
     }
 

@@ -33,13 +33,13 @@ impl Preview {
     ///
     /// # Errors
     /// The input or the journal cannot be read, or the first line is neither a header nor a row.
-    pub(crate) fn of(
+    pub(crate) fn new(
         input: impl BufRead,
         client: &ClientId,
         from_line: u64,
         mut states: Option<States>,
     ) -> Result<Self, Failure> {
-        let mut lines = Lines::of(input);
+        let mut lines = Lines::new(input);
         let mut preview = Self::default();
         let mut format = None;
         let (mut first, mut others, mut seen) = (Vec::new(), Vec::new(), 0_usize);
@@ -47,7 +47,7 @@ impl Preview {
             let is_first = format.is_none();
             let format = match &mut format {
                 Some(format) => format,
-                none => none.insert(Format::of(line.bytes.as_deref().unwrap_or_default())?),
+                none => none.insert(Format::detect(line.bytes.as_deref().unwrap_or_default())?),
             };
             let is_header = is_first && matches!(format, Format::Csv { .. });
             let state = states.as_mut().map(|states| states.next(&line)).transpose()?;
@@ -76,8 +76,8 @@ impl Preview {
             }
         }
         if let Some(format) = &mut format {
-            let entries = first.iter().chain(&others).map(|line| format.entry(line, client, UnixMillis::now()));
-            preview.sample = entries.flatten().map(|entry| entry.ccid).collect();
+            let rows = first.iter().chain(&others).map(|line| format.row(line, client, UnixMillis::now()));
+            preview.sample = rows.flatten().map(|row| row.ccid).collect();
         }
         Ok(preview)
     }
@@ -89,7 +89,7 @@ impl Preview {
 /// # Errors
 /// The input or the journal cannot be read or written.
 pub(crate) fn forget_changed(input: impl BufRead, from_line: u64, journal: &mut Journal) -> Result<(), Failure> {
-    let (mut lines, mut states) = (Lines::of(input), journal.states()?);
+    let (mut lines, mut states) = (Lines::new(input), journal.states()?);
     while let Some(line) = lines.next().map_err(|error| unreadable(&error))? {
         let (state, _) = states.next(&line)?;
         if state == State::Changed && line.number >= from_line {

@@ -38,7 +38,7 @@ impl Rejects {
             Ok(metadata) if metadata.is_file() && is_ours(&path) => {}
             _ => {
                 return Err(Failure(format!(
-                    "{} is there and holds no rejects of an import: name another file with --rejects",
+                    "{} does not contain rejects of an import: name another file with --rejects",
                     path.display()
                 )));
             }

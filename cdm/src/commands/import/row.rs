@@ -18,7 +18,7 @@ use crate::ui::Failure;
 
 /// A customer to import.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct Row {
     pub(crate) ccid: Ccid,
     /// The creation time of the record, if the import creates it.
     pub(crate) created_at: UnixMillis,
@@ -39,7 +39,7 @@ pub(crate) enum Format {
 impl Format {
     /// # Errors
     /// The line is neither a JSON object nor a header.
-    pub(crate) fn of(first: &[u8]) -> Result<Self, Failure> {
+    pub(crate) fn detect(first: &[u8]) -> Result<Self, Failure> {
         let first = first.strip_prefix("\u{feff}".as_bytes()).unwrap_or(first);
         if first.trim_ascii_start().starts_with(b"{") {
             return Ok(Self::Json);
@@ -64,12 +64,12 @@ impl Format {
     ///
     /// # Errors
     /// Why it is not a valid row. The text may contain a value of the line.
-    pub(crate) fn entry(&mut self, line: &[u8], client: &ClientId, now: UnixMillis) -> Result<Entry, String> {
+    pub(crate) fn row(&mut self, line: &[u8], client: &ClientId, now: UnixMillis) -> Result<Row, String> {
         let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8")?;
         let (ccid, numbers) = match self {
             Self::Json => {
                 let line: JsonLine = serde_json::from_str(text.trim_start_matches('\u{feff}'))
-                    .map_err(|error| format!("the line is no entry: {error}"))?;
+                    .map_err(|error| format!("the line is not a valid row: {error}"))?;
                 match line.notification_channels {
                     Some(_) => return line.shown(client),
                     None => line.listed()?,
@@ -88,7 +88,7 @@ impl Format {
             channels.extend(number.channel(now, "phone_number", &of, &mut bad));
         }
         match ccid {
-            Ok(ccid) if bad.is_empty() => Ok(Entry { ccid, created_at: now, channels }),
+            Ok(ccid) if bad.is_empty() => Ok(Row { ccid, created_at: now, channels }),
             _ => Err(bad.join("; ")),
         }
     }
@@ -135,7 +135,7 @@ impl JsonLine {
             ("phone_count", self.phone_count.is_some()),
         ];
         match shown_only.into_iter().find(|(_, is_there)| *is_there) {
-            Some((name, _)) => Err(format!("{name} stands only beside notification_channels")),
+            Some((name, _)) => Err(format!("{name} is allowed only together with notification_channels")),
             None => Ok((self.ccid, self.phone_numbers.unwrap_or_default())),
         }
     }
@@ -143,11 +143,11 @@ impl JsonLine {
     /// A record in the form of `cdm customer show`. It keeps its times, so that a record that was deleted by
     /// mistake can be imported again. Values that appear twice must agree, because a change of only one of them
     /// would be lost.
-    fn shown(self, client: &ClientId) -> Result<Entry, String> {
+    fn shown(self, client: &ClientId) -> Result<Row, String> {
         let mut bad = Vec::new();
         let channels = self.notification_channels.unwrap_or_default();
         if self.phone_numbers.is_some() {
-            bad.push("phone_numbers must not stand beside notification_channels".to_owned());
+            bad.push("phone_numbers must not appear together with notification_channels".to_owned());
         }
         if self.client_id.is_some_and(|id| id != client.as_str()) {
             bad.push("client_id must be the client of this import".to_owned());
@@ -164,9 +164,7 @@ impl JsonLine {
             entry_channels.extend(channel.channel(&of, &mut bad));
         }
         match (ccid, created_at) {
-            (Some(ccid), Some(created_at)) if bad.is_empty() => {
-                Ok(Entry { ccid, created_at, channels: entry_channels })
-            }
+            (Some(ccid), Some(created_at)) if bad.is_empty() => Ok(Row { ccid, created_at, channels: entry_channels }),
             _ => Err(bad.join("; ")),
         }
     }
@@ -204,7 +202,7 @@ fn moment(text: &str) -> Result<UnixMillis, Rule> {
     let moment = moment.and_then(|millis| u64::try_from(millis).ok()).and_then(UnixMillis::new);
     moment
         .filter(|moment| moment.to_rfc3339() == text)
-        .ok_or(Rule("must be a moment as it is shown, such as 2026-11-23T15:30:00.042Z"))
+        .ok_or(Rule("must be a time in the form that is shown, such as 2026-11-23T15:30:00.042Z"))
 }
 
 fn check<T>(name: &str, of: &str, value: Result<T, Rule>, bad: &mut Vec<String>) -> Option<T> {
@@ -358,9 +356,9 @@ mod tests {
     use super::*;
 
     fn read(first: &str, line: &str) -> Result<(String, Vec<String>), String> {
-        let mut format = Format::of(first.as_bytes()).map_err(|Failure(why)| why)?;
-        let entry = format.entry(line.as_bytes(), &client(), UnixMillis::now())?;
-        let numbers = entry.channels.iter().map(|channel| {
+        let mut format = Format::detect(first.as_bytes()).map_err(|Failure(why)| why)?;
+        let row = format.row(line.as_bytes(), &client(), UnixMillis::now())?;
+        let numbers = row.channels.iter().map(|channel| {
             format!(
                 "{} {} {} {}",
                 channel.phone.e164(),
@@ -369,7 +367,7 @@ mod tests {
                 channel.client_source.as_str()
             )
         });
-        Ok((entry.ccid.as_str().to_owned(), numbers.collect()))
+        Ok((row.ccid.as_str().to_owned(), numbers.collect()))
     }
 
     fn client() -> ClientId {
@@ -423,8 +421,8 @@ mod tests {
         ] {
             assert_eq!(read(HEADER, line), Err(why.to_owned()), "{line}");
         }
-        let mut format = Format::of(b"ccid").unwrap();
-        assert_eq!(format.entry(b"\xff", &client(), UnixMillis::now()), Err("the line is not UTF-8".to_owned()));
+        let mut format = Format::detect(b"ccid").unwrap();
+        assert_eq!(format.row(b"\xff", &client(), UnixMillis::now()), Err("the line is not UTF-8".to_owned()));
     }
 
     #[test]
@@ -477,10 +475,10 @@ mod tests {
 
     #[test]
     fn a_record_as_it_is_shown() {
-        let mut format = Format::of(SHOWN.as_bytes()).unwrap();
-        let entry = format.entry(SHOWN.as_bytes(), &client(), UnixMillis::now()).unwrap();
-        assert_eq!(entry.created_at.to_rfc3339(), "2024-11-19T08:00:00.000Z");
-        let [channel] = &entry.channels[..] else { panic!("one channel") };
+        let mut format = Format::detect(SHOWN.as_bytes()).unwrap();
+        let row = format.row(SHOWN.as_bytes(), &client(), UnixMillis::now()).unwrap();
+        assert_eq!(row.created_at.to_rfc3339(), "2024-11-19T08:00:00.000Z");
+        let [channel] = &row.channels[..] else { panic!("one channel") };
         assert_eq!(channel.created_at.to_rfc3339(), "2024-11-20T08:00:00.042Z");
         assert_eq!(read("{}", SHOWN), Ok(("A".to_owned(), vec!["+33612345678 mobile stop web".to_owned()])));
         let none = r#"{"ccid":"A","created_at":"2024-11-19T08:00:00.000Z","notification_channels":[]}"#;
@@ -492,7 +490,11 @@ mod tests {
         for (from, to, why) in [
             ("demo-clinic", "other-clinic", "client_id must be the client of this import"),
             ("\"phone_count\":1", "\"phone_count\":2", "phone_count must be the number of notification_channels"),
-            ("\"phone_count\":1", "\"phone_numbers\":[]", "phone_numbers must not stand beside notification_channels"),
+            (
+                "\"phone_count\":1",
+                "\"phone_numbers\":[]",
+                "phone_numbers must not appear together with notification_channels",
+            ),
             ("sms", "fax", "channel_type must be sms"),
             ("0612345678", "0612345679", "phone_number must be the same number as channel_addr"),
             ("\"33\"", "\"1\"", "country_code must be the country code of the phone number, which is in E.164 form"),
@@ -500,12 +502,12 @@ mod tests {
             (
                 "2024-11-19T08:00:00.000Z",
                 "2024-11-19",
-                "created_at must be a moment as it is shown, such as 2026-11-23T15:30:00.042Z",
+                "created_at must be a time in the form that is shown, such as 2026-11-23T15:30:00.042Z",
             ),
             (
                 "2024-11-20T08:00:00.042Z",
                 "2024-11-20T08:00:00.0421Z",
-                "created_at must be a moment as it is shown, such as 2026-11-23T15:30:00.042Z",
+                "created_at must be a time in the form that is shown, such as 2026-11-23T15:30:00.042Z",
             ),
         ] {
             assert!(SHOWN.contains(from), "{from}");
@@ -513,7 +515,7 @@ mod tests {
         }
         assert_eq!(
             read("{}", r#"{"ccid":"A","phone_count":0}"#),
-            Err("phone_count stands only beside notification_channels".to_owned())
+            Err("phone_count is allowed only together with notification_channels".to_owned())
         );
         for bad in [r#"{"ccid":"A","notification_channels":null}"#, &SHOWN.replace("phone_type", "phone_typ")] {
             assert!(read("{}", bad).is_err(), "{bad}");
@@ -523,7 +525,7 @@ mod tests {
     #[test]
     fn a_first_line_is_a_header_or_an_object() {
         for bad in ["", "A,6105551212", "phone_number", "ccid,ccid", "ccid,phone", "\"ccid", "[{}]", "\u{0}"] {
-            assert!(Format::of(bad.as_bytes()).is_err(), "{bad}");
+            assert!(Format::detect(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -17,7 +17,7 @@ use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::{CallContext, Cause, StoreError};
 use tokio::sync::watch;
 
-use crate::commands::import::row::Entry;
+use crate::commands::import::row::Row;
 use crate::table::call_failure;
 use crate::table::connection::Connection;
 use crate::table::erase;
@@ -118,10 +118,10 @@ impl Patience {
 
 impl Writer {
     /// Creates the record if it does not exist, then adds each number that it lacks.
-    pub(crate) async fn write(&mut self, entry: Entry) -> Result<Written, Unfinished> {
+    pub(crate) async fn write(&mut self, row: Row) -> Result<Written, Unfinished> {
         let Self { connection, client_id, patience } = self;
         let mut written = Written::default();
-        let record = items::empty_record(client_id, &entry.ccid, entry.created_at);
+        let record = items::empty_record(client_id, &row.ccid, row.created_at);
         let there = match patience.until_done(|| create(connection, &record)).await? {
             Ok(there) => there,
             Err(Failure(why)) => {
@@ -131,13 +131,13 @@ impl Writer {
         };
         written.created = there.is_none();
         let there: BTreeSet<_> = there.iter().flat_map(erase::channels).collect();
-        let (mut reasons, count) = (Vec::new(), entry.channels.len());
-        for (place, channel) in entry.channels.into_iter().enumerate() {
+        let (mut reasons, count) = (Vec::new(), row.channels.len());
+        for (place, channel) in row.channels.into_iter().enumerate() {
             if there.contains(channel.phone.e164()) {
                 written.present += 1;
                 continue;
             }
-            let add = AddPhone { client_id: client_id.clone(), ccid: entry.ccid.clone(), channel };
+            let add = AddPhone { client_id: client_id.clone(), ccid: row.ccid.clone(), channel };
             match patience.until_done(|| add_number(connection, &add)).await? {
                 Ok(true) => written.added += 1,
                 Ok(false) => written.present += 1,

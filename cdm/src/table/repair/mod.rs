@@ -44,7 +44,7 @@ pub(crate) enum Record {
 }
 
 impl Record {
-    pub(crate) fn of(record: Option<&Item>, phone: &Phone) -> Self {
+    pub(crate) fn from_item(record: Option<&Item>, phone: &Phone) -> Self {
         let Some(record) = record else { return Self::Absent };
         match record.get(items::NOTIFICATION_CHANNELS) {
             Some(AttributeValue::M(channels)) if channels.contains_key(phone.e164()) => Self::Has,
@@ -56,7 +56,7 @@ impl Record {
 
 /// Plans the repair of an item that is not a number's.
 pub(crate) fn item(item: &Item, now: UnixMillis) -> Planned {
-    let mut plan = Plan::of(item);
+    let mut plan = Plan::new(item);
     match subject(item) {
         Subject::Customer { client_id, ccid } => customer(&mut plan, item, &client_id, &ccid, now),
         Subject::Phone { client_id, phone } => return number(&client_id, &phone, Some(item), &[]),
@@ -90,7 +90,7 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(item: &'a Item) -> Self {
+    fn new(item: &'a Item) -> Self {
         let (client_id, ccid, number) = match subject(item) {
             Subject::Customer { client_id, ccid } => {
                 (Some(client_id.as_str().to_owned()), Some(ccid.as_str().to_owned()), None)
@@ -287,7 +287,7 @@ fn named(item: Option<&Item>) -> Named {
 pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, records: &[(Ccid, Record)]) -> Planned {
     let key = items::phone_key(client_id, phone);
     let client = client_id.as_str();
-    let mut plan = Plan::of(item.unwrap_or(&key));
+    let mut plan = Plan::new(item.unwrap_or(&key));
     let count = item.and_then(|item| items::whole_number(item.get(items::CCID_COUNT)));
     let (mut ccids, is_set) = match named(item) {
         Named::Set(ccids) => (ccids, true),

@@ -40,7 +40,7 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
         for (client_id, ccid, phone) in &customers {
             if !records.iter().any(|(known, _)| known == ccid) {
                 let record = table.get(&place(&items::customer_key(client_id, ccid)));
-                records.push((ccid.clone(), Record::of(record, phone)));
+                records.push((ccid.clone(), Record::from_item(record, phone)));
             }
         }
         plans.push(number(client_id, phone, table.get(&of_number), &records));

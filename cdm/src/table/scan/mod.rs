@@ -119,7 +119,7 @@ impl Scan {
         }
         // The first failure stops the other parts.
         while let Some(ended) = segments.join_next().await {
-            ended.map_err(|_| Failure("a part of the scan broke off".to_owned()))??;
+            ended.map_err(|_| Failure("a part of the scan failed".to_owned()))??;
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ where
 {
     let (mut tasks, mut done) = (JoinSet::new(), Vec::new());
     let ended =
-        |ended: Result<Result<R, Failure>, _>| ended.map_err(|_| Failure("a part of the work broke off".to_owned()))?;
+        |ended: Result<Result<R, Failure>, _>| ended.map_err(|_| Failure("a part of the work failed".to_owned()))?;
     for part in work {
         if tasks.len() >= at_once
             && let Some(part) = tasks.join_next().await

@@ -119,9 +119,9 @@ impl ResumeFile {
         };
         let is_known = on_disk.version == VERSION && !on_disk.positions.is_empty() && on_disk.positions.len() <= 100;
         let reading = is_known.then(reading).flatten();
-        reading
-            .map(Some)
-            .ok_or_else(|| Failure(format!("{shown} is of another version of this program: delete it to begin again")))
+        reading.map(Some).ok_or_else(|| {
+            Failure(format!("{shown} was written by another version of this program: delete it to start again"))
+        })
     }
 
     /// Writes the progress. If this is interrupted, the file stays as it was.
