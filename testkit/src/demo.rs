@@ -12,21 +12,21 @@ use cdm_lambda::time::UnixMillis;
 
 use crate::{Error, create_table};
 
-/// The table that local commands use when none is named.
+/// The name of the table.
 pub const TABLE: &str = "cdm-phones";
 
-/// The client whose data it is.
+/// The client that the data belongs to.
 pub const CLIENT: &str = "demo-clinic";
-/// Another client, with the first customer's ccid and a key of its own.
+/// Another client. It has a key, and a customer with the ccid [`CUSTOMER`].
 pub const OTHER_CLIENT: &str = "other-clinic";
 
-/// The key that works.
+/// The client's valid key.
 pub const KEY: &str = "relay_I9BiuGjyetEESeHsPDLpNQ13Y3f7TwMWXRwM_EOMXEIXWNp2A";
-/// The other client's key.
+/// The other client's valid key.
 pub const OTHER_KEY: &str = "relay_wqxFMstRsjDmEzhP0KVLV4CIZuDruVTLuGvj304_gtsMDlIuw";
-/// A key that has expired.
+/// An expired key of the client.
 pub const EXPIRED_KEY: &str = "relay_7HXx1rBmqKO71qR9-92tLYlxYQ11SRjKD9UfgGCWivQQ69pNA";
-/// A key that was revoked.
+/// A revoked key of the client.
 pub const REVOKED_KEY: &str = "relay_WJ2nq5r_zOEMxAYsSh3Ehuu0p5QV23jWD8dZTje_LCEER0Qew";
 
 /// A customer without numbers.
@@ -37,24 +37,24 @@ pub const CUSTOMER_WITH_PHONE: &str = "BAK-11984-008";
 pub const CUSTOMER_WITH_49: &str = "BAK-11984-049";
 /// A customer with 50 numbers, 6105550001 to 6105550050.
 pub const CUSTOMER_WITH_50: &str = "BAK-11984-050";
-/// A customer whose ccid needs every kind of care on its way through a gateway.
+/// A customer whose ccid has characters that gateways encode differently.
 pub const CUSTOMER_ODD: &str = "Zoë 7?.%41";
-/// A customer whose record is damaged.
+/// A customer whose record is corrupt: it has no `notification_channels`.
 pub const CUSTOMER_DAMAGED: &str = "DAMAGED-1";
 
-/// A number on one customer.
+/// A number of one customer.
 pub const PHONE: &str = "6105551208";
-/// The key under which it was added.
+/// The idempotency key that [`PHONE`] was added with.
 pub const IDEMPOTENCY_KEY: &str = "demo-idempotency-key";
-/// A number on 49 customers, `FAM-00001` to `FAM-00049`.
+/// A number of 49 customers, `FAM-00001` to `FAM-00049`.
 pub const PHONE_ON_49: &str = "6105559949";
-/// A number on 50 customers, `FAM-00001` to `FAM-00050`.
+/// A number of 50 customers, `FAM-00001` to `FAM-00050`.
 pub const PHONE_ON_50: &str = "6105559950";
 
 /// When all of it was created: 2024-11-19T08:00:00Z.
-const MADE_AT: u64 = 1_732_003_200_000;
-/// A day later.
-const EXPIRED_AT: u64 = MADE_AT + 86_400_000;
+const CREATED_AT: u64 = 1_732_003_200_000;
+/// When the expired key expired and the revoked key was revoked: a day later.
+const EXPIRED_AT: u64 = CREATED_AT + 86_400_000;
 
 /// Creates the table, with the demo data in it.
 ///
@@ -71,7 +71,7 @@ pub async fn create(client: &Client, table: &str) -> Result<(), Error> {
 /// DynamoDB refused.
 pub async fn seed(client: &Client, table: &str) -> Result<(), Error> {
     let items = items().map_err(|Rule(rule)| Error(format!("the demo data breaks a rule: a value {rule}")))?;
-    // 25 is the most that one call takes.
+    // BatchWriteItem accepts at most 25 items.
     for batch in items.chunks(25) {
         let mut requests = Vec::new();
         for item in batch {
@@ -80,7 +80,7 @@ pub async fn seed(client: &Client, table: &str) -> Result<(), Error> {
             requests.push(WriteRequest::builder().put_request(put).build());
         }
         let written = client.batch_write_item().request_items(table, requests).send().await;
-        // A local database throttles nothing, so what it leaves undone is a failure.
+        // A local database never throttles, so an unprocessed item is a failure.
         if !written.is_ok_and(|output| output.unprocessed_items().is_none_or(HashMap::is_empty)) {
             return Err(Error(format!("the demo data cannot be written into the table {table}")));
         }
@@ -116,7 +116,7 @@ fn items() -> Result<Vec<Item>, Rule> {
     }
 
     let mut items = customers.into_items()?;
-    let mut damaged = items::empty_record(&ClientId::parse(CLIENT)?, &Ccid::parse(CUSTOMER_DAMAGED)?, made_at());
+    let mut damaged = items::empty_record(&ClientId::parse(CLIENT)?, &Ccid::parse(CUSTOMER_DAMAGED)?, created_at());
     damaged.remove(items::NOTIFICATION_CHANNELS);
     items.push(damaged);
     for (key, client, attribute) in [
@@ -129,7 +129,7 @@ fn items() -> Result<Vec<Item>, Rule> {
         let mut item = items::api_key_key(&key.sha256_hex());
         item.insert(items::CLIENT_ID.to_owned(), AttributeValue::S(client.to_owned()));
         item.insert(items::LABEL.to_owned(), AttributeValue::S("demo".to_owned()));
-        item.insert(items::CREATED_AT.to_owned(), items::from_unix_millis(made_at()));
+        item.insert(items::CREATED_AT.to_owned(), items::from_unix_millis(created_at()));
         if let Some(attribute) = attribute {
             item.insert(attribute.to_owned(), AttributeValue::N(EXPIRED_AT.to_string()));
         }
@@ -138,7 +138,7 @@ fn items() -> Result<Vec<Item>, Rule> {
     Ok(items)
 }
 
-/// Customers and their numbers, from which both sides of every count follow.
+/// Customers and their numbers. Records and counters are derived from them.
 #[derive(Default)]
 struct Customers {
     records: BTreeMap<(&'static str, String), Vec<Channel>>,
@@ -160,7 +160,7 @@ impl Customers {
         let mut items = Vec::new();
         let mut counters: BTreeMap<(&str, String), (Phone, BTreeSet<String>)> = BTreeMap::new();
         for ((client, ccid), channels) in self.records {
-            let mut record = items::empty_record(&ClientId::parse(client)?, &Ccid::parse(&ccid)?, made_at());
+            let mut record = items::empty_record(&ClientId::parse(client)?, &Ccid::parse(&ccid)?, created_at());
             record.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N(channels.len().to_string()));
             let stored = channels
                 .iter()
@@ -183,11 +183,11 @@ impl Customers {
     }
 }
 
-fn made_at() -> UnixMillis {
-    // In range; the fallback is never taken.
-    UnixMillis::new(MADE_AT).unwrap_or_else(UnixMillis::now)
+fn created_at() -> UnixMillis {
+    // CREATED_AT is in range, so the fallback is never used.
+    UnixMillis::new(CREATED_AT).unwrap_or_else(UnixMillis::now)
 }
 
 fn channel(digits: &str) -> Result<Channel, Rule> {
-    Ok(Channel::new(Phone::new(Digits::parse(digits)?, CountryCode::default())?, made_at()))
+    Ok(Channel::new(Phone::new(Digits::parse(digits)?, CountryCode::default())?, created_at()))
 }

@@ -1,6 +1,5 @@
-//! API Gateway on this machine: an HTTP request becomes the JSON event that a deployed gateway would send, goes to the
-//! handler as an invocation of the Lambda runtime, and the handler's JSON becomes the HTTP response. There is no other
-//! way into the handler.
+//! API Gateway on this machine. It converts an HTTP request to the event that a deployed gateway would send, invokes the
+//! handler through the Lambda runtime's types, and converts the handler's JSON to the HTTP response.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,31 +15,31 @@ use serde_json::{Map, Value, json};
 
 use crate::TIMEOUT;
 
-/// The gateway's own limit on a request's body.
+/// API Gateway's limit on the body of a request, in bytes.
 pub const LARGEST_BODY: usize = 10 * 1024 * 1024;
 
-/// Which of AWS's gateways to be.
+/// A type of API Gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gateway {
-    /// HTTP API, payload 2.0, as the template deploys it.
+    /// HTTP API with payload format 2.0, as the template deploys it.
     Http,
-    /// REST API, payload 1.0.
+    /// REST API, which has payload format 1.0.
     Rest,
 }
 
-/// One request's answer, and what may be shown of it.
-pub struct Served {
-    /// What goes back to the caller.
+/// The response to a request, and what a log may contain about the request.
+pub struct Exchange {
+    /// The response for the caller.
     pub response: Response<String>,
-    /// The operation that the gateway matched, where it matched one.
+    /// The operation of the route, if a route matches.
     pub operation: Option<Operation>,
-    /// The answer's `code`, where it has one.
+    /// The `code` of an error response.
     pub code: Option<String>,
 }
 
 impl Gateway {
-    /// Serves one request.
-    pub async fn serve(self, handler: &Handler, request: Parts, body: &[u8]) -> Served {
+    /// Handles one request.
+    pub async fn serve(self, handler: &Handler, request: Parts, body: &[u8]) -> Exchange {
         let matched = Matched::find(request.uri.path());
         let operation = matched.as_ref().map(|matched| matched.operation);
         let event = match self {
@@ -48,45 +47,45 @@ impl Gateway {
             Self::Rest => Some(rest_event(&request, matched.as_ref(), body)),
         };
         let Some(Ok(event)) = event.map(|event| to_raw_value(&event)) else {
-            return Served { response: gateways_own(StatusCode::BAD_REQUEST, "Bad Request"), operation, code: None };
+            return Exchange { response: own_response(StatusCode::BAD_REQUEST, "Bad Request"), operation, code: None };
         };
         if let Some((response, code)) = invoke(handler, event).await {
-            Served { response, operation, code }
+            Exchange { response, operation, code }
         } else {
-            let response = gateways_own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
-            Served { response, operation, code: None }
+            let response = own_response(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
+            Exchange { response, operation, code: None }
         }
     }
 }
 
-/// Sends the event through the runtime's types. `None` where a real gateway would say "Internal Server Error".
+/// Invokes the handler through the runtime's types. `None` if a deployed gateway would respond `Internal Server Error`.
 async fn invoke(handler: &Handler, event: Box<RawValue>) -> Option<(Response<String>, Option<String>)> {
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
     context.deadline = UnixMillis::now().millis() + u64::try_from(TIMEOUT.as_millis()).ok()?;
-    let answer = handler.handle(LambdaEvent::new(event, context)).await.ok()?;
-    let answer = serde_json::to_string(&answer).ok()?;
-    let answer: ApiGatewayProxyResponse = serde_json::from_str(&answer).ok()?;
-    let lambda_http::Body::Text(body) = answer.body? else { return None };
+    let returned = handler.handle(LambdaEvent::new(event, context)).await.ok()?;
+    let returned = serde_json::to_string(&returned).ok()?;
+    let returned: ApiGatewayProxyResponse = serde_json::from_str(&returned).ok()?;
+    let lambda_http::Body::Text(body) = returned.body? else { return None };
     let code = serde_json::from_str::<Value>(&body).ok().and_then(|body| Some(body.get("code")?.as_str()?.to_owned()));
     let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::from_u16(u16::try_from(answer.status_code).ok()?).ok()?;
-    *response.headers_mut() = answer.headers;
+    *response.status_mut() = StatusCode::from_u16(u16::try_from(returned.status_code).ok()?).ok()?;
+    *response.headers_mut() = returned.headers;
     Some((response, code))
 }
 
-/// A path that one of the template's routes takes.
+/// A route that matches the path of a request.
 struct Matched<'a> {
     operation: Operation,
-    template: String,
-    /// Name and value, still percent-encoded.
+    template: &'static str,
+    /// Names and percent-encoded values.
     parameters: Vec<(String, &'a str)>,
 }
 
 impl<'a> Matched<'a> {
     fn find(path: &'a str) -> Option<Self> {
         operations::ALL.into_iter().find_map(|operation| {
-            let template = operation.route.path.to_owned();
+            let template = operation.route.path;
             let names: Vec<_> = template.split('/').collect();
             let values: Vec<_> = path.split('/').collect();
             let mut parameters = Vec::new();
@@ -102,14 +101,14 @@ impl<'a> Matched<'a> {
     }
 }
 
-/// Payload 2.0: the path and its values arrive percent-decoded. `None` where they are no UTF-8.
+/// Payload format 2.0: the path and its parameters are percent-decoded. `None` if they are not UTF-8.
 fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Option<Value> {
     let decoded = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
     let mut parameters = Map::new();
     for (name, value) in matched.iter().flat_map(|matched| &matched.parameters) {
         parameters.insert(name.clone(), decoded(value)?.into());
     }
-    // A decoded question mark cuts the path, as it does in AWS.
+    // HTTP API cuts the path at a decoded question mark.
     let path = decoded(request.uri.path())?.split('?').next().unwrap_or_default().to_owned();
     let route = matched.map_or_else(|| "$default".to_owned(), |matched| format!("ANY {}", matched.template));
     let (body, is_base64) = payload_2_body(&request.headers, body);
@@ -143,7 +142,7 @@ fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Op
     }))
 }
 
-/// Payload 1.0: the path and its values arrive as they were sent, bodies as text where they are text.
+/// Payload format 1.0: the path and its parameters stay percent-encoded, and a body that is UTF-8 is text.
 fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Value {
     let parameters: Map<_, _> = matched
         .iter()
@@ -156,7 +155,7 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
         multi_value.insert(name.to_string(), values.into());
     }
     let path = request.uri.path();
-    let resource = matched.map_or("/{proxy+}", |matched| &matched.template);
+    let resource = matched.map_or("/{proxy+}", |matched| matched.template);
     let (body, is_base64) = match std::str::from_utf8(body) {
         _ if body.is_empty() => (Value::Null, false),
         Ok(text) => (text.into(), false),
@@ -189,7 +188,7 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
     })
 }
 
-/// HTTP API sends a body as text only where its content type says that it is.
+/// HTTP API sends a body as text only if the content type says that it is text.
 fn payload_2_body(headers: &HeaderMap, body: &[u8]) -> (Value, bool) {
     const TEXTS: [&str; 3] = ["application/json", "application/javascript", "application/xml"];
     if body.is_empty() {
@@ -203,7 +202,7 @@ fn payload_2_body(headers: &HeaderMap, body: &[u8]) -> (Value, bool) {
     }
 }
 
-/// Headers by their lower-case names, repeated ones joined.
+/// Headers by lower-case name. The values of a repeated header are joined.
 fn joined(headers: &HeaderMap) -> Map<String, Value> {
     let mut map = Map::new();
     for name in headers.keys() {
@@ -217,8 +216,8 @@ fn text(value: Option<&HeaderValue>) -> String {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
 
-/// What a gateway answers by itself.
-fn gateways_own(status: StatusCode, message: &str) -> Response<String> {
+/// A response of the gateway itself.
+fn own_response(status: StatusCode, message: &str) -> Response<String> {
     let mut response = Response::new(json!({ "message": message }).to_string());
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

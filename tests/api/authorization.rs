@@ -150,7 +150,7 @@ async fn a_damaged_key_is_a_500_and_never_a_401() {
         ]);
         item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
         // Where the emulator's index refuses the type, there is no such damage.
-        let put = app.database.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await;
+        let put = app.client.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await;
         if put.is_ok() {
             let reply = app.send(&request().key(secret.reveal())).await;
             assert_eq!(reply.row(), (500, Some("internal_error")), "{}", reply.body);
@@ -164,7 +164,7 @@ async fn a_key_that_cannot_be_looked_up_is_a_500_and_never_a_401() {
         Fault::error(400, "ProvisionedThroughputExceededException"),
         Fault::error(500, "InternalServerError"),
         Fault::Unreachable,
-        Fault::LoseAnswer,
+        Fault::LoseResponse,
         Fault::Garbage(200, "<html>"),
     ];
     for failure in failures {
@@ -181,7 +181,8 @@ async fn a_key_that_cannot_be_looked_up_is_a_500_and_never_a_401() {
 
 #[tokio::test]
 async fn a_read_that_fails_once_is_repeated() {
-    for failure in [Fault::error(500, "InternalServerError"), Fault::Unreachable, Fault::LoseAnswer, Fault::LoseRequest]
+    for failure in
+        [Fault::error(500, "InternalServerError"), Fault::Unreachable, Fault::LoseResponse, Fault::LoseRequest]
     {
         let app = TestApp::new().await;
         app.faults.reads([failure]);

@@ -42,7 +42,7 @@ async fn an_unknown_customer_is_a_404_and_a_damaged_one_a_500() {
     assert_eq!(app.send(&customer("a/b")).await.fields(), ["path.ccid"]);
     assert_eq!(app.send(&customer(demo::CUSTOMER_DAMAGED)).await.row(), (500, Some("internal_error")));
     assert_eq!(app.send(&customer(demo::CUSTOMER).no_key()).await.row(), (401, Some("unauthorized")));
-    app.faults.reads(std::iter::repeat_n(Fault::LoseAnswer, 1000));
+    app.faults.reads(std::iter::repeat_n(Fault::LoseResponse, 1000));
     let event = customer(demo::CUSTOMER).http_event();
     let reply = crate::helpers::send(&app.handler, event, std::time::Duration::from_millis(900)).await;
     assert_eq!(reply.row(), (500, Some("try_again")), "a read writes nothing, so its loss is certain to be harmless");
@@ -162,7 +162,7 @@ async fn its_fields_follow_the_same_rules() {
 #[tokio::test]
 async fn a_lost_answer_to_a_removal_is_asked_for_again() {
     let app = TestApp::new().await;
-    app.faults.writes([Fault::LoseAnswer]);
+    app.faults.writes([Fault::LoseResponse]);
     assert_eq!(app.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await.status, 200);
     app.assert_consistent().await;
 }

@@ -51,7 +51,7 @@ async fn a_removal_and_a_retrieval_are_one_call_each() {
 async fn the_emulator_bills_as_the_wire_says() {
     // The faults adds the question to what the handler sends; asked directly, the answer is the same.
     let app = TestApp::new().await;
-    let get = app.database.get_item().table_name(demo::TABLE).consistent_read(true);
+    let get = app.client.get_item().table_name(demo::TABLE).consistent_read(true);
     let got = get
         .key("pk", crate::helpers::text("CLIENT#demo-clinic#CUSTOMER#BAK-11984-007"))
         .key("sk", crate::helpers::text("CUSTOMER"))

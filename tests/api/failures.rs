@@ -45,7 +45,7 @@ fn definite_refusals() -> Vec<Fault> {
 
 fn unknown_fates() -> Vec<Fault> {
     vec![
-        Fault::LoseAnswer,
+        Fault::LoseResponse,
         Fault::LoseRequest,
         Fault::error(500, "InternalServerError"),
         Fault::error(503, "ServiceUnavailable"),
@@ -163,7 +163,7 @@ async fn the_token_is_new_until_an_attempt_is_in_doubt() {
 #[tokio::test]
 async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
     let app = TestApp::new().await;
-    let lost = Fault::LoseAnswer;
+    let lost = Fault::LoseResponse;
     // Our second attempt waits until the removal is done.
     app.faults.writes([lost, Fault::Hang]);
     let adding = add_with(&app, crate::helpers::TIMEOUT);
@@ -271,7 +271,7 @@ async fn damage_is_told_from_a_database_that_fails() {
     let remove = RemovePhone { client_id, ccid, phone };
     let context = || CallContext::within(crate::helpers::TIMEOUT);
     for (table, is_damage) in [(demo::TABLE, true), ("no-such-table", false)] {
-        let store = Store::new(app.database.clone(), table.to_owned(), Limits::CONTRACT);
+        let store = Store::new(app.client.clone(), table.to_owned(), Limits::CONTRACT);
         let removed = store.remove_phone(&remove, &mut context()).await.unwrap_err();
         let read = store.customer(&remove.client_id, &remove.ccid, &mut context()).await.unwrap_err();
         for error in [removed, read] {
@@ -312,8 +312,8 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
             5,
         ),
         // It was not: the first attempt had added, and its answer was lost.
-        (vec![Fault::LoseAnswer, refused()], (200, None), 1, 4),
-        (vec![Fault::LoseAnswer, refused(), Fault::LoseAnswer, throttled()], (200, None), 1, 6),
+        (vec![Fault::LoseResponse, refused()], (200, None), 1, 4),
+        (vec![Fault::LoseResponse, refused(), Fault::LoseResponse, throttled()], (200, None), 1, 6),
         // DynamoDB contradicts itself.
         (vec![Fault::LoseRequest, refused(), mismatch(), refused()], (500, Some("internal_error")), 0, 4),
         (

@@ -1,4 +1,4 @@
-//! The faults between the handler and its database: counts what passes, and does to it what a test has scripted.
+//! The connector between the handler and its database. It records every call and injects the faults that a test scripts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -11,34 +11,34 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
-/// What happens to one call.
+/// What happens to a call.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// It passes.
+    /// Nothing: the database receives it and its response arrives.
     Pass,
-    /// It is carried out, then this happens (to a test's own task), and the answer is lost.
-    LoseAnswer,
-    /// It is not carried out, and the connection is lost.
+    /// The database receives it. The response is lost.
+    LoseResponse,
+    /// The connection closes before the database receives it.
     LoseRequest,
-    /// It is not carried out: no connection can be made.
+    /// No connection can be opened.
     Unreachable,
-    /// It is not carried out; this is the answer.
-    Answer(u16, Value),
-    /// It is not carried out; this is the answer's text.
+    /// The database does not receive it. This is the response.
+    Response(u16, Value),
+    /// The database does not receive it. This text is the response.
     Garbage(u16, &'static str),
-    /// It is never answered.
+    /// No response ever arrives.
     Hang,
 }
 
 impl Fault {
-    /// A refusal by DynamoDB, by the name of its error.
+    /// An error of DynamoDB with this name.
     pub(crate) fn error(status: u16, name: &str) -> Self {
-        Self::Answer(status, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "m" }))
+        Self::Response(status, json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{name}"), "message": "m" }))
     }
 
     /// A cancelled transaction with these two reasons.
     pub(crate) fn cancelled(record: &Value, counter: &Value) -> Self {
-        Self::Answer(
+        Self::Response(
             400,
             json!({
                 "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -49,39 +49,39 @@ impl Fault {
     }
 }
 
-/// One call that was made.
+/// A recorded call.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     /// `GetItem`, `TransactWriteItems`, …
     pub(crate) operation: String,
-    /// What was sent.
+    /// The body of the request.
     pub(crate) request: Value,
-    /// What DynamoDB says that it cost, in units.
+    /// The capacity units that it consumed.
     pub(crate) units: f64,
 }
 
-/// Shared by a test and the connector under its client.
+/// The scripted faults and the recorded calls. A test shares them with its connector.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     calls: Mutex<Vec<Call>>,
-    /// Of the handler's next writes. When it is empty, everything passes.
+    /// The faults of the next writes. Later writes have none.
     writes: Mutex<VecDeque<Fault>>,
-    /// The same for its reads.
+    /// The faults of the next reads. Later reads have none.
     reads: Mutex<VecDeque<Fault>>,
 }
 
 impl Faults {
-    /// Scripts the next writes.
+    /// Scripts the faults of the next writes.
     pub(crate) fn writes(&self, faults: impl IntoIterator<Item = Fault>) {
         self.writes.lock().unwrap().extend(faults);
     }
 
-    /// Scripts the next reads.
+    /// Scripts the faults of the next reads.
     pub(crate) fn reads(&self, faults: impl IntoIterator<Item = Fault>) {
         self.reads.lock().unwrap().extend(faults);
     }
 
-    /// The calls since this was last asked.
+    /// Returns and forgets the recorded calls.
     pub(crate) fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
@@ -92,7 +92,6 @@ impl Faults {
     }
 }
 
-/// The connector under the handler's client.
 #[derive(Debug)]
 pub(crate) struct FaultConnector {
     faults: Arc<Faults>,
@@ -118,7 +117,7 @@ impl HttpConnector for FaultConnector {
                 calls.push(Call { operation, request: sent.clone(), units: 0.0 });
                 calls.len() - 1
             };
-            // The emulator checks no signature, so the faults may ask what a call costs.
+            // The database does not check signatures, so the connector can add a field to the request.
             sent["ReturnConsumedCapacity"] = "TOTAL".into();
             let mut request = request;
             *request.body_mut() = SdkBody::from(sent.to_string());
@@ -134,19 +133,19 @@ impl HttpConnector for FaultConnector {
                     }
                     Ok(HttpResponse::new(status, SdkBody::from(body.to_vec())))
                 }
-                Fault::LoseAnswer => {
+                Fault::LoseResponse => {
                     let response = network.call(request).await?;
                     response.into_body().collect().await.unwrap();
                     Err(lost())
                 }
                 Fault::LoseRequest => Err(lost()),
                 Fault::Unreachable => {
-                    // Port 1 is nobody's.
+                    // No process listens on port 1.
                     request.set_uri("http://127.0.0.1:1/").unwrap();
                     network.call(request).await
                 }
-                Fault::Answer(status, body) => answer(status, &body.to_string()),
-                Fault::Garbage(status, body) => answer(status, body),
+                Fault::Response(status, body) => response(status, &body.to_string()),
+                Fault::Garbage(status, body) => response(status, body),
                 Fault::Hang => std::future::pending().await,
             }
         })
@@ -157,17 +156,17 @@ fn lost() -> ConnectorError {
     ConnectorError::io("connection reset".into())
 }
 
-/// DynamoDB's id of every call that is answered from a script.
-pub(crate) const AWS_REQUEST_ID: &str = "ID-OF-A-SCRIPTED-ANSWER";
+/// DynamoDB's request id in every scripted response.
+pub(crate) const AWS_REQUEST_ID: &str = "ID-OF-A-SCRIPTED-RESPONSE";
 
-fn answer(status: u16, body: &str) -> Result<HttpResponse, ConnectorError> {
+fn response(status: u16, body: &str) -> Result<HttpResponse, ConnectorError> {
     let status = status.try_into().map_err(|_| lost())?;
     let mut response = HttpResponse::new(status, SdkBody::from(body));
     response.headers_mut().insert("x-amzn-requestid", AWS_REQUEST_ID);
     Ok(response)
 }
 
-/// Of a call on one item, or of each table of a transaction.
+/// The units of a call on one item, or the sum over the tables of a transaction.
 fn units(response: &Value) -> f64 {
     let capacity = &response["ConsumedCapacity"];
     let one = |capacity: &Value| capacity["CapacityUnits"].as_f64().unwrap_or_default();

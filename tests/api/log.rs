@@ -1,4 +1,4 @@
-//! The log of this whole test binary, searched as it is written for every value that any test has sent.
+//! The log of this test binary. Each line is searched for every value that a test has sent.
 
 use std::io;
 use std::sync::{Mutex, Once};
@@ -13,7 +13,7 @@ struct Captured {
     leaks: Vec<String>,
 }
 
-/// Turns the log on, at its finest, once.
+/// Turns on the log at its finest level.
 pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -22,7 +22,7 @@ pub(crate) fn capture() {
     });
 }
 
-/// Values that must not be in any line from now on. Values too short to be told from chance are passed over.
+/// Adds values that must not be in any later line. Ignores values that are so short that a line can hold them by chance.
 pub(crate) fn sent(values: Vec<String>) {
     let mut captured = CAPTURED.lock().unwrap();
     for value in values {
@@ -32,13 +32,13 @@ pub(crate) fn sent(values: Vec<String>) {
     }
 }
 
-/// No line so far has held a value that was sent.
+/// Asserts that no line so far holds a value that was sent.
 pub(crate) fn assert_private() {
     let leaks = CAPTURED.lock().unwrap().leaks.clone();
-    assert_eq!(leaks, Vec::<String>::new(), "the log holds what was sent");
+    assert_eq!(leaks, Vec::<String>::new(), "the log must not hold values that were sent");
 }
 
-/// The lines so far that hold `text`.
+/// The lines so far that contain `text`.
 pub(crate) fn lines_with(text: &str) -> Vec<serde_json::Value> {
     let captured = CAPTURED.lock().unwrap();
     let lines = captured.lines.iter().filter(|line| line.contains(text));

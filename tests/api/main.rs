@@ -1,4 +1,4 @@
-//! The contract, held in process: whole gateway events go to the real handler over an embedded DynamoDB.
+//! Tests of the API contract in process: complete gateway events, the real handler, and an embedded DynamoDB.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -194,7 +194,7 @@ async fn a_failure_names_its_cause() {
         (Fault::error(400, "AccessDeniedException"), "refused"),
         (Fault::error(500, "InternalServerError"), "service_failed"),
         (Fault::Unreachable, "no_connection"),
-        (Fault::LoseAnswer, "connection_lost"),
+        (Fault::LoseResponse, "connection_lost"),
         (Fault::Garbage(200, "<html>"), "unreadable_answer"),
         (Fault::Hang, "timed_out"),
     ];
@@ -229,7 +229,7 @@ async fn a_throttled_key_lookup_is_counted_too() {
 #[tokio::test]
 async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not() {
     for (place, code) in ["ThrottlingException", "ProvisionedThroughputExceededException"].into_iter().enumerate() {
-        let Fault::Answer(status, mut body) = Fault::error(400, code) else { panic!("an error is an answer") };
+        let Fault::Response(status, mut body) = Fault::error(400, code) else { panic!("an error is an answer") };
         body["throttlingReasons"] = json!([{
             "reason": "TableWriteMaxOnDemandThroughputExceeded",
             "resource": "arn:aws:dynamodb:us-east-1:111122223333:table/phones",
@@ -237,7 +237,7 @@ async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not(
         body["ThrottlingReasons"] = body["throttlingReasons"].clone();
         for reads in [false, true] {
             let line =
-                failed_line(&format!("a-reason-{place}-{reads}"), &Fault::Answer(status, body.clone()), reads).await;
+                failed_line(&format!("a-reason-{place}-{reads}"), &Fault::Response(status, body.clone()), reads).await;
             assert_eq!(line["throttling_reason"], "TableWriteMaxOnDemandThroughputExceeded", "{line}");
             assert!(!line.to_string().contains("arn:"), "{line}");
         }

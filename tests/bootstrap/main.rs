@@ -1,4 +1,4 @@
-//! The built `bootstrap`, driven as Lambda drives it: through the Runtime API, over a real connection to a database.
+//! Tests of the built `bootstrap` under a Lambda Runtime API, with a network connection to a database.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at its first surprise")]
 
 mod trust;
@@ -57,7 +57,7 @@ fn event(file: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The plain add, of these digits.
+/// The event of an add of this number.
 fn add(digits: &str) -> String {
     let mut event = event("http-200-added.json");
     event["pathParameters"]["phone_number"] = digits.into();
@@ -67,26 +67,26 @@ fn add(digits: &str) -> String {
 fn status(invocation: &Invocation) -> u64 {
     match invocation {
         Invocation::Responded(response) => response["statusCode"].as_u64().unwrap(),
-        other => panic!("not answered: {other:?}"),
+        other => panic!("no response: {other:?}"),
     }
 }
 
 fn failed(invocation: Invocation) -> (String, String) {
     match invocation {
         Invocation::Failed { kind, message } => (kind, message),
-        other => panic!("no failed invocation: {other:?}"),
+        other => panic!("the invocation did not fail: {other:?}"),
     }
 }
 
-/// Nothing of what was sent is in anything that the process wrote.
+/// Asserts that the process's output contains no value of a request.
 fn assert_private(output: &str) {
     for value in [demo::KEY, demo::CUSTOMER, "6105551212", "16105551212", "written", "a-secret-body", "raw-secret"] {
-        assert!(!output.contains(value), "{value} is in the output:\n{output}");
+        assert!(!output.contains(value), "{value} must not be in the output:\n{output}");
     }
 }
 
 #[tokio::test]
-async fn it_starts_serves_and_logs_one_line_a_request() {
+async fn it_logs_one_line_per_request() {
     let database = DemoDatabase::start().await;
     let environment = database.environment().await;
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
@@ -104,7 +104,7 @@ async fn it_starts_serves_and_logs_one_line_a_request() {
 }
 
 #[tokio::test]
-async fn the_finest_log_level_shows_nothing_of_a_request_either() {
+async fn no_log_level_shows_values_of_a_request() {
     let database = DemoDatabase::start().await;
     let environment = database.environment_with(&[("LOG_LEVEL", "trace"), ("RUST_LOG", "trace")]).await;
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
@@ -114,7 +114,7 @@ async fn the_finest_log_level_shows_nothing_of_a_request_either() {
 }
 
 #[tokio::test]
-async fn no_log_level_takes_the_metrics_away() {
+async fn every_log_level_writes_the_metrics() {
     let database = DemoDatabase::start().await;
     for level in ["warn", "error", "off"] {
         let environment = database.environment_with(&[("LOG_LEVEL", level)]).await;
@@ -127,12 +127,12 @@ async fn no_log_level_takes_the_metrics_away() {
 }
 
 #[tokio::test]
-async fn the_connection_is_opened_before_the_first_request_unsigned() {
+async fn it_opens_the_connection_with_an_unsigned_request_before_the_first_invocation() {
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let variables = [("TABLE_NAME", demo::TABLE), ("AWS_ENDPOINT_URL_DYNAMODB", url.as_str())];
     let environment = Environment::start(BOOTSTRAP, &variables).await;
-    // An invocation is waiting, and would open a connection of its own with a signed request. This one comes before.
+    // A waiting invocation would open a connection with a signed request. The unsigned request must come first.
     let (mut connection, _) = tokio::select! {
         accepted = listener.accept() => accepted.unwrap(),
         ended = environment.invoke(add("6105551212"), TIMEOUT) => panic!("{ended:?}"),
@@ -149,25 +149,25 @@ async fn the_connection_is_opened_before_the_first_request_unsigned() {
 #[tokio::test]
 async fn it_starts_without_a_connection() {
     let database = DemoDatabase::start().await;
-    // Nobody listens at this address.
+    // No process listens at this address.
     let environment = database.environment_with(&[("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")]).await;
-    let answer = environment.invoke(add("6105551212"), Duration::from_millis(900)).await;
-    assert_eq!(status(&answer), 500);
-    assert!(answer_body(&answer).contains("try_again"));
+    let invocation = environment.invoke(add("6105551212"), Duration::from_millis(900)).await;
+    assert_eq!(status(&invocation), 500);
+    assert!(response_body(&invocation).contains("try_again"));
     let output = environment.kill().await;
     assert!(output.contains("could not be opened before the first request"), "{output}");
     assert_private(&output);
 }
 
-fn answer_body(invocation: &Invocation) -> &str {
+fn response_body(invocation: &Invocation) -> &str {
     match invocation {
         Invocation::Responded(response) => response["body"].as_str().unwrap(),
-        other => panic!("not answered: {other:?}"),
+        other => panic!("no response: {other:?}"),
     }
 }
 
 #[tokio::test]
-async fn a_bad_environment_fails_the_start_and_names_the_variable() {
+async fn a_bad_environment_variable_ends_the_process_and_is_named() {
     let database = DemoDatabase::start().await;
     let bad = [
         ("TABLE_NAME", ""),
@@ -191,7 +191,7 @@ async fn a_bad_environment_fails_the_start_and_names_the_variable() {
 }
 
 #[tokio::test]
-async fn run_by_hand_it_says_who_runs_it() {
+async fn without_a_runtime_api_it_names_the_missing_variable() {
     let output = std::process::Command::new(BOOTSTRAP)
         .env_clear()
         .envs([("TABLE_NAME", "a-table"), ("AWS_REGION", "us-east-1")])
@@ -202,24 +202,24 @@ async fn run_by_hand_it_says_who_runs_it() {
 }
 
 #[tokio::test]
-async fn what_is_no_event_is_an_invocation_error_and_the_process_lives_on() {
+async fn an_event_that_is_not_an_http_request_fails_the_invocation_and_not_the_process() {
     let database = DemoDatabase::start().await;
     let environment = database.environment().await;
-    for no_request in ["{}", "[]", "1", "null", "\"raw-secret\"", "{\"a-secret-body\":1}"] {
-        let (kind, message) = failed(environment.invoke(no_request, TIMEOUT).await);
-        assert_eq!(kind, "NotAnHttpEvent", "{no_request}");
+    for event in ["{}", "[]", "1", "null", "\"raw-secret\"", "{\"a-secret-body\":1}"] {
+        let (kind, message) = failed(environment.invoke(event, TIMEOUT).await);
+        assert_eq!(kind, "NotAnHttpEvent", "{event}");
         assert_eq!(message, "The event is not an HTTP request of API Gateway.");
     }
-    // Not even JSON: the runtime says so by itself.
-    for garbage in ["", "{", "raw-secret", "{\"a-secret-body\"", "\u{0}"] {
-        failed(environment.invoke(garbage, TIMEOUT).await);
+    // The runtime itself refuses text that is not JSON.
+    for not_json in ["", "{", "raw-secret", "{\"a-secret-body\"", "\u{0}"] {
+        failed(environment.invoke(not_json, TIMEOUT).await);
     }
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
     assert_private(&environment.kill().await);
 }
 
 #[tokio::test]
-async fn events_that_lambda_http_cannot_convert_are_answered() {
+async fn it_responds_to_events_that_lambda_http_cannot_convert() {
     let database = DemoDatabase::start().await;
     let environment = database.environment().await;
     let mut digits = 6_105_552_000_u64;
@@ -239,14 +239,14 @@ async fn events_that_lambda_http_cannot_convert_are_answered() {
 }
 
 #[tokio::test]
-async fn environments_share_the_limits_of_one_table() {
+async fn concurrent_environments_keep_the_limits() {
     let database = DemoDatabase::start().await;
     let environments = futures_util::future::join_all((0..4).map(|_| database.environment())).await;
-    // 80 numbers for one record, in four environments at once.
-    let adds = environments.iter().enumerate().map(|(place, environment)| async move {
+    // Four environments add 80 numbers to one record.
+    let adds = environments.iter().enumerate().map(|(index, environment)| async move {
         let mut statuses = Vec::new();
         for number in 0..20 {
-            let digits = format!("61055530{:02}", place * 20 + number);
+            let digits = format!("61055530{:02}", index * 20 + number);
             statuses.push(status(&environment.invoke(add(&digits), TIMEOUT).await));
         }
         statuses
@@ -258,13 +258,13 @@ async fn environments_share_the_limits_of_one_table() {
 }
 
 #[tokio::test]
-async fn it_ends_when_lambda_says_so() {
+async fn sigterm_ends_it() {
     use std::os::unix::process::ExitStatusExt as _;
 
     let database = DemoDatabase::start().await;
     let mut environment = database.environment().await;
     assert_eq!(status(&environment.invoke(add("6105551212"), TIMEOUT).await), 200);
     environment.signal("TERM");
-    assert_eq!(environment.exited().await.signal(), Some(15), "nothing holds it up");
+    assert_eq!(environment.exited().await.signal(), Some(15), "SIGTERM must end the process");
     assert_private(&environment.output());
 }

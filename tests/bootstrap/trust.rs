@@ -1,5 +1,5 @@
-//! Whom the function trusts with its connection: Amazon's roots, the system's where those are not enough, and nobody
-//! but the operator's own where one is named.
+//! Which certificate authorities the function trusts: Amazon's roots, then the system's roots if those do not suffice. If
+//! `AWS_CA_BUNDLE` names a file, only the authorities in it.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use testkit::TIMEOUT;
 use testkit::runtime_api::Environment;
 use testkit::tls::Authority;
 
-use crate::{BOOTSTRAP, DemoDatabase, add, answer_body, assert_private, status};
+use crate::{BOOTSTRAP, DemoDatabase, add, assert_private, response_body, status};
 
-/// The answer to one add over TLS, and what the function logged.
+/// The status of one add over TLS, and the function's output.
 async fn add_over_tls(bundle: Option<&Authority>, system: Option<&Authority>, server: &Authority) -> (u64, String) {
     let database = DemoDatabase::start().await;
     let address = server.serve(database.database.address(), &["localhost"]).await;
@@ -29,39 +29,39 @@ async fn add_over_tls(bundle: Option<&Authority>, system: Option<&Authority>, se
     }
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let environment = Environment::start(BOOTSTRAP, &variables).await;
-    let answer = environment.invoke(add("6105551212"), TIMEOUT / 10).await;
-    let status = status(&answer);
-    assert!(status == 200 || answer_body(&answer).contains("try_again"));
+    let invocation = environment.invoke(add("6105551212"), TIMEOUT / 10).await;
+    let status = status(&invocation);
+    assert!(status == 200 || response_body(&invocation).contains("try_again"));
     let output = environment.kill().await;
     assert_private(&output);
     (status, output)
 }
 
-const FALLEN_BACK: &str = "trusting the system's";
+const FALLBACK: &str = "trusting the system's";
 
 #[tokio::test]
-async fn an_unknown_issuer_turns_to_the_systems_roots_once_and_the_request_is_answered() {
+async fn an_issuer_outside_amazons_roots_is_looked_up_once_in_the_systems_roots() {
     let authority = Authority::new();
     let (status, output) = add_over_tls(None, Some(&authority), &authority).await;
-    assert_eq!((status, output.matches(FALLEN_BACK).count()), (200, 1), "{output}");
+    assert_eq!((status, output.matches(FALLBACK).count()), (200, 1), "{output}");
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_never_talked_to() {
+async fn a_server_with_an_unknown_issuer_receives_no_request() {
     let (status, output) = add_over_tls(None, Some(&Authority::new()), &Authority::new()).await;
-    assert_eq!((status, output.matches(FALLEN_BACK).count()), (500, 1), "{output}");
+    assert_eq!((status, output.matches(FALLBACK).count()), (500, 1), "{output}");
 }
 
 #[tokio::test]
 async fn a_named_bundle_is_trusted() {
     let authority = Authority::new();
     let (status, output) = add_over_tls(Some(&authority), None, &authority).await;
-    assert_eq!((status, output.contains(FALLEN_BACK)), (200, false), "{output}");
+    assert_eq!((status, output.contains(FALLBACK)), (200, false), "{output}");
 }
 
 #[tokio::test]
-async fn a_named_bundle_is_the_only_thing_trusted() {
+async fn with_a_named_bundle_no_other_authority_is_trusted() {
     let authority = Authority::new();
     let (status, output) = add_over_tls(Some(&Authority::new()), Some(&authority), &authority).await;
-    assert_eq!((status, output.contains(FALLEN_BACK)), (500, false), "{output}");
+    assert_eq!((status, output.contains(FALLBACK)), (500, false), "{output}");
 }
