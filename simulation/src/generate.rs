@@ -9,7 +9,7 @@ use crate::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
 pub const CONTRACT: (u32, u32) = (50, 50);
 
 /// Of a thousand calls, so many go wrong.
-const CALL_FAULTS: u64 = 80;
+const CALL_FAULTS: u64 = 40;
 
 /// The plan of this seed, with so many requests.
 pub fn plan(seed: u64, requests: u32) -> Plan {
@@ -47,9 +47,13 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
         events: events(&mut draw, end, requests),
     };
     for id in 0..requests {
+        // Most requests meet a fault now and then. Some meet the same few again and again.
+        let few = draw.chance(1, 10).then(|| [fault(&mut draw), fault(&mut draw), fault(&mut draw)]);
         for call in 0..10 {
-            if draw.chance(CALL_FAULTS, 1000) {
-                plan.call_faults.push(CallFault { request: id, call, fault: fault(&mut draw) });
+            let faults = if few.is_some() { 500 } else { CALL_FAULTS };
+            if draw.chance(faults, 1000) {
+                let fault = if let Some(few) = few { draw.pick(&few) } else { fault(&mut draw) };
+                plan.call_faults.push(CallFault { request: id, call, fault });
             }
         }
         if draw.chance(1, 50) {
@@ -104,7 +108,7 @@ fn place(draw: &mut Draw, of: u8) -> u8 {
 }
 
 fn fault(draw: &mut Draw) -> Fault {
-    match draw.range(0, 24) {
+    match draw.range(0, 26) {
         0 => Fault::Dns,
         1 => Fault::DnsHangs,
         2 => Fault::Unreachable,
@@ -124,6 +128,7 @@ fn fault(draw: &mut Draw) -> Fault {
         20 => Fault::Throttled(place(draw, 3)),
         21 | 22 => Fault::ItemThrottled(place(draw, 4)),
         23 => Fault::Conflict,
+        24 | 25 => Fault::ResetAndLate(draw.pick(&[20, 100, 500, 1_500, 5_000])),
         _ => Fault::AccessDenied,
     }
 }

@@ -330,6 +330,10 @@ async fn handle(
         }
     };
     let code = response.code.unwrap_or("ok");
+    let counted = log::take_round_trips();
+    if counted != Some(calls) {
+        world.violation(format_args!("r{}.{attempt} made {calls} calls and logged {counted:?}", request.id));
+    }
     let seq = world.trace(
         format_args!("r{}.{attempt}", request.id),
         format_args!("{} {code} {:?} {}", response.status_code, response.headers.get(2), response.body),

@@ -9,8 +9,10 @@
 //! | [`service`] | the simulated DynamoDB |
 //! | [`check`] | what must hold |
 //! | [`trace`], [`log`], [`totals`] | the trace and its hash, the function's log lines, the figures |
+//! | [`shrink`], [`breaks`] | smaller plans that still fail; the code broken on purpose |
 //! | [`draw`], [`story`] | random numbers by purpose; the names in a run |
 
+pub mod breaks;
 pub mod check;
 pub mod client;
 pub mod draw;
@@ -21,6 +23,7 @@ pub mod network;
 pub mod operator;
 pub mod plan;
 pub mod service;
+pub mod shrink;
 pub mod story;
 pub mod totals;
 pub mod trace;

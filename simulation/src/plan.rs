@@ -106,6 +106,8 @@ pub enum Fault {
     ResetAfter,
     /// The call arrives this many milliseconds late.
     Late(u64),
+    /// The connection ends at once, and the call arrives this many milliseconds late.
+    ResetAndLate(u64),
     /// The response arrives this many milliseconds late.
     SlowResponse(u64),
     /// The transaction holds its items this many milliseconds longer.
