@@ -228,22 +228,15 @@ pub struct Copy {
 }
 
 impl Copy {
-    /// Copies the sources into the directory for built files, which is that of this program.
+    /// Copies the sources into cargo's target directory.
     ///
     /// # Errors
     /// A file that cannot be copied.
     pub fn new() -> io::Result<Self> {
-        let program = std::env::current_exe()?;
-        // `target/PROFILE/simulation`, or `target/PROFILE/deps/…` for a test.
-        let profile_folder = program
-            .ancestors()
-            .skip(1)
-            .find(|folder| folder.file_name().is_some_and(|name| name != "deps"))
-            .ok_or_else(|| io::Error::other("this program is in no target directory"))?;
-        let target = profile_folder.parent().map(Path::to_owned).unwrap_or_default();
-        let is_debug = profile_folder.file_name().is_some_and(|name| name == "debug");
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+        let target = std::path::absolute(target)?;
         let root = target.join("broken");
-        let profile = if is_debug { "dev" } else { "simulation" };
+        let profile = if cfg!(debug_assertions) { "dev" } else { "simulation" };
         let copy = Self { root, target, profile };
         for part in
             ["Cargo.toml", "Cargo.lock", "src", "cdm/Cargo.toml", "cdm/src", "simulation/Cargo.toml", "simulation/src"]

@@ -8,6 +8,9 @@ use crate::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
 /// The limits of the contract.
 pub const CONTRACT: (u32, u32) = (50, 50);
 
+/// After so many tries, a client counts as not served. Faults end long before.
+const TRIES: u32 = 60;
+
 /// Of a thousand calls, so many go wrong.
 const CALL_FAULTS: u64 = 40;
 
@@ -41,6 +44,8 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
         reading,
         key_cache_seconds,
         environments,
+        tries: TRIES,
+        is_storm: false,
         requests: planned,
         call_faults: Vec::new(),
         invocation_faults: Vec::new(),
@@ -71,12 +76,12 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
 }
 
 /// Which API keys are in use: new ones all the time, so that there is always one to issue and one to revoke.
-fn progress(done: u64, of: u64) -> u8 {
-    u8::try_from(done * u64::from(KEYS_PER_CLIENT - 8) / of.max(1)).unwrap_or(KEYS_PER_CLIENT - 8) + 4
+fn progress(done: u64, of: u64) -> u16 {
+    u16::try_from(done * u64::from(KEYS_PER_CLIENT - 8) / of.max(1)).unwrap_or(KEYS_PER_CLIENT - 8) + 4
 }
 
-fn request(draw: &mut Draw, id: u32, at: u64, progress: u8) -> Request {
-    let client = u8::from(draw.chance(1, 4));
+fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
+    let client = u16::from(draw.chance(1, 4));
     let operation = match draw.range(0, 9) {
         0..5 => Operation::Add,
         5..8 => Operation::Remove,
@@ -103,8 +108,8 @@ fn request(draw: &mut Draw, id: u32, at: u64, progress: u8) -> Request {
     }
 }
 
-fn place(draw: &mut Draw, of: u8) -> u8 {
-    u8::try_from(draw.range(0, u64::from(of) - 1)).unwrap_or_default()
+fn place(draw: &mut Draw, of: u16) -> u16 {
+    u16::try_from(draw.range(0, u64::from(of) - 1)).unwrap_or_default()
 }
 
 fn fault(draw: &mut Draw) -> Fault {

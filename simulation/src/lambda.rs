@@ -313,6 +313,7 @@ async fn handle(
         totals.environment_millis += held;
         totals.calls += u64::from(calls);
     });
+    world.check().spent(request.id, attempt, calls, held);
     let response = match ended {
         Some(Ok(response)) => response,
         Some(Err(_)) => unreachable!("every event is an HTTP request"),

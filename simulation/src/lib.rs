@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`plan`], [`generate`] | what is asked and what goes wrong, as data; from a seed to a plan |
+//! | [`plan`], [`generate`], [`storm`] | what is asked and what goes wrong, as data; from a seed to a plan; a conflict storm |
 //! | [`world`] | one run of a plan |
 //! | [`client`], [`lambda`], [`operator`] | who acts: clients, execution environments behind a gateway, operators |
 //! | [`network`] | the connector under the SDK's client, and its faults |
@@ -24,6 +24,7 @@ pub mod operator;
 pub mod plan;
 pub mod service;
 pub mod shrink;
+pub mod storm;
 pub mod story;
 pub mod totals;
 pub mod trace;

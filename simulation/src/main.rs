@@ -11,6 +11,7 @@ use simulation::breaks::{self, BREAKS};
 use simulation::generate;
 use simulation::plan::Plan;
 use simulation::shrink::shrink;
+use simulation::storm;
 use simulation::totals::Totals;
 use simulation::trace::Keep;
 use simulation::world::{Outcome, run};
@@ -68,6 +69,12 @@ enum Command {
         /// The file.
         file: std::path::PathBuf,
     },
+    /// Simulates many adds to one record at once.
+    Storm {
+        /// How many clients call.
+        #[arg(long, default_value_t = 1_000)]
+        callers: u16,
+    },
     /// Breaks the code on purpose in every known way, and finds each break.
     Breaks {
         /// Only breaks whose name contains this text.
@@ -90,6 +97,7 @@ fn main() -> ExitCode {
         Command::Replay { file } => std::fs::read_to_string(file)
             .and_then(|text| Ok(one(serde_json::from_str(&text)?, true)))
             .unwrap_or_else(|error| failed(&error)),
+        Command::Storm { callers } => storms(callers),
         Command::Breaks { only, seeds, requests } => {
             all_breaks(&only, seeds, requests).unwrap_or_else(|error| failed(&error))
         }
@@ -128,6 +136,9 @@ fn many(from: u64, to: u64, requests: u32, threads: usize, first: bool) -> bool 
             let outcome = run(generate::plan(seed, requests), Keep::Hash);
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             all.0.add(&outcome.totals);
+            if seed % 50 == 0 {
+                eprintln!("{} requests in {:.0} s", all.0.requests, began.elapsed().as_secs_f64());
+            }
             if !outcome.violations.is_empty() {
                 if first {
                     last.fetch_min(seed, Ordering::Relaxed);
@@ -170,6 +181,21 @@ fn shrunk(seed: u64, requests: u32) -> bool {
     true
 }
 
+fn storms(callers: u16) -> bool {
+    println!("{callers} adds to one record at once");
+    println!("{}", storm::HEADINGS);
+    let mut is_right = true;
+    for reading in storm::READINGS {
+        let storm = storm::run(callers, reading);
+        println!("{storm}");
+        for violation in &storm.violations {
+            is_right = false;
+            println!("FAILED: {violation}");
+        }
+    }
+    is_right
+}
+
 fn all_breaks(only: &str, seeds: u64, requests: u32) -> io::Result<bool> {
     let copy = breaks::Copy::new()?;
     let mut all_found = true;
@@ -177,12 +203,11 @@ fn all_breaks(only: &str, seeds: u64, requests: u32) -> io::Result<bool> {
     for broken in BREAKS.iter().filter(|broken| broken.name.contains(only)) {
         let found = copy.build(broken).and_then(|program| breaks::find(&program, seeds, requests));
         copy.restore(broken)?;
-        match found? {
-            Some(found) => println!("| {} | {} | {} | {} |", broken.name, found.seed, found.violation, found.shrunk),
-            None => {
-                all_found = false;
-                println!("| {} | not found in {seeds} seeds | | |", broken.name);
-            }
+        if let Some(found) = found? {
+            println!("| {} | {} | {} | {} |", broken.name, found.seed, found.violation, found.shrunk);
+        } else {
+            all_found = false;
+            println!("| {} | not found in {seeds} seeds | | |", broken.name);
         }
     }
     Ok(all_found)

@@ -20,8 +20,8 @@ const LIMITS: (u32, u32) = (2, 2);
 /// The whole table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Table {
-    records: BTreeMap<(u8, u8), Record>,
-    counters: BTreeMap<(u8, u8), Counter>,
+    records: BTreeMap<(u16, u16), Record>,
+    counters: BTreeMap<(u16, u16), Counter>,
     is_over: bool,
 }
 
