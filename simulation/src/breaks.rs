@@ -238,10 +238,13 @@ impl Copy {
         let root = target.join("broken");
         let profile = if cfg!(debug_assertions) { "dev" } else { "simulation" };
         let copy = Self { root, target, profile };
+        let manifest = fs::read_to_string(workspace().join("Cargo.toml"))?;
+        let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).unwrap_or_default();
+        let members = members.split('"').skip(1).step_by(2).map(PathBuf::from).chain([PathBuf::new()]);
         for part in
-            ["Cargo.toml", "Cargo.lock", "src", "cdm/Cargo.toml", "cdm/src", "simulation/Cargo.toml", "simulation/src"]
+            members.flat_map(|member| [member.join("Cargo.toml"), member.join("src")]).chain(["Cargo.lock".into()])
         {
-            copy_files(&workspace().join(part), &copy.root.join(part))?;
+            copy_files(&workspace().join(&part), &copy.root.join(&part))?;
         }
         copy.edit("simulation/Cargo.toml", "name = \"simulation\"", "name = \"simulation-broken\"")?;
         let lib = "[dependencies]\ncdm-lambda";

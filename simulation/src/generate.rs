@@ -25,7 +25,7 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
     let limits = draw.pick(&[CONTRACT, (2, 2), (3, 2), (2, 3), (4, 4)]);
     let key_cache_seconds = draw.pick(&[60, 60, 60, 5, 0]);
     // Bursts, and quiet times longer than a key is cached.
-    let gaps = draw.pick(&[(1, 20), (5, 60), (20, 200)]);
+    let gaps = draw.pick(&[(1, 5), (1, 20), (5, 60), (20, 200)]);
     // Enough for the requests, most of the time. An invocation takes about 140 ms, faults included.
     let environments = draw.pick(&[1, 2, 4]) * (300 / (gaps.0 + gaps.1)).max(2);
     let environments = u32::try_from(environments + 2).unwrap_or(u32::MAX);
@@ -115,7 +115,7 @@ fn place(draw: &mut Draw, of: u16) -> u16 {
 }
 
 fn fault(draw: &mut Draw) -> Fault {
-    match draw.range(0, 26) {
+    match draw.range(0, 27) {
         0 => Fault::Dns,
         1 => Fault::DnsHangs,
         2 => Fault::Unreachable,
@@ -135,7 +135,7 @@ fn fault(draw: &mut Draw) -> Fault {
         20 => Fault::Throttled(place(draw, 3)),
         21 | 22 => Fault::ItemThrottled(place(draw, 4)),
         23 => Fault::Conflict,
-        24 | 25 => Fault::ResetAndLate(draw.pick(&[20, 100, 500, 1_500, 5_000])),
+        24..27 => Fault::ResetAndLate(draw.pick(&[20, 50, 100, 200, 500, 1_500, 5_000])),
         _ => Fault::AccessDenied,
     }
 }

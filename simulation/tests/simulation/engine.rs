@@ -1,7 +1,5 @@
 //! The simulated service's items and expressions against the embedded engine: the same calls, the same replies.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at its first surprise")]
-
 use std::collections::BTreeMap;
 
 use dynoxide::Database;
@@ -11,7 +9,7 @@ use simulation::service::value::Item;
 use simulation::trace::Keep;
 use simulation::world::{Exchange, run};
 
-const REQUESTS: u32 = 400;
+const REQUESTS: u32 = 150;
 
 fn engine(items: &[Item]) -> Database {
     let database = Database::memory().unwrap();
@@ -74,7 +72,7 @@ fn repeat(database: &Database, exchange: &Exchange) -> Json {
 #[test]
 fn every_call_has_the_reply_of_the_embedded_engine() {
     let mut compared = BTreeMap::new();
-    for seed in 0..6 {
+    for seed in 0..3 {
         let mut plan = generate::plan(seed, REQUESTS);
         // One call at a time: the engine has no conflicts.
         plan.environments = 1;

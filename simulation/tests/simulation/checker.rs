@@ -1,8 +1,6 @@
 //! A general checker of linearizability on short histories. It knows nothing of the order of commits, and must agree with
 //! the simulator's own check.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
-
 use std::collections::BTreeMap;
 
 use simulation::check::Try;
@@ -101,8 +99,8 @@ fn is_linearizable(history: &[Try]) -> bool {
 #[test]
 fn a_general_checker_agrees_on_short_histories() {
     let mut refused = 0;
-    for seed in 1..=20 {
-        let mut plan = generate::plan(seed, 60);
+    for seed in 1..=10 {
+        let mut plan = generate::plan(seed, 40);
         plan.limits = LIMITS;
         plan.events.retain(|event| !matches!(event.what, Happening::Backup | Happening::Restore));
         let outcome = run(plan, Keep::Hash);
@@ -117,5 +115,5 @@ fn a_general_checker_agrees_on_short_histories() {
             assert!(!is_linearizable(&wrong), "seed {seed}");
         }
     }
-    assert!(refused > 10, "{refused}");
+    assert!(refused > 5, "{refused}");
 }

@@ -1,8 +1,8 @@
-//! A hundred adds to one record at once: each client is served in the end, whoever is refused when two transactions meet.
+//! Sixty adds to one record at once: each client is served in the end, whoever is refused when two transactions meet.
 
 use simulation::storm::{READINGS, run};
 
-const CALLERS: u16 = 100;
+const CALLERS: u16 = 60;
 
 #[test]
 fn each_caller_is_served_in_the_end() {
