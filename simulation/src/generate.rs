@@ -8,8 +8,11 @@ use crate::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
 /// The limits of the contract.
 pub const CONTRACT: (u32, u32) = (50, 50);
 
+/// After so many tries that were executed, a client counts as not served. Faults end long before.
+const TRIES: u32 = 60;
+
 /// Of a thousand calls, so many go wrong.
-const CALL_FAULTS: u64 = 80;
+const CALL_FAULTS: u64 = 40;
 
 /// The plan of this seed, with so many requests.
 pub fn plan(seed: u64, requests: u32) -> Plan {
@@ -21,9 +24,11 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
     };
     let limits = draw.pick(&[CONTRACT, (2, 2), (3, 2), (2, 3), (4, 4)]);
     let key_cache_seconds = draw.pick(&[60, 60, 60, 5, 0]);
-    let environments = draw.pick(&[4, 8, 16]);
     // Bursts, and quiet times longer than a key is cached.
-    let gaps = draw.pick(&[(1, 20), (5, 60), (20, 200)]);
+    let gaps = draw.pick(&[(1, 5), (1, 20), (5, 60), (20, 200)]);
+    // Enough for the requests, most of the time. An invocation takes about 140 ms, faults included.
+    let environments = draw.pick(&[1, 2, 4]) * (300 / (gaps.0 + gaps.1)).max(2);
+    let environments = u32::try_from(environments + 2).unwrap_or(u32::MAX);
     let mut planned = Vec::new();
     let mut at = 0;
     for id in 0..requests {
@@ -41,15 +46,21 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
         reading,
         key_cache_seconds,
         environments,
+        tries: TRIES,
+        is_storm: false,
         requests: planned,
         call_faults: Vec::new(),
         invocation_faults: Vec::new(),
         events: events(&mut draw, end, requests),
     };
     for id in 0..requests {
+        // Most requests meet a fault now and then. Some meet the same few again and again.
+        let few = draw.chance(1, 10).then(|| [fault(&mut draw), fault(&mut draw), fault(&mut draw)]);
         for call in 0..10 {
-            if draw.chance(CALL_FAULTS, 1000) {
-                plan.call_faults.push(CallFault { request: id, call, fault: fault(&mut draw) });
+            let faults = if few.is_some() { 500 } else { CALL_FAULTS };
+            if draw.chance(faults, 1000) {
+                let fault = if let Some(few) = few { draw.pick(&few) } else { fault(&mut draw) };
+                plan.call_faults.push(CallFault { request: id, call, fault });
             }
         }
         if draw.chance(1, 50) {
@@ -67,12 +78,12 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
 }
 
 /// Which API keys are in use: new ones all the time, so that there is always one to issue and one to revoke.
-fn progress(done: u64, of: u64) -> u8 {
-    u8::try_from(done * u64::from(KEYS_PER_CLIENT - 8) / of.max(1)).unwrap_or(KEYS_PER_CLIENT - 8) + 4
+fn progress(done: u64, of: u64) -> u16 {
+    u16::try_from(done * u64::from(KEYS_PER_CLIENT - 8) / of.max(1)).unwrap_or(KEYS_PER_CLIENT - 8) + 4
 }
 
-fn request(draw: &mut Draw, id: u32, at: u64, progress: u8) -> Request {
-    let client = u8::from(draw.chance(1, 4));
+fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
+    let client = u16::from(draw.chance(1, 4));
     let operation = match draw.range(0, 9) {
         0..5 => Operation::Add,
         5..8 => Operation::Remove,
@@ -99,12 +110,12 @@ fn request(draw: &mut Draw, id: u32, at: u64, progress: u8) -> Request {
     }
 }
 
-fn place(draw: &mut Draw, of: u8) -> u8 {
-    u8::try_from(draw.range(0, u64::from(of) - 1)).unwrap_or_default()
+fn place(draw: &mut Draw, of: u16) -> u16 {
+    u16::try_from(draw.range(0, u64::from(of) - 1)).unwrap_or_default()
 }
 
 fn fault(draw: &mut Draw) -> Fault {
-    match draw.range(0, 24) {
+    match draw.range(0, 27) {
         0 => Fault::Dns,
         1 => Fault::DnsHangs,
         2 => Fault::Unreachable,
@@ -124,6 +135,7 @@ fn fault(draw: &mut Draw) -> Fault {
         20 => Fault::Throttled(place(draw, 3)),
         21 | 22 => Fault::ItemThrottled(place(draw, 4)),
         23 => Fault::Conflict,
+        24..27 => Fault::ResetAndLate(draw.pick(&[20, 50, 100, 200, 500, 1_500, 5_000])),
         _ => Fault::AccessDenied,
     }
 }

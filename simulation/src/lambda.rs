@@ -313,6 +313,7 @@ async fn handle(
         totals.environment_millis += held;
         totals.calls += u64::from(calls);
     });
+    world.check().spent(request.id, attempt, calls, held);
     let response = match ended {
         Some(Ok(response)) => response,
         Some(Err(_)) => unreachable!("every event is an HTTP request"),
@@ -330,6 +331,10 @@ async fn handle(
         }
     };
     let code = response.code.unwrap_or("ok");
+    let counted = log::take_round_trips();
+    if counted != Some(calls) {
+        world.violation(format_args!("r{}.{attempt} made {calls} calls and logged {counted:?}", request.id));
+    }
     let seq = world.trace(
         format_args!("r{}.{attempt}", request.id),
         format_args!("{} {code} {:?} {}", response.status_code, response.headers.get(2), response.body),

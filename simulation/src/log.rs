@@ -17,6 +17,8 @@ use crate::world::{EPOCH, World};
 thread_local! {
     /// The environment whose code is running, and by how many milliseconds its clock is off.
     static RUNNING: Cell<(u32, i64)> = const { Cell::new((0, 0)) };
+    /// The `RoundTrips` of the last request's line.
+    static ROUND_TRIPS: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
 /// Names the environment whose code runs in `poll`.
@@ -25,6 +27,11 @@ pub fn running<T>(environment: u32, offset: i64, poll: impl FnOnce() -> T) -> T 
     let polled = poll();
     RUNNING.set(before);
     polled
+}
+
+/// The `RoundTrips` of the request that was answered last, if its line has them.
+pub fn take_round_trips() -> Option<u32> {
+    ROUND_TRIPS.take()
 }
 
 /// Captures the log lines of this thread until the guard is dropped.
@@ -83,6 +90,9 @@ impl io::Write for Line {
         world.totals(|totals| totals.log_lines += 1);
         if let Some(private) = PRIVATE.iter().find(|private| line.contains(**private)) {
             world.violation(format_args!("a log line of env{environment} contains {private}"));
+        }
+        if let Some((_, rest)) = line.split_once("\"RoundTrips\":") {
+            ROUND_TRIPS.set(rest.split(',').next().and_then(|number| number.parse().ok()));
         }
         if line.contains("panicked") {
             world.violation(format_args!("env{environment} panicked"));

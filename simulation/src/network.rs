@@ -207,7 +207,7 @@ async fn send(
         world.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
         return Ok(response(&reply, origin));
     }
-    let late = if let Some(Fault::Late(millis)) = fault { millis } else { 0 };
+    let late = if let Some(Fault::Late(millis) | Fault::ResetAndLate(millis)) = fault { millis } else { 0 };
     let slow = if let Some(Fault::SlowResponse(millis)) = fault { millis } else { 0 };
     // The call goes on if its sender gives up.
     let (to_sender, from_service) = oneshot::channel();
@@ -215,11 +215,17 @@ async fn send(
     tokio::spawn(async move {
         sleep(Duration::from_millis(there + late)).await;
         let reply = service::handle(&carrier, origin, call).await;
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        carrier.exchanged(target, request.body().bytes().unwrap_or_default(), &reply);
         carrier.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
         sleep(Duration::from_millis(back + slow)).await;
         // The sender may be gone.
         let _ = to_sender.send(reply);
     });
+    if let Some(Fault::ResetAndLate(_)) = fault {
+        sleep(Duration::from_millis(there)).await;
+        return reset();
+    }
     let Ok(mut reply) = from_service.await else { return reset() };
     match fault {
         Some(Fault::LostResponse) => return std::future::pending().await,

@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub fn prepare(world: &World) {
     for client in 0..CLIENTS {
         for customer in 0..CUSTOMERS {
-            let fillers: Vec<u8> =
+            let fillers: Vec<u16> =
                 if world.plan.limits == CONTRACT && customer == 0 { FILLERS.collect() } else { vec![] };
             self::customer(world, client, customer, &fillers);
         }
@@ -52,7 +52,7 @@ pub fn prepare(world: &World) {
     }
 }
 
-fn customer(world: &World, client: u8, customer: u8, phones: &[u8]) {
+fn customer(world: &World, client: u16, customer: u16, phones: &[u16]) {
     let text = |name: &str, value: String| (name.to_owned(), Value::S(value));
     let number = |name: &str, value: usize| (name.to_owned(), Value::N(i64::try_from(value).unwrap_or_default()));
     let channels = phones.iter().map(|phone| {
@@ -90,7 +90,7 @@ fn customer(world: &World, client: u8, customer: u8, phones: &[u8]) {
 }
 
 fn key_item(world: &World, key: ApiKey, expires_at: Option<u64>) -> Item {
-    let client = if let ApiKey::Of { client, .. } = key { client } else { u8::MAX };
+    let client = if let ApiKey::Of { client, .. } = key { client } else { u16::MAX };
     let mut item = Item::from([
         ("pk".to_owned(), Value::S(story::key_pk(world.plan.seed, key))),
         ("sk".to_owned(), Value::S("KEY".to_owned())),
@@ -206,7 +206,7 @@ async fn revoke(world: &Arc<World>, key: ApiKey, number: u32, table: usize) {
     }
 }
 
-async fn import(world: &Arc<World>, number: u32, table: usize, client: u8, customer: u8, phone: u8) {
+async fn import(world: &Arc<World>, number: u32, table: usize, client: u16, customer: u16, phone: u16) {
     let (caller, sources) = connection(world, number);
     let store = lambda::store(world, &caller, &sources, table);
     let now: UnixMillis = log::wall_clock(world.elapsed_millis(), 0);

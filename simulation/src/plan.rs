@@ -18,6 +18,10 @@ pub struct Plan {
     pub key_cache_seconds: u64,
     /// How many environments may run at once.
     pub environments: u32,
+    /// How often a client makes its request. A client that is not served then is a violation, unless this is a storm.
+    pub tries: u32,
+    /// A storm: more callers than can be served in time.
+    pub is_storm: bool,
     /// The requests, by time.
     pub requests: Vec<Request>,
     /// What goes wrong with calls to DynamoDB.
@@ -38,15 +42,15 @@ pub struct Request {
     /// The operation.
     pub operation: Operation,
     /// The client, by place.
-    pub client: u8,
+    pub client: u16,
     /// The customer, by place. The last one does not exist.
-    pub customer: u8,
+    pub customer: u16,
     /// The phone number, by place.
-    pub phone: u8,
+    pub phone: u16,
     /// The `Idempotency-Key`, by place.
-    pub idempotency: Option<u8>,
+    pub idempotency: Option<u16>,
     /// The `client_source`, by place.
-    pub source: u8,
+    pub source: u16,
     /// The API key.
     pub key: ApiKey,
     /// How long the client waits for a response, in milliseconds.
@@ -68,9 +72,9 @@ pub enum ApiKey {
     /// A key of this client. Place 0 is never revoked.
     Of {
         /// The client, by place.
-        client: u8,
+        client: u16,
         /// The key, by place.
-        place: u8,
+        place: u16,
     },
     /// A key that was never issued.
     Unknown,
@@ -106,6 +110,8 @@ pub enum Fault {
     ResetAfter,
     /// The call arrives this many milliseconds late.
     Late(u64),
+    /// The connection ends at once, and the call arrives this many milliseconds late.
+    ResetAndLate(u64),
     /// The response arrives this many milliseconds late.
     SlowResponse(u64),
     /// The transaction holds its items this many milliseconds longer.
@@ -123,9 +129,9 @@ pub enum Fault {
     /// DynamoDB fails with this status after it carried out the call.
     FailureAfter(u16),
     /// DynamoDB throttles the call, by the place of the code.
-    Throttled(u8),
+    Throttled(u16),
     /// DynamoDB throttles an item of the transaction, by the place of the reason.
-    ItemThrottled(u8),
+    ItemThrottled(u16),
     /// DynamoDB refuses the transaction for a conflict with a transaction that nobody else sees.
     Conflict,
     /// DynamoDB refuses the call, and would refuse it again.
@@ -194,27 +200,27 @@ pub enum Happening {
     /// An operator issues a key.
     IssueKey {
         /// The client, by place.
-        client: u8,
+        client: u16,
         /// The key, by place.
-        place: u8,
+        place: u16,
         /// Milliseconds until it expires, if it does.
         expires_in: Option<u64>,
     },
     /// An operator revokes a key.
     RevokeKey {
         /// The client, by place.
-        client: u8,
+        client: u16,
         /// The key, by place.
-        place: u8,
+        place: u16,
     },
     /// An operator imports a number, past the API.
     Import {
         /// The client, by place.
-        client: u8,
+        client: u16,
         /// The customer, by place.
-        customer: u8,
+        customer: u16,
         /// The phone number, by place.
-        phone: u8,
+        phone: u16,
     },
     /// The table is copied, as a backup does.
     Backup,

@@ -7,46 +7,46 @@ use crate::draw::{Draw, Purpose};
 use crate::plan::{ApiKey, Operation, Request};
 
 /// How many clients there are.
-pub const CLIENTS: u8 = 2;
+pub const CLIENTS: u16 = 2;
 /// How many customers of each client take part. One more is asked for that does not exist.
-pub const CUSTOMERS: u8 = 3;
+pub const CUSTOMERS: u16 = 3;
 /// How many phone numbers take part.
-pub const PHONES: u8 = 4;
+pub const PHONES: u16 = 4;
 /// How many API keys an operator can issue for each client.
-pub const KEYS_PER_CLIENT: u8 = 100;
+pub const KEYS_PER_CLIENT: u16 = 100;
 /// The places of customers and numbers that fill records and counters up to two below the contract's limit.
-pub const FILLERS: std::ops::Range<u8> = 100..148;
+pub const FILLERS: std::ops::Range<u16> = 100..148;
 
 /// What every value of a request contains, and no log line may contain.
 pub const PRIVATE: [&str; 5] = ["relay_", "BAK-", "2025550", "SRC-", "IDEM-"];
 
 /// The client's name.
-pub fn client(place: u8) -> String {
+pub fn client(place: u16) -> String {
     format!("clinic-{place}")
 }
 
 /// The customer's id.
-pub fn ccid(place: u8) -> String {
+pub fn ccid(place: u16) -> String {
     format!("BAK-{place}")
 }
 
 /// The number's ten digits.
-pub fn digits(place: u8) -> String {
+pub fn digits(place: u16) -> String {
     format!("2025550{place:03}")
 }
 
 /// The number's E.164 form.
-pub fn e164(place: u8) -> String {
+pub fn e164(place: u16) -> String {
     format!("+1{}", digits(place))
 }
 
 /// The place of the number with this E.164 form.
-pub fn phone_place(e164: &str) -> Option<u8> {
+pub fn phone_place(e164: &str) -> Option<u16> {
     e164.strip_prefix("+12025550")?.parse().ok()
 }
 
 /// The place of the customer with this id.
-pub fn customer_place(ccid: &str) -> Option<u8> {
+pub fn customer_place(ccid: &str) -> Option<u16> {
     ccid.strip_prefix("BAK-")?.parse().ok()
 }
 
@@ -70,12 +70,12 @@ pub fn table(place: usize) -> String {
 }
 
 /// The partition key of a customer's record.
-pub fn record_pk(client_place: u8, customer: u8) -> String {
+pub fn record_pk(client_place: u16, customer: u16) -> String {
     format!("CLIENT#{}#CUSTOMER#{}", client(client_place), ccid(customer))
 }
 
 /// The partition key of a number's counter.
-pub fn counter_pk(client_place: u8, phone: u8) -> String {
+pub fn counter_pk(client_place: u16, phone: u16) -> String {
     format!("CLIENT#{}#PHONE#{}", client(client_place), e164(phone))
 }
 

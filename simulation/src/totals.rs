@@ -9,6 +9,8 @@ use crate::plan::Fault;
 pub struct Totals {
     /// Requests that clients made, repeats not counted.
     pub requests: u64,
+    /// Requests that were not served, although clients repeated them.
+    pub not_served: u64,
     /// Invocations of the function, repeats counted.
     pub invocations: u64,
     /// Responses, by status and code.
@@ -61,6 +63,7 @@ impl Totals {
             }
         }
         self.requests += other.requests;
+        self.not_served += other.not_served;
         self.invocations += other.invocations;
         self.calls += other.calls;
         self.commits += other.commits;

@@ -12,6 +12,8 @@ pub enum Keep {
     Hash,
     /// Every line.
     All,
+    /// Every call to DynamoDB with its reply, for another engine to repeat.
+    Calls,
 }
 
 /// The trace of a run.

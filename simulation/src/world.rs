@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::check::Check;
+use crate::check::{Check, Try};
 use crate::lambda::Platform;
 use crate::network::Origin;
 use crate::plan::{Fault, Plan};
 use crate::service::Service;
-use crate::service::message::{Action, ItemKey};
+use crate::service::message::{Action, ItemKey, Reply};
+use crate::service::value::Item;
 use crate::totals::Totals;
 use crate::trace::{Keep, Trace};
 use crate::{client, lambda, log, operator};
@@ -37,8 +38,21 @@ pub struct World {
     service: Mutex<Service>,
     check: Mutex<Check>,
     totals: Mutex<Totals>,
+    exchanges: Mutex<Vec<Exchange>>,
+    keep: Keep,
     /// The environments.
     pub platform: Mutex<Platform>,
+}
+
+/// A call to DynamoDB, and the reply of the simulated service.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// The operation.
+    pub operation: String,
+    /// The body of the call.
+    pub body: Vec<u8>,
+    /// The reply.
+    pub reply: Reply,
 }
 
 /// What a run left behind.
@@ -54,6 +68,10 @@ pub struct Outcome {
     pub lines: Vec<String>,
     /// What was counted.
     pub totals: Totals,
+    /// Every try, in the order in which they began.
+    pub history: Vec<Try>,
+    /// The items at the start, and the calls, if they were kept.
+    pub calls: (Vec<Item>, Vec<Exchange>),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,6 +92,8 @@ impl World {
             service: Mutex::default(),
             check: Mutex::new(check),
             totals: Mutex::default(),
+            exchanges: Mutex::default(),
+            keep,
         }
     }
 
@@ -137,6 +157,14 @@ impl World {
         }
     }
 
+    /// Keeps a call, if calls are kept.
+    pub fn exchanged(&self, operation: &str, body: &[u8], reply: &Reply) {
+        if self.keep == Keep::Calls {
+            let exchange = Exchange { operation: operation.to_owned(), body: body.to_vec(), reply: reply.clone() };
+            lock(&self.exchanges).push(exchange);
+        }
+    }
+
     /// An operator's call changed an item.
     pub fn written(&self, key: &ItemKey) {
         self.trace(format_args!("service"), format_args!("written {key}"));
@@ -151,6 +179,7 @@ pub fn run(plan: Plan, keep: Keep) -> Outcome {
         let world = Arc::new(World::new(plan, keep));
         let _logs = log::capture(&world);
         operator::prepare(&world);
+        let first = world.service().tables.of("table-0").map(|(_, item)| item.clone()).collect();
         let events = tokio::spawn(operator::events(Arc::clone(&world)));
         let requests = world.plan.requests.clone();
         let mut clients = Vec::with_capacity(requests.len());
@@ -172,13 +201,17 @@ pub fn run(plan: Plan, keep: Keep) -> Outcome {
         for violation in found {
             world.violation(format_args!("{violation}"));
         }
-        outcome(&world)
+        outcome(&world, first)
     })
 }
 
-fn outcome(world: &World) -> Outcome {
+fn outcome(world: &World, first: Vec<Item>) -> Outcome {
     let mut trace = lock(&world.trace);
+    let mut history: Vec<_> = world.check().tries().cloned().collect();
+    history.sort_by_key(|begun| begun.began);
     Outcome {
+        history,
+        calls: (first, std::mem::take(&mut lock(&world.exchanges))),
         violations: std::mem::take(&mut world.check().violations),
         hash: trace.hash(),
         trace_lines: trace.count(),

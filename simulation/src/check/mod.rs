@@ -46,6 +46,10 @@ pub struct Facts {
 pub struct Try {
     /// The request.
     pub request: Request,
+    /// The number of the try: 0 is the first.
+    pub attempt: u32,
+    /// How many calls it made, and for how many milliseconds it held its environment.
+    pub spent: (u32, u64),
     /// What is known of its beginning. `None` for an import, which has no API key.
     pub facts: Option<Facts>,
     /// The number of the event with which it began.
@@ -61,8 +65,8 @@ pub struct Try {
 /// What the contract says of one table.
 #[derive(Debug, Clone, Default)]
 pub struct TableModel {
-    records: BTreeMap<(u8, u8), Versions<Record>>,
-    counters: BTreeMap<(u8, u8), Versions<Counter>>,
+    records: BTreeMap<(u16, u16), Versions<Record>>,
+    counters: BTreeMap<(u16, u16), Versions<Counter>>,
     /// The API keys.
     pub keys: Keys,
 }
@@ -82,7 +86,7 @@ pub struct Check {
 
 impl TableModel {
     /// A customer who has these numbers at the start.
-    pub fn customer(&mut self, client: u8, customer: u8, phones: &[u8]) {
+    pub fn customer(&mut self, client: u16, customer: u16, phones: &[u16]) {
         let record = phones.iter().map(|phone| (*phone, None)).collect();
         self.records.insert((client, customer), Versions::new(Some(record)));
         for phone in phones {
@@ -139,14 +143,23 @@ impl Check {
     /// A try begins.
     pub fn began(&mut self, request: Request, attempt: u32, facts: Facts) {
         let (began, table) = (facts.began_seq, facts.table);
-        let new = Try { request, facts: Some(facts), began, table, ended: None, commits: Vec::new() };
+        let new =
+            Try { request, attempt, spent: (0, 0), facts: Some(facts), began, table, ended: None, commits: Vec::new() };
         self.tries.insert((request.id, attempt), new);
     }
 
     /// An import begins.
     pub fn import_began(&mut self, request: Request, began: u64, table: usize) {
-        let new = Try { request, facts: None, began, table, ended: None, commits: Vec::new() };
+        let new =
+            Try { request, attempt: 0, spent: (0, 0), facts: None, began, table, ended: None, commits: Vec::new() };
         self.tries.insert((request.id, 0), new);
+    }
+
+    /// A try is over, and has cost so many calls and milliseconds.
+    pub fn spent(&mut self, request: u32, attempt: u32, calls: u32, millis: u64) {
+        if let Some(begun) = self.tries.get_mut(&(request, attempt)) {
+            begun.spent = (calls, millis);
+        }
     }
 
     /// A try will have no response.
@@ -280,7 +293,7 @@ impl Check {
     }
 }
 
-fn agrees_with_record(item: &Item, phones: &BTreeMap<u8, model::Mark>, limit: u32) -> bool {
+fn agrees_with_record(item: &Item, phones: &BTreeMap<u16, model::Mark>, limit: u32) -> bool {
     let count = item.get("phone_count").and_then(Value::number);
     let channels = item.get("notification_channels").and_then(Value::map);
     count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(phones.len()))
@@ -311,7 +324,7 @@ fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> Answ
         (200, None) if request.operation == Operation::Read => {
             let channels = body.get("notification_channels").and_then(Json::as_array);
             let places = channels.into_iter().flatten().map(|channel| {
-                channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place).unwrap_or(u8::MAX)
+                channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place).unwrap_or(u16::MAX)
             });
             let places: std::collections::BTreeSet<_> = places.collect();
             if body.get("phone_count").and_then(Json::as_u64) != Some(places.len() as u64) {

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::plan::{Operation, Request};
 
 /// The idempotency key of the add, and the value in which two requests can differ.
-pub type Mark = Option<(u8, u8)>;
+pub type Mark = Option<(u16, u16)>;
 
 /// The numbers of a customer, and by which add. `None` if there is no such customer.
-pub type Record = Option<BTreeMap<u8, Mark>>;
+pub type Record = Option<BTreeMap<u16, Mark>>;
 
 /// The customers that have a number.
-pub type Counter = BTreeSet<u8>;
+pub type Counter = BTreeSet<u16>;
 
 /// A response, as the contract distinguishes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Answer {
     /// An earlier add did it.
     Replayed,
     /// The numbers of a record.
-    Record(BTreeSet<u8>),
+    Record(BTreeSet<u16>),
     /// Refused with this code, and nothing was written.
     Refused(String),
     /// Nothing was written.
