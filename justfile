@@ -1,0 +1,45 @@
+# What people run. Each recipe calls cargo or one script; `just --list` shows them all.
+
+# Run the real handler on an embedded DynamoDB with demo data
+dev *arguments:
+    cargo run --package cdm -- dev {{ arguments }}
+
+# Run every test that needs only Rust and a C compiler
+test *arguments:
+    cargo test --workspace {{ arguments }}
+
+# Run everything that a change must pass
+gate:
+    scripts/gate
+
+# Measure the function beside its peers, and write docs/performance.md
+bench *arguments:
+    bench/run {{ arguments }}
+
+# Fuzz each target for this many seconds
+fuzz seconds="20":
+    scripts/fuzz {{ seconds }}
+
+# Build what ships, with `sam build`, into target/sam
+release:
+    scripts/sam/build
+
+# Hold the release build to its budgets
+budgets *arguments:
+    scripts/budgets {{ arguments }}
+
+# Run what does not fit into the gate; takes hours
+long *parts:
+    scripts/long {{ parts }}
+
+# Look for changes of the library that no test notices
+mutants *files:
+    scripts/mutants {{ files }}
+
+# Write docs/costs.md
+costs:
+    scripts/costs
+
+# Run the simulation: just simulate --seed 7
+simulate *arguments:
+    cargo run --quiet --profile simulation --package simulation -- run {{ arguments }}
