@@ -264,16 +264,16 @@ fn another_programs_database_is_left_alone() {
 }
 
 #[test]
-fn a_damaged_data_file_is_called_damaged() {
+fn a_corrupt_data_file_is_called_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data");
     Server::start(&["--data", file.to_str().unwrap()]).stop();
     let whole = std::fs::read(&file).unwrap();
     // Everything but the first page, which says what the file is, and the last page alone, which nothing reads at once.
     for from in [4096, whole.len() - 4096] {
-        let mut damaged = whole.clone();
-        damaged.get_mut(from..).unwrap().fill(0x5a);
-        std::fs::write(&file, damaged).unwrap();
+        let mut corrupt = whole.clone();
+        corrupt.get_mut(from..).unwrap().fill(0x5a);
+        std::fs::write(&file, corrupt).unwrap();
         assert!(refused_file(&file).starts_with("the database in the file is corrupt: "));
     }
 }

@@ -132,16 +132,16 @@ async fn expiry_counts_at_once_even_for_a_remembered_key() {
 }
 
 #[tokio::test]
-async fn a_damaged_key_is_a_500_and_never_a_401() {
+async fn a_corrupt_key_is_a_500_and_never_a_401() {
     let secret = ApiKey::from_secret(&[9; 32]);
     let good = HashMap::from([("client_id", text(demo::CLIENT))]);
-    let damage = [
+    let corruption = [
         HashMap::new(),
         HashMap::from([("client_id", text("a b"))]),
         HashMap::from([("client_id", AttributeValue::N("1".to_owned()))]),
         good.clone().into_iter().chain([("expires_at", text("tomorrow"))]).collect(),
     ];
-    for attributes in damage {
+    for attributes in corruption {
         let app = TestApp::new().await;
         let mut item = HashMap::from([
             ("pk".to_owned(), text(&format!("KEY#{}", secret.sha256_hex()))),
@@ -149,7 +149,7 @@ async fn a_damaged_key_is_a_500_and_never_a_401() {
             ("label".to_owned(), text("a")),
         ]);
         item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        // Where the emulator's index refuses the type, there is no such damage.
+        // Where the emulator's index refuses the type, there is no such corruption.
         let put = app.client.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await;
         if put.is_ok() {
             let reply = app.send(&request().key(secret.reveal())).await;

@@ -210,7 +210,7 @@ async fn each_reason_in_each_mix() {
     let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
         "phone_count": { "N": "1" }, "notification_channels": { "M": { "+16105551212": { "M": {} } } } } });
     let no_record = json!({ "Code": "ConditionalCheckFailed" });
-    let damaged = json!({ "Code": "ConditionalCheckFailed", "Item": {
+    let corrupt = json!({ "Code": "ConditionalCheckFailed", "Item": {
         "phone_count": { "N": "1" }, "notification_channels": { "M": {} } } });
     let full_counter = json!({ "Code": "ConditionalCheckFailed", "Item": { "ccid_count": { "N": "50" } } });
     let conflict = reason("TransactionConflict");
@@ -224,7 +224,7 @@ async fn each_reason_in_each_mix() {
         rows.push((full_record.clone(), second.clone(), Some("customer_phone_limit_reached"), 1));
         rows.push((has_phone.clone(), second.clone(), Some("phone_already_added"), 1));
         rows.push((no_record.clone(), second.clone(), Some("customer_not_found"), 1));
-        rows.push((damaged.clone(), second.clone(), Some("internal_error"), 1));
+        rows.push((corrupt.clone(), second.clone(), Some("internal_error"), 1));
     }
     // The record in conflict or throttled: repeated, even if the counter failed. The repeat passes.
     for first in [&conflict, &throttled] {
@@ -250,7 +250,7 @@ async fn each_reason_in_each_mix() {
         let ccid = format!("FAM-{:05}", 1 + place % 50);
         app.faults.take_calls();
         app.faults.writes([Fault::cancelled(&first, &second)]);
-        // The damage of the scripted item is told of the number in it.
+        // The corruption of the scripted item is told of the number in it.
         let digits = if first == has_phone { "6105551212" } else { &digits };
         let reply = app.send(&add(&ccid, digits)).await;
         assert_eq!(reply.code(), code, "{first} {second}");
@@ -261,12 +261,12 @@ async fn each_reason_in_each_mix() {
     app.assert_consistent().await;
 }
 
-/// The operator's tools go on past damage, and stop where the database fails.
+/// The operator's tools go on past corruption, and stop where the database fails.
 #[tokio::test]
 async fn damage_is_told_from_a_database_that_fails() {
     let app = TestApp::new().await;
     let phone = Phone::new(Digits::parse("6105551212").unwrap(), CountryCode::default()).unwrap();
-    let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_DAMAGED];
+    let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_CORRUPT];
     let (client_id, ccid) = (ClientId::parse(client_id).unwrap(), Ccid::parse(ccid).unwrap());
     let remove = RemovePhone { client_id, ccid, phone };
     let context = || CallContext::within(crate::helpers::TIMEOUT);
@@ -281,7 +281,7 @@ async fn damage_is_told_from_a_database_that_fails() {
 }
 
 #[tokio::test]
-async fn a_counter_that_stays_unclear_is_damaged() {
+async fn a_counter_that_stays_unclear_is_corrupt() {
     let app = TestApp::new().await;
     let unclear = Fault::cancelled(
         &passed(),

@@ -149,12 +149,10 @@ impl Add {
             client_id: self.customer.client,
             ccid: self.customer.ccid,
             channel: Channel {
-                phone: self.number.phone_to_add()?,
                 phone_type: self.phone_type,
                 consent_type: self.consent_type,
                 client_source: self.client_source,
-                created_at: UnixMillis::now(),
-                fingerprint: None,
+                ..Channel::new(self.number.phone_to_add()?, UnixMillis::now())
             },
         };
         let added = connection.store.add_phone(&add, &mut CallContext::within(PATIENCE)).await;

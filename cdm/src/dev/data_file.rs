@@ -76,17 +76,17 @@ fn inspect(file: &Path) -> Result<(), String> {
     if all > 0 && own < 2 {
         return Err("this is another program's SQLite database: name another file".to_owned());
     }
-    if check == "ok" { Ok(()) } else { Err(DAMAGED.to_owned()) }
+    if check == "ok" { Ok(()) } else { Err(CORRUPT.to_owned()) }
 }
 
-const DAMAGED: &str = "the database in the file is corrupt: restore a copy, or delete the file to start with demo data";
+const CORRUPT: &str = "the database in the file is corrupt: restore a copy, or delete the file to start with demo data";
 
 fn sqlite(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => {
             "this is not a database: name another file, or delete this one to start with demo data"
         }
-        Some(ErrorCode::DatabaseCorrupt) => DAMAGED,
+        Some(ErrorCode::DatabaseCorrupt) => CORRUPT,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another program has locked the file: close it there, or name another file"
         }

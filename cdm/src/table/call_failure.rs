@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use cdm_lambda::store::throttling;
 use cdm_lambda::store::{Cause, FailureDetail, StoreError};
 
 use crate::aws::network_failure::{NetworkFailure, find};
@@ -74,9 +75,7 @@ fn of_code(code: &str, table: &str) -> Option<String> {
         | "MissingAuthenticationTokenException" => {
             "AWS does not accept the credentials: log in again, and check AWS_PROFILE".to_owned()
         }
-        "ThrottlingException" | "Throttling" | "ProvisionedThroughputExceededException" | "RequestLimitExceeded" => {
-            BUSY.to_owned()
-        }
+        _ if throttling::is_throttled_call(code) => BUSY.to_owned(),
         _ => return None,
     })
 }

@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::throttling;
 
 use crate::table::connection::Connection;
 use crate::table::dynamo_json::same;
@@ -283,9 +284,8 @@ async fn transact(
             return Ok(false);
         }
         // Another write of one of the items is in progress, or the table is throttled. Both pass soon.
-        let passes = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
-        let is_busy =
-            reasons.iter().any(|code| passes.contains(code)) || error.code() == Some("TransactionInProgressException");
+        let passes = |code: &str| code == "TransactionConflict" || throttling::is_throttled_reason(code);
+        let is_busy = reasons.iter().any(|code| passes(code)) || error.code() == Some("TransactionInProgressException");
         if !is_busy || pause > Duration::from_secs(10) {
             let is_certain = error.code().is_some_and(|code| REFUSED.contains(&code));
             return Err(WriteFailure { failure: connection.failed("the items cannot be changed", &error), is_certain });

@@ -8,12 +8,12 @@ use crate::helpers::{CLIENT, Table, counter, text};
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_of_a_client_goes_and_nothing_else() {
     let table = Table::demo().await;
-    // What no record accounts for goes, too: a counter that names nobody's customer, and items that are damaged.
+    // What no record accounts for goes, too: a counter that names nobody's customer, and items that are corrupt.
     table.put(counter("6105557777", &["GONE"])).await;
     table.put(counter("6105557778", &[])).await;
-    let mut damaged = HashMap::from([("pk".to_owned(), text("CLIENT#demo-clinic#CUSTOMER#a/b"))]);
-    damaged.insert("sk".to_owned(), text("CUSTOMER"));
-    table.put(damaged).await;
+    let mut corrupt = HashMap::from([("pk".to_owned(), text("CLIENT#demo-clinic#CUSTOMER#a/b"))]);
+    corrupt.insert("sk".to_owned(), text("CUSTOMER"));
+    table.put(corrupt).await;
     let neighbour = HashMap::from([
         ("pk".to_owned(), text("CLIENT#demo-clinic-2#PHONE#+16105551212")),
         ("sk".to_owned(), text("PHONE")),
@@ -63,7 +63,7 @@ async fn a_client_that_has_nothing_is_asked_about() {
     let table = Table::demo().await;
     let before = table.sorted().await;
     let delete = ["client", "delete", "--client", "demo-clinc"];
-    let question = "The table cdm-phones has nothing of demo-clinc. Is this the right name? [y/N]";
+    let question = "The table cdm-phones has no data of demo-clinc. Is this the right name? [y/N]";
     for (input, code) in [("", 1), ("n\n", 1), ("demo-clinc\n", 1), ("y\n", 0)] {
         let ran = table.typed(&delete, input).await;
         assert!(ran.code == code && ran.err.starts_with(question), "{ran:?}");
@@ -71,11 +71,11 @@ async fn a_client_that_has_nothing_is_asked_about() {
     for option in ["--yes", "--dry-run"] {
         let ran = table.cdm(&[&delete[..], &[option]].concat()).await;
         assert_eq!(ran.code, 0, "{ran:?}");
-        let note = "The table cdm-phones has nothing of demo-clinc: is this the right name?\n";
+        let note = "The table cdm-phones has no data of demo-clinc: is this the right name?\n";
         assert!(ran.err.contains(note), "{option}: {ran:?}");
     }
     let ran = table.cdm(&["client", "delete", "--client", CLIENT, "--dry-run"]).await;
-    assert!(!ran.err.contains("has nothing of"), "{ran:?}");
+    assert!(!ran.err.contains("has no data of"), "{ran:?}");
     assert_eq!(table.sorted().await, before);
 }
 
@@ -95,7 +95,7 @@ async fn a_deletion_is_repeated_after_a_stop() {
         }
         let ran = table.cdm(&["check", "--output", "json"]).await;
         let findings = crate::helpers::objects(&ran.out);
-        assert!(findings.iter().all(|row| row["pk"].as_str().unwrap().ends_with("DAMAGED-1")), "{findings:?}");
+        assert!(findings.iter().all(|row| row["pk"].as_str().unwrap().ends_with("CORRUPT-1")), "{findings:?}");
     }
     table.done(&delete).await;
     assert_eq!(table.items().await.len(), 2);

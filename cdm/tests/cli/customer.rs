@@ -14,7 +14,7 @@ fn on<'a>(verb: &'a str, ccid: &'a str) -> [&'a str; 6] {
 async fn a_record_is_made_shown_and_deleted() {
     let table = Table::new().await;
     let odd = "Zoë 7?.%41 #PHONE#";
-    assert_eq!(table.done(&on("create", odd)).await, format!("Customer {odd} of {CLIENT} is created.\n"));
+    assert_eq!(table.done(&on("create", odd)).await, format!("Customer {odd} of {CLIENT} was created.\n"));
     let shown = table.json(&on("show", odd)).await.remove(0);
     assert_eq!(shown["ccid"], odd);
     assert_eq!(shown["client_id"], CLIENT);
@@ -81,7 +81,7 @@ async fn what_is_not_there_is_neither_shown_nor_deleted() {
     );
     assert_eq!(table.items().await.len(), before);
     assert_eq!(
-        table.refused(&on("show", testkit::demo::CUSTOMER_DAMAGED)).await,
+        table.refused(&on("show", testkit::demo::CUSTOMER_CORRUPT)).await,
         "the customer's record is corrupt: run `cdm check`"
     );
 }
@@ -105,7 +105,7 @@ async fn a_deleted_customer_is_in_no_count() {
         testkit::demo::CUSTOMER_WITH_50,
         "FAM-00001",
         testkit::demo::CUSTOMER_WITH_PHONE,
-        testkit::demo::CUSTOMER_DAMAGED,
+        testkit::demo::CUSTOMER_CORRUPT,
     ] {
         table.done(&[&on("delete", ccid)[..], &["--yes"]].concat()).await;
     }
@@ -174,8 +174,8 @@ async fn a_record_with_far_too_many_numbers_can_be_deleted_and_put_back() {
 
 /// Whatever is wrong with a record, it can be erased, and no count is worse for it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_record_can_be_deleted() {
-    let damage: [(&str, AttributeValue); 4] = [
+async fn a_corrupt_record_can_be_deleted() {
+    let corruption: [(&str, AttributeValue); 4] = [
         (items::NOTIFICATION_CHANNELS, AttributeValue::Bool(true)),
         (items::PHONE_COUNT, AttributeValue::S("2".to_owned())),
         (items::PHONE_COUNT, number(7)),
@@ -188,11 +188,11 @@ async fn a_damaged_record_can_be_deleted() {
             ])),
         ),
     ];
-    for (attribute, value) in damage {
+    for (attribute, value) in corruption {
         let table = Table::new().await;
-        let mut damaged = record("A", &["6105551212", "6105551213"]);
-        damaged.insert(attribute.to_owned(), value.clone());
-        table.put(damaged).await;
+        let mut corrupt = record("A", &["6105551212", "6105551213"]);
+        corrupt.insert(attribute.to_owned(), value.clone());
+        table.put(corrupt).await;
         table.put(record("B", &["6105551212"])).await;
         table.put(counter("6105551212", &["A", "B"])).await;
         table.put(counter("6105551213", &["A"])).await;

@@ -44,7 +44,7 @@ impl Table {
         Self { database, connection, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// With the demo data, of which one record is damaged.
+    /// With the demo data, of which one record is corrupt.
     pub(crate) async fn demo() -> Self {
         let table = Self::new().await;
         testkit::demo::seed(&table.connection.client, "cdm-phones").await.unwrap();

@@ -192,7 +192,7 @@ async fn what_is_no_key_is_not_looked_up() {
         }
     }
     let ran = table.typed(&["key", "identify", "--table", "no-such-table"], testkit::demo::KEY).await;
-    assert!(crate::helpers::one_line(&ran.err).contains("there is no table no-such-table here"), "{ran:?}");
+    assert!(crate::helpers::one_line(&ran.err).contains("the table no-such-table does not exist here"), "{ran:?}");
     let ran = table.typed(&["key", "identify"], testkit::demo::KEY).await;
     assert_eq!(
         crate::helpers::one_line(&ran.err),

@@ -9,7 +9,7 @@ async fn a_table_is_made_once() {
     let arguments = ["table", "create", "--table", "another"];
     assert_eq!(table.json(&arguments).await, [json!({ "table": "another", "created": true })]);
     assert_eq!(table.json(&arguments).await, [json!({ "table": "another", "created": false })]);
-    assert_eq!(table.done(&arguments).await, "The table another was there already.\n");
+    assert_eq!(table.done(&arguments).await, "The table another already exists.\n");
 
     let described = table.connection.client.describe_table().table_name("another").send().await.unwrap();
     let described = described.table.unwrap();
@@ -21,7 +21,8 @@ async fn a_table_is_made_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_not_there_is_named() {
     let table = Table::new().await;
-    let expected = "there is no table elsewhere here: check --table and the region, or make it with `cdm table create`";
+    let expected =
+        "the table elsewhere does not exist here: check --table and the region, or create it with `cdm table create`";
     let customer = ["--client", "a", "--ccid", "b"];
     for command in [
         &["key", "issue", "--client", "a"][..],

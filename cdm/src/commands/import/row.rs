@@ -5,13 +5,9 @@
 //! Fields have the names and rules of the API; a number may also be in E.164 form.
 
 use aws_sdk_dynamodb::primitives::{DateTime, DateTimeFormat};
-use cdm_lambda::domain::Rule;
-use cdm_lambda::domain::{
-    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, Digits, Number as Given, Phone, PhoneType,
-};
+use cdm_lambda::domain::{Ccid, Channel, ChannelField, ChannelFields, ClientId, Digits, Phone, Rule};
 use cdm_lambda::time::UnixMillis;
 use csv_core::{ReadRecordResult, Reader};
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::ui::Failure;
@@ -25,8 +21,13 @@ pub(crate) struct Row {
     pub(crate) channels: Vec<Channel>,
 }
 
+/// The column of the customer.
+const CCID: &str = "ccid";
+
 /// The columns that CSV may have.
-const COLUMNS: [&str; 6] = ["ccid", "phone_number", "country_code", "phone_type", "consent_type", "client_source"];
+fn columns() -> impl Iterator<Item = &'static str> {
+    std::iter::once(CCID).chain(ChannelField::ALL.map(ChannelField::name))
+}
 
 /// The format of the lines, determined by the first line.
 pub(crate) enum Format {
@@ -46,16 +47,15 @@ impl Format {
         }
         let mut reader = Box::new(Reader::new());
         let names = std::str::from_utf8(first).ok().and_then(|first| fields(&mut reader, first));
-        let columns: Option<Vec<_>> = names.and_then(|names| {
-            names.iter().map(|name| COLUMNS.into_iter().find(|column| *column == name.trim())).collect()
-        });
-        let has_twice = |columns: &[&str]| COLUMNS.iter().any(|one| columns.iter().filter(|c| *c == one).count() > 1);
-        match columns {
-            Some(columns) if columns.contains(&"ccid") && !has_twice(&columns) => Ok(Self::Csv { columns, reader }),
+        let found: Option<Vec<_>> =
+            names.and_then(|names| names.iter().map(|name| columns().find(|column| *column == name.trim())).collect());
+        let has_twice = |found: &[&str]| columns().any(|one| found.iter().filter(|column| **column == one).count() > 1);
+        match found {
+            Some(columns) if columns.contains(&CCID) && !has_twice(&columns) => Ok(Self::Csv { columns, reader }),
             _ => Err(Failure(format!(
-                "the first line is neither a JSON object nor a CSV header: the columns are {}, of which only ccid must \
-                 be there",
-                COLUMNS.join(", ")
+                "the first line is neither a JSON object nor a CSV header: the columns are {}, of which only ccid is \
+                 required",
+                columns().collect::<Vec<_>>().join(", ")
             ))),
         }
     }
@@ -177,14 +177,15 @@ impl ShownChannel {
             bad.push(format!("{of}channel_type must be sms"));
         }
         let created_at = check("created_at", of, moment(&self.created_at), bad);
-        let fields = Fields {
-            phone_number: Some(self.channel_addr),
-            country_code: Some(self.country_code),
-            phone_type: Some(self.phone_type),
-            consent_type: self.consent_type,
-            client_source: Some(self.client_source),
-        };
-        let channel = Number(fields).channel(created_at?, "channel_addr", of, bad)?;
+        let stated = [
+            (ChannelField::PhoneNumber, Some(self.channel_addr)),
+            (ChannelField::ConsentType, self.consent_type),
+            (ChannelField::PhoneType, Some(self.phone_type)),
+            (ChannelField::CountryCode, Some(self.country_code)),
+            (ChannelField::ClientSource, Some(self.client_source)),
+        ];
+        let stated = stated.into_iter().filter_map(|(field, text)| Some((field, text?)));
+        let channel = Number(stated.collect()).channel(created_at?, "channel_addr", of, bad)?;
         let phone = &channel.phone;
         let is_the_same = self.phone_number == phone.dialled()
             || Digits::parse(&self.phone_number).and_then(|digits| Phone::new(digits, phone.country_code())).as_ref()
@@ -209,31 +210,17 @@ fn check<T>(name: &str, of: &str, value: Result<T, Rule>, bad: &mut Vec<String>)
     value.map_err(|Rule(rule)| bad.push(format!("{of}{name} {rule}"))).ok()
 }
 
-/// The fields of a number. An absent field means the same as in a request.
-#[derive(Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fields {
-    #[serde(default, deserialize_with = "present")]
-    phone_number: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    country_code: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    phone_type: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    consent_type: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    client_source: Option<String>,
-}
-
 /// A value other than `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// An object with the fields of a number, or only the number.
-struct Number(Fields);
+/// The stated fields of a number. An absent field means the same as in a request.
+#[derive(Default)]
+struct Number(Vec<(ChannelField, String)>);
 
 impl<'de> Deserialize<'de> for Number {
+    /// Reads an object with the fields, or only the number as a string.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct StringOrObject;
 
@@ -245,15 +232,23 @@ impl<'de> Deserialize<'de> for Number {
             }
 
             fn visit_str<E: serde::de::Error>(self, digits: &str) -> Result<Number, E> {
-                Ok(Number(Fields { phone_number: Some(digits.to_owned()), ..Fields::default() }))
+                Ok(Number(vec![(ChannelField::PhoneNumber, digits.to_owned())]))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Number, A::Error> {
-                let fields = Fields::deserialize(MapAccessDeserializer::new(map))?;
-                if fields.phone_number.is_none() {
-                    return Err(A::Error::missing_field("phone_number"));
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Number, A::Error> {
+                let mut number = Number::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    let field = ChannelField::ALL.into_iter().find(|field| field.name() == name);
+                    let field = field.ok_or_else(|| A::Error::custom(format!("unknown field `{name}`")))?;
+                    if number.text(field).is_some() {
+                        return Err(A::Error::duplicate_field(field.name()));
+                    }
+                    number.0.push((field, map.next_value()?));
                 }
-                Ok(Number(fields))
+                if number.text(ChannelField::PhoneNumber).is_none() {
+                    return Err(A::Error::missing_field(ChannelField::PhoneNumber.name()));
+                }
+                Ok(number)
             }
         }
 
@@ -262,33 +257,18 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Number {
+    fn text(&self, wanted: ChannelField) -> Option<&str> {
+        self.0.iter().find(|(field, _)| *field == wanted).map(|(_, text)| text.as_str())
+    }
+
     /// Returns `None` if a field is invalid, and adds the reason to `bad`, which calls the number `name`.
     fn channel(&self, created_at: UnixMillis, name: &str, of: &str, bad: &mut Vec<String>) -> Option<Channel> {
-        fn parse<T>(field: Option<&String>, parse: impl Fn(&str) -> Result<T, Rule>) -> Result<Option<T>, Rule> {
-            field.map(|text| parse(text)).transpose()
-        }
-        let fields = &self.0;
-        let number = check(name, of, Given::parse(fields.phone_number.as_deref().unwrap_or_default()), bad);
-        let stated = parse(fields.country_code.as_ref(), CountryCode::parse);
-        let country_code = stated.and_then(|stated| match (&number, stated) {
-            (Some(number), Some(stated)) => number.agrees_with(stated).map(|()| stated),
-            _ => Ok(stated.unwrap_or_default()),
-        });
-        let country_code = check("country_code", of, country_code, bad);
-        // Valid digits under an invalid country code are not an error of the number.
-        let phone = number.zip(country_code).map(|(number, country_code)| number.phone_to_add(country_code));
-        let phone = phone.and_then(|phone| check(name, of, phone, bad));
-        let phone_type = check("phone_type", of, parse(fields.phone_type.as_ref(), PhoneType::parse), bad);
-        let consent_type = check("consent_type", of, parse(fields.consent_type.as_ref(), ConsentType::parse), bad);
-        let client_source = check("client_source", of, parse(fields.client_source.as_ref(), ClientSource::parse), bad);
-        Some(Channel {
-            phone: phone?,
-            phone_type: phone_type?.unwrap_or_default(),
-            consent_type: consent_type?,
-            client_source: client_source?.unwrap_or_default(),
-            created_at,
-            fingerprint: None,
-        })
+        let report = |field: ChannelField, Rule(rule): Rule| {
+            let name = if field == ChannelField::PhoneNumber { name } else { field.name() };
+            bad.push(format!("{of}{name} {rule}"));
+        };
+        let fields = ChannelFields::parse_any_form(|field| Ok(self.text(field)), report)?;
+        Some(fields.into_channel(created_at))
     }
 }
 
@@ -299,24 +279,14 @@ fn csv_line(columns: &[&str], reader: &mut Reader, line: &str) -> Result<(String
         return Err(format!("the line has {} fields, the header {}", cells.len(), columns.len()));
     }
     let mut ccid = String::new();
-    let mut fields = Fields::default();
-    let mut has_number = false;
+    let mut number = Number::default();
     for (column, cell) in columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
-        let field = match *column {
-            "phone_number" => &mut fields.phone_number,
-            "country_code" => &mut fields.country_code,
-            "phone_type" => &mut fields.phone_type,
-            "consent_type" => &mut fields.consent_type,
-            "client_source" => &mut fields.client_source,
-            _ => {
-                ccid = cell;
-                continue;
-            }
-        };
-        *field = Some(cell);
-        has_number = true;
+        match ChannelField::ALL.into_iter().find(|field| field.name() == *column) {
+            Some(field) => number.0.push((field, cell)),
+            None => ccid = cell,
+        }
     }
-    Ok((ccid, has_number.then_some(Number(fields))))
+    Ok((ccid, (!number.0.is_empty()).then_some(number)))
 }
 
 /// The fields of a CSV line. `None` if a quote is not closed.
@@ -353,6 +323,8 @@ fn fields(reader: &mut Reader, line: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use cdm_lambda::domain::ConsentType;
+
     use super::*;
 
     fn read(first: &str, line: &str) -> Result<(String, Vec<String>), String> {
@@ -395,13 +367,13 @@ mod tests {
     }
 
     #[test]
-    fn csv_that_is_no_entry() {
+    fn invalid_csv_rows_say_why() {
         for (line, why) in [
             ("A,6105551212", "the line has 2 fields, the header 6"),
             ("A,,,,,,", "the line has 7 fields, the header 6"),
             (",,,,,", "ccid must be 1 to 100 characters"),
             ("a/b,,,,,", "ccid must not contain control characters or /"),
-            ("A,,1,,,", "phone_number must be 10 to 11 digits, or a number in E.164 form such as +16105551212"),
+            ("A,,1,,,", "phone_number is required"),
             (
                 "A,610-555-1212,,,,",
                 "phone_number must be 10 to 11 digits, or a number in E.164 form such as +16105551212",
@@ -415,8 +387,8 @@ mod tests {
             (
                 "..,1,999,fax,maybe,",
                 "ccid must not be . or ..; phone_number must be 10 to 11 digits, or a number in E.164 form such as \
-                 +16105551212; country_code must be an assigned calling code of 1 to 3 digits, such as 1 or +44; phone_type must be one of mobile, landline, unknown; \
-                 consent_type must be one of written, express, stop",
+                 +16105551212; consent_type must be one of written, express, stop; phone_type must be one of mobile, landline, unknown; \
+                 country_code must be an assigned calling code of 1 to 3 digits, such as 1 or +44",
             ),
         ] {
             assert_eq!(read(HEADER, line), Err(why.to_owned()), "{line}");

@@ -14,6 +14,7 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use cdm_lambda::domain::AddPhone;
 use cdm_lambda::domain::ClientId;
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::throttling;
 use cdm_lambda::store::{CallContext, Cause, StoreError};
 use tokio::sync::watch;
 
@@ -215,15 +216,12 @@ async fn create(connection: &Connection, record: &Item) -> Result<Option<Item>, 
 
 /// Whether a refusal with this DynamoDB code passes without a change.
 fn is_passing(code: &str) -> bool {
-    matches!(
-        code,
-        "ThrottlingException"
-            | "Throttling"
-            | "ProvisionedThroughputExceededException"
-            | "RequestLimitExceeded"
-            | "TransactionConflictException"
-            | "TransactionInProgressException"
-            | "InternalServerError"
-            | "ServiceUnavailable"
-    )
+    throttling::is_throttled_call(code)
+        || matches!(
+            code,
+            "TransactionConflictException"
+                | "TransactionInProgressException"
+                | "InternalServerError"
+                | "ServiceUnavailable"
+        )
 }
