@@ -40,7 +40,7 @@ pub const CUSTOMER_WITH_50: &str = "BAK-11984-050";
 /// A customer whose ccid has characters that gateways encode differently.
 pub const CUSTOMER_ODD: &str = "Zoë 7?.%41";
 /// A customer whose record is corrupt: it has no `notification_channels`.
-pub const CUSTOMER_DAMAGED: &str = "DAMAGED-1";
+pub const CUSTOMER_CORRUPT: &str = "CORRUPT-1";
 
 /// A number of one customer.
 pub const PHONE: &str = "6105551208";
@@ -116,9 +116,9 @@ fn items() -> Result<Vec<Item>, Rule> {
     }
 
     let mut items = customers.into_items()?;
-    let mut damaged = items::empty_record(&ClientId::parse(CLIENT)?, &Ccid::parse(CUSTOMER_DAMAGED)?, created_at());
-    damaged.remove(items::NOTIFICATION_CHANNELS);
-    items.push(damaged);
+    let mut corrupt = items::empty_record(&ClientId::parse(CLIENT)?, &Ccid::parse(CUSTOMER_CORRUPT)?, created_at());
+    corrupt.remove(items::NOTIFICATION_CHANNELS);
+    items.push(corrupt);
     for (key, client, attribute) in [
         (KEY, CLIENT, None),
         (OTHER_KEY, OTHER_CLIENT, None),

@@ -40,7 +40,7 @@ async fn an_unknown_customer_is_a_404_and_a_damaged_one_a_500() {
     let app = TestApp::new().await;
     assert_eq!(app.send(&customer("nobody")).await.row(), (404, Some("customer_not_found")));
     assert_eq!(app.send(&customer("a/b")).await.fields(), ["path.ccid"]);
-    assert_eq!(app.send(&customer(demo::CUSTOMER_DAMAGED)).await.row(), (500, Some("internal_error")));
+    assert_eq!(app.send(&customer(demo::CUSTOMER_CORRUPT)).await.row(), (500, Some("internal_error")));
     assert_eq!(app.send(&customer(demo::CUSTOMER).no_key()).await.row(), (401, Some("unauthorized")));
     app.faults.reads(std::iter::repeat_n(Fault::LoseResponse, 1000));
     let event = customer(demo::CUSTOMER).http_event();
@@ -135,7 +135,7 @@ async fn what_is_not_there_cannot_be_removed() {
     let before = app.everything().await;
     assert_eq!(app.send(&remove("nobody", "6105551212")).await.row(), (404, Some("customer_not_found")));
     assert_eq!(app.send(&remove(demo::CUSTOMER, "6105551212")).await.row(), (404, Some("phone_not_found")));
-    assert_eq!(app.send(&remove(demo::CUSTOMER_DAMAGED, "6105551212")).await.row(), (500, Some("internal_error")));
+    assert_eq!(app.send(&remove(demo::CUSTOMER_CORRUPT, "6105551212")).await.row(), (500, Some("internal_error")));
     assert_eq!(app.everything().await, before);
 }
 

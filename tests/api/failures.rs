@@ -266,7 +266,7 @@ async fn each_reason_in_each_mix() {
 async fn damage_is_told_from_a_database_that_fails() {
     let app = TestApp::new().await;
     let phone = Phone::new(Digits::parse("6105551212").unwrap(), CountryCode::default()).unwrap();
-    let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_DAMAGED];
+    let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_CORRUPT];
     let (client_id, ccid) = (ClientId::parse(client_id).unwrap(), Ccid::parse(ccid).unwrap());
     let remove = RemovePhone { client_id, ccid, phone };
     let context = || CallContext::within(crate::helpers::TIMEOUT);

@@ -130,7 +130,7 @@ async fn nothing_is_written_by_any_refusal() {
         (409, add(demo::CUSTOMER_WITH_PHONE, demo::PHONE).header("idempotency-key", demo::IDEMPOTENCY_KEY)),
         (404, remove("nobody", "6105551212")),
         (404, remove(demo::CUSTOMER, "6105551212")),
-        (500, add(demo::CUSTOMER_DAMAGED, "6105551212")),
+        (500, add(demo::CUSTOMER_CORRUPT, "6105551212")),
     ];
     for (status, request) in refused {
         assert_eq!(app.send(&request).await.status, status, "{request:?}");

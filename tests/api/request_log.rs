@@ -124,7 +124,7 @@ async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
 #[tokio::test]
 async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
     let app = TestApp::new().await;
-    let mut event = add(demo::CUSTOMER_DAMAGED, "6105551212").http_event();
+    let mut event = add(demo::CUSTOMER_CORRUPT, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-damaged-record".into();
     let reply = send(&app.handler, event, TIMEOUT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));

@@ -237,7 +237,7 @@ async fn mutated_events() {
         sent += 1;
         if let Some((status, code)) = target.send(&event).await {
             responses += 1;
-            let is_corrupt_record = event.contains(demo::CUSTOMER_DAMAGED);
+            let is_corrupt_record = event.contains(demo::CUSTOMER_CORRUPT);
             assert!(status < 500 || is_corrupt_record, "{status} {code:?}: {event}");
         }
     }

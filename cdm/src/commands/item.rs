@@ -36,7 +36,7 @@ const SHOWN: &str = "cdm_shown";
 /// Show an item in DynamoDB's JSON, with its hash for `cdm item put`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  cdm item show --pk 'CLIENT#demo-clinic#CUSTOMER#DAMAGED-1' --sk CUSTOMER > item.json")]
+  cdm item show --pk 'CLIENT#demo-clinic#CUSTOMER#CORRUPT-1' --sk CUSTOMER > item.json")]
 pub(crate) struct Show {
     #[command(flatten)]
     key: Key,

@@ -360,7 +360,7 @@ async fn the_demo_data_has_one_damaged_record() {
         assert_eq!(one_line(&ran.err), "1 finding: `cdm check --fix` repairs 1");
         let expected = "\
 customer_channels: notification_channels is not a map
-  partition key CLIENT#demo-clinic#CUSTOMER#DAMAGED-1, sort key CUSTOMER
+  partition key CLIENT#demo-clinic#CUSTOMER#CORRUPT-1, sort key CUSTOMER
   --fix: notification_channels made an empty map
 57 customers, 53 phone numbers and 4 keys checked; 199 pairs read, 0 of them again; 0 numbers without customers (not corrupt; --fix deletes them); 1 finding.
 ";

@@ -95,7 +95,7 @@ async fn a_deletion_is_repeated_after_a_stop() {
         }
         let ran = table.cdm(&["check", "--output", "json"]).await;
         let findings = crate::helpers::objects(&ran.out);
-        assert!(findings.iter().all(|row| row["pk"].as_str().unwrap().ends_with("DAMAGED-1")), "{findings:?}");
+        assert!(findings.iter().all(|row| row["pk"].as_str().unwrap().ends_with("CORRUPT-1")), "{findings:?}");
     }
     table.done(&delete).await;
     assert_eq!(table.items().await.len(), 2);

@@ -81,7 +81,7 @@ async fn what_is_not_there_is_neither_shown_nor_deleted() {
     );
     assert_eq!(table.items().await.len(), before);
     assert_eq!(
-        table.refused(&on("show", testkit::demo::CUSTOMER_DAMAGED)).await,
+        table.refused(&on("show", testkit::demo::CUSTOMER_CORRUPT)).await,
         "the customer's record is corrupt: run `cdm check`"
     );
 }
@@ -105,7 +105,7 @@ async fn a_deleted_customer_is_in_no_count() {
         testkit::demo::CUSTOMER_WITH_50,
         "FAM-00001",
         testkit::demo::CUSTOMER_WITH_PHONE,
-        testkit::demo::CUSTOMER_DAMAGED,
+        testkit::demo::CUSTOMER_CORRUPT,
     ] {
         table.done(&[&on("delete", ccid)[..], &["--yes"]].concat()).await;
     }

@@ -355,7 +355,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
         "{{\"ccid\":\"A\"}}\n{{\"ccid\":\"..\"}}\nnonsense\n{long}\n\
          {{\"ccid\":\"BAK-11984-050\",\"phone_numbers\":[\"6105550001\",\"6105551212\"]}}\n\
          {{\"ccid\":\"B\",\"phone_numbers\":[\"{}\",\"6105551212\"]}}\n\
-         {{\"ccid\":\"DAMAGED-1\",\"phone_numbers\":[\"6105551212\"]}}\n",
+         {{\"ccid\":\"CORRUPT-1\",\"phone_numbers\":[\"6105551212\"]}}\n",
         testkit::demo::PHONE_ON_50
     )
     .into_bytes();

@@ -1,4 +1,4 @@
-//! The results as JSON, for `docs/scale.py` and for later comparisons.
+//! The results as JSON, for `scripts/costs` and for later comparisons.
 
 use serde_json::{Value, json};
 
