@@ -1,6 +1,6 @@
 //! Any JSON as an event. The function responds with the contract's JSON and no 5xx, or refuses the event because it is not
-//! an HTTP request. It must respond to every event of a gateway's shape. The table has every API key and accepts every
-//! write.
+//! an HTTP request. It must respond to every event whose members have the types that gateways use. The table has every API
+//! key and accepts every write.
 
 #![no_main]
 
@@ -98,7 +98,7 @@ fuzz_target!(|bytes: &[u8]| {
     context.deadline = UnixMillis::now().millis() + 15_000;
     let result = TARGET.runtime.block_on(TARGET.handler.handle(LambdaEvent::new(event, context)));
     let Ok(response) = result else {
-        assert!(typed.is_none(), "the function must respond to an event of a gateway's shape");
+        assert!(typed.is_none(), "the function must respond to an event with a gateway's types");
         return;
     };
     let body: Value = serde_json::from_str(&response.body).unwrap();

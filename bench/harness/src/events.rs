@@ -23,3 +23,13 @@ pub fn adds(customers: &[String], first: u64, count: usize) -> Result<Vec<String
     };
     Ok((0..count).map(event).collect())
 }
+
+/// `count` ccids that begin with `prefix`.
+pub fn customers(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("{prefix}-{index:05}")).collect()
+}
+
+/// Customers that begin with no phone number, for [`crate::database::embedded`].
+pub fn without_numbers(customers: &[String]) -> Vec<(String, usize)> {
+    customers.iter().map(|customer| (customer.clone(), 0)).collect()
+}

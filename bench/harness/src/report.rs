@@ -1,5 +1,7 @@
 //! Medians, quantiles, number formats and Markdown tables.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 /// Measurements of the same quantity.
@@ -108,4 +110,14 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         text += &line(row.iter().map(String::as_str).collect());
     }
     text
+}
+
+/// Milliseconds.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Microseconds.
+pub fn us(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
 }

@@ -17,7 +17,7 @@ const PROFILE: &str = "build with CARGO_PROFILE_RELEASE_STRIP=none in a separate
                        then `callgrind_annotate --inclusive=yes` on the files that it names";
 const SIZE: &str = "`cargo tree -p cdm-lambda -e normal,features`: a new dependency or feature, or a second version \
                     of a crate (`cargo tree -d`)";
-const WIRE: &str = "src/store: one GetItem for a key that is not cached, one TransactWriteItems for the add; see \
+const CALLS: &str = "src/store: one GetItem for a key that is not cached, one TransactWriteItems for the add; see \
                     RoundTrips in the log line";
 const UNITS: &str = "src/store/items.rs: a new item or attribute, or longer names";
 
@@ -60,7 +60,7 @@ pub const BUDGETS: [Budget; 13] = [
         unit: "calls",
         limit: Some(2.0),
         margin: 0.0,
-        look: WIRE,
+        look: CALLS,
     },
     Budget {
         name: "calls_warm",
@@ -68,7 +68,7 @@ pub const BUDGETS: [Budget; 13] = [
         unit: "calls",
         limit: Some(1.0),
         margin: 0.0,
-        look: WIRE,
+        look: CALLS,
     },
     Budget {
         name: "connections",

@@ -9,8 +9,15 @@ use crate::instructions::Instructions;
 use crate::report::Series;
 use crate::session::Subject;
 
+/// The first adds of a process warm it up and do not count as warm.
+pub const WARM_FROM: usize = 100;
+/// The memory sizes whose shares of a processor are measured.
+pub const MEGABYTES: [u32; 3] = [128, 256, 512];
+
 /// All results.
 pub struct Comparison {
+    /// The processor and the versions of the tools.
+    pub machine: String,
     pub subjects: Vec<Subject>,
     pub figures: BTreeMap<&'static str, Figures>,
     pub growth: Growth,

@@ -2,11 +2,11 @@
 
 use tokio::runtime::Runtime;
 
-use super::figures::{Environments, Growth, Record};
-use super::{Progress, WARM_FROM, empty, names, us, walls};
+use super::figures::{Environments, Growth, Record, WARM_FROM};
+use super::machine::Progress;
 use crate::database::{Backend, Database, embedded};
 use crate::events::{self, FIRST_NUMBER};
-use crate::report::Series;
+use crate::report::{Series, us};
 use crate::session::{Bench, Run, Sample, Subject};
 use crate::{Result, instructions};
 
@@ -21,7 +21,7 @@ pub fn measure(bench: &Bench, function: &Subject, runtime: &Runtime, progress: &
             let database = if backend == "fixed responses" {
                 Database::start(&bench.certificates, Backend::AtOnce)?
             } else {
-                let customers = empty(&names("E", count * ADDS_AT_ONCE / 30));
+                let customers = events::without_numbers(&events::customers("E", count * ADDS_AT_ONCE / 30));
                 Database::start(&bench.certificates, Backend::Embedded(embedded(runtime, &customers)?))?
             };
             environments.push(at_once(bench, function, &database, count, backend)?);
@@ -32,7 +32,7 @@ pub fn measure(bench: &Bench, function: &Subject, runtime: &Runtime, progress: &
     let mut records = Vec::new();
     for numbers in [0, 10, 49] {
         progress.print(&format!("adds to records of {numbers} numbers"));
-        let customers = names("R", 400);
+        let customers = events::customers("R", 400);
         let seeded: Vec<_> = customers.iter().map(|customer| (customer.clone(), numbers)).collect();
         let fresh = || -> Result<Database> {
             Database::start(&bench.certificates, Backend::Embedded(embedded(runtime, &seeded)?))
@@ -63,7 +63,7 @@ fn at_once(
 ) -> Result<Environments> {
     let one = |index: usize| -> Result<Run> {
         let first = FIRST_NUMBER + (index * ADDS_AT_ONCE) as u64;
-        let all = names("E", count * ADDS_AT_ONCE / 30);
+        let all = events::customers("E", count * ADDS_AT_ONCE / 30);
         let own: Vec<_> = all.into_iter().skip(index * ADDS_AT_ONCE / 30).take(ADDS_AT_ONCE / 30).collect();
         bench.run(function, database, events::adds(&own, first, ADDS_AT_ONCE)?, &[WARM_FROM], None)?.all_are(200)
     };
@@ -75,7 +75,7 @@ fn at_once(
     let (mut per_second, mut cpu_us) = (0.0, 0.0);
     for ran in ran {
         let ran = ran??;
-        let own = walls(&ran, WARM_FROM);
+        let own = ran.walls(WARM_FROM);
         per_second += 1000.0 / own.mean();
         cpu_us += ran.cpu_between(WARM_FROM, ADDS_AT_ONCE).map_or(f64::NAN, us) / count as f64;
         wall.append(own);

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::figures::{Comparison, Record};
-use super::machine;
 use crate::Result;
 
 impl Comparison {
@@ -70,7 +69,7 @@ impl Comparison {
             })
             .collect();
         Ok(json!({
-            "machine": machine(),
+            "machine": self.machine,
             "seconds": self.took.as_secs(),
             "load_average": { "before": self.loads.0, "after": self.loads.1 },
             "system_roots": self.system_roots,

@@ -1,7 +1,6 @@
 //! The results as the tables of `docs/performance.md`.
 
-use super::figures::{Comparison, Record};
-use super::{MEGABYTES, machine};
+use super::figures::{Comparison, MEGABYTES, Record};
 use crate::Result;
 use crate::report::{self, plain, table, thousands};
 use crate::session::Quota;
@@ -15,7 +14,7 @@ impl Comparison {
              processor times and instructions always. A value is a median, followed by the range of the middle half. {} \
              processes of each implementation run in turn, and a ratio is the median of the ratios of the rounds. The \
              database responds at once, over TLS. The system has {} roots.\n\n### Full processor\n\n",
-            machine(),
+            self.machine,
             self.took.as_secs(),
             self.loads.0,
             self.loads.1,

@@ -3,19 +3,20 @@
 mod figures;
 mod growth;
 mod json;
+mod machine;
 mod markdown;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::database::{Backend, Database, embedded};
 use crate::events::{self, FIRST_NUMBER};
-use crate::report::{Series, plain};
-use crate::session::{Bench, From, Quota, Run, Subject, output};
+use crate::report::{ms, plain, us};
+use crate::session::{Bench, From, Quota, Subject};
 use crate::{Result, instructions};
-use figures::{Comparison, Figures};
+use figures::{Comparison, Figures, MEGABYTES, WARM_FROM};
+use machine::{Progress, load_average};
 
 /// The rounds with a full processor and with a limited one. `BENCH_ROUNDS` sets fewer for an experiment.
 fn rounds() -> (usize, usize) {
@@ -23,22 +24,10 @@ fn rounds() -> (usize, usize) {
     (wanted, wanted.min(5))
 }
 
-/// The adds of one process with a full processor. The first third warms it up.
+/// The adds of one process with a full processor.
 const ADDS: usize = 300;
-const WARM_FROM: usize = 100;
 const ADDS_LIMITED: usize = 80;
 const WARM_FROM_LIMITED: usize = 20;
-const MEGABYTES: [u32; 3] = [128, 256, 512];
-
-struct Progress {
-    started: Instant,
-}
-
-impl Progress {
-    fn print(&self, what: &str) {
-        eprintln!("[{:>4} s] {what}", self.started.elapsed().as_secs());
-    }
-}
 
 /// Runs each subject once, for a short time.
 pub fn smoke(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
@@ -50,7 +39,7 @@ pub fn smoke(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
             subject.label,
             plain(ms(ran.init)),
             plain(ran.invokes.first().map_or(f64::NAN, |first| ms(first.wall))),
-            plain(walls(&ran, 10).median())
+            plain(ran.walls(10).median())
         );
     }
     Ok(())
@@ -86,7 +75,7 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
             figures.first_over_database.push(ms(first.wall.saturating_sub(first.database)));
             figures.cold.push(ms(ran.init + first.wall));
             figures.cold_cpu.extend(ran.sample(1).map(|sample| ms(sample.cpu)));
-            figures.warm.push(walls(&ran, WARM_FROM).median());
+            figures.warm.push(ran.walls(WARM_FROM).median());
             figures.warm_cpu.extend(ran.cpu_between(WARM_FROM, ADDS).map(us));
             figures.peak_mb.push(ran.last()?.peak_kb as f64 / 1024.0);
             figures.calls = ran.last()?.counts;
@@ -121,11 +110,11 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
     }
 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let customers = names("C", 20);
+    let customers = events::customers("C", 20);
     for round in 1..=rounds_limited {
         progress.print(&format!("two items and three on the embedded database, round {round} of {rounds_limited}"));
         for subject in subjects.iter().filter(|subject| subject.name != "floor") {
-            let address = embedded(&runtime, &empty(&customers))?;
+            let address = embedded(&runtime, &events::without_numbers(&customers))?;
             let database = Database::start(&bench.certificates, Backend::Embedded(address))?;
             let events = events::adds(&customers, FIRST_NUMBER, ADDS)?;
             let ran = bench.run(subject, &database, events, &[], None)?.all_are(200)?;
@@ -142,6 +131,7 @@ pub fn run(bench: &Bench, bootstrap: &Path, folder: &Path) -> Result<()> {
     progress.print("done");
 
     let comparison = Comparison {
+        machine: machine::description(),
         subjects,
         figures,
         growth,
@@ -171,49 +161,4 @@ fn write(comparison: &Comparison, folder: &Path) -> Result<()> {
     println!("{markdown}");
     eprintln!("written to {}", results.display());
     Ok(())
-}
-
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let tool = |name: &str, argument: &str| {
-        let text = output(Command::new(name).arg(argument)).unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
-    };
-    format!(
-        "{}, {cores} cores, virtual; {}; Node {}; {}; {}",
-        model.trim_start_matches([' ', '\t', ':']),
-        tool("rustc", "--version"),
-        tool("node", "--version"),
-        tool("python3", "--version"),
-        tool("valgrind", "--version"),
-    )
-}
-
-fn names(prefix: &str, count: usize) -> Vec<String> {
-    (0..count).map(|index| format!("{prefix}-{index:05}")).collect()
-}
-
-fn empty(customers: &[String]) -> Vec<(String, usize)> {
-    customers.iter().map(|customer| (customer.clone(), 0)).collect()
-}
-
-fn walls(ran: &Run, from: usize) -> Series {
-    let mut series = Series::default();
-    series.extend(ran.invokes.iter().skip(from).map(|invoke| ms(invoke.wall)));
-    series
-}
-
-fn load_average() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or("?").to_owned()
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-fn us(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::database::{Certificates, Counts, Database};
+use crate::report::{Series, ms};
 pub use quota::Quota;
 use runtime_api::{Invoke, RuntimeApi};
 pub use subjects::{Subject, output};
@@ -57,6 +58,13 @@ impl Run {
         let (from, to) = (self.sample(from)?, self.sample(to)?);
         let events = u32::try_from(to.index - from.index).ok()?;
         to.cpu.saturating_sub(from.cpu).checked_div(events)
+    }
+
+    /// The times of the events from this index, in milliseconds.
+    pub fn walls(&self, from: usize) -> Series {
+        let mut series = Series::default();
+        series.extend(self.invokes.iter().skip(from).map(|invoke| ms(invoke.wall)));
+        series
     }
 
     pub fn sample(&self, index: usize) -> Option<&Sample> {
