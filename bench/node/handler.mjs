@@ -5,7 +5,7 @@ import { DynamoDBClient, GetItemCommand, TransactWriteItemsCommand } from '@aws-
 const client = new DynamoDBClient({});
 const table = process.env.TABLE_NAME;
 
-const answer = (statusCode, body) => {
+const respond = (statusCode, body) => {
   console.log(JSON.stringify({ level: 'INFO', message: 'request answered', status: statusCode }));
   return { statusCode, headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
 };
@@ -20,14 +20,14 @@ export const handler = async (event) => {
     Key: { pk: { S: `KEY#${hash}` }, sk: { S: 'KEY' } },
     ConsistentRead: true,
   }));
-  if (key?.client_id?.S !== client_id) return answer(401, { message: 'Unauthorized.' });
+  if (key?.client_id?.S !== client_id) return respond(401, { message: 'Unauthorized.' });
 
   let body;
   try {
     const text = event.isBase64Encoded ? Buffer.from(event.body, 'base64').toString() : event.body;
     body = JSON.parse(text || '{}');
   } catch {
-    return answer(400, { message: 'The body is invalid.' });
+    return respond(400, { message: 'The body is invalid.' });
   }
   const { consent_type, phone_type, client_source } = body;
   const valid = /^[0-9]{10,11}$/.test(phone_number)
@@ -35,7 +35,7 @@ export const handler = async (event) => {
     && oneOf(['mobile', 'landline', 'unknown'], phone_type)
     && oneOf(['written', 'express', 'stop'], consent_type)
     && (client_source === undefined || (client_source.length >= 1 && client_source.length <= 100));
-  if (!valid) return answer(400, { message: 'The request is invalid.' });
+  if (!valid) return respond(400, { message: 'The request is invalid.' });
 
   const e164 = phone_number.length === 10 ? `+1${phone_number}` : `+${phone_number}`;
   const channel = { t: { N: String(Date.now()) } };
@@ -66,10 +66,10 @@ export const handler = async (event) => {
     }));
   } catch (error) {
     return error.name === 'TransactionCanceledException'
-      ? answer(409, { message: 'The phone number cannot be added.' })
-      : answer(500, { message: 'Please retry your request.' });
+      ? respond(409, { message: 'The phone number cannot be added.' })
+      : respond(500, { message: 'Please retry your request.' });
   }
-  return answer(200, {
+  return respond(200, {
     message: `Phone number ${phone_number} has been added to customer with ccid ${ccid} for client ${client_id}.`,
   });
 };

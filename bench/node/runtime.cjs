@@ -1,4 +1,4 @@
-// The least loop that serves a handler: AWS's own client does more, so the figures favour Node a little.
+// The smallest loop that serves a handler. The Node client of AWS does more, so the figures favor Node slightly.
 const http = require('node:http');
 
 const [host, port] = process.env.AWS_LAMBDA_RUNTIME_API.split(':');
@@ -19,7 +19,7 @@ const { handler } = require('./dist/handler.cjs');
 (async () => {
   for (;;) {
     const { headers, text } = await call('GET', '/invocation/next');
-    const answer = await handler(JSON.parse(text));
-    await call('POST', `/invocation/${headers['lambda-runtime-aws-request-id']}/response`, JSON.stringify(answer));
+    const response = await handler(JSON.parse(text));
+    await call('POST', `/invocation/${headers['lambda-runtime-aws-request-id']}/response`, JSON.stringify(response));
   }
 })();

@@ -13,7 +13,7 @@ client = boto3.client("dynamodb")
 TABLE = os.environ["TABLE_NAME"]
 
 
-def answer(status, body):
+def respond(status, body):
     print(json.dumps({"level": "INFO", "message": "request answered", "status": status}), flush=True)
     return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": json.dumps(body)}
 
@@ -26,13 +26,13 @@ def handler(event, context=None):
         TableName=TABLE, Key={"pk": {"S": f"KEY#{digest}"}, "sk": {"S": "KEY"}}, ConsistentRead=True
     ).get("Item")
     if not key or key["client_id"]["S"] != client_id:
-        return answer(401, {"message": "Unauthorized."})
+        return respond(401, {"message": "Unauthorized."})
 
     try:
         text = event.get("body") or "{}"
         body = json.loads(base64.b64decode(text) if event.get("isBase64Encoded") else text)
     except ValueError:
-        return answer(400, {"message": "The body is invalid."})
+        return respond(400, {"message": "The body is invalid."})
     phone_type, consent, source = body.get("phone_type"), body.get("consent_type"), body.get("client_source")
     valid = (
         re.fullmatch("[0-9]{10,11}", phone)
@@ -42,7 +42,7 @@ def handler(event, context=None):
         and (source is None or 1 <= len(source) <= 100)
     )
     if not valid:
-        return answer(400, {"message": "The request is invalid."})
+        return respond(400, {"message": "The request is invalid."})
 
     e164 = f"+1{phone}" if len(phone) == 10 else f"+{phone}"
     channel = {"t": {"N": str(int(time.time() * 1000))}}
@@ -82,10 +82,10 @@ def handler(event, context=None):
             ]
         )
     except client.exceptions.TransactionCanceledException:
-        return answer(409, {"message": "The phone number cannot be added."})
+        return respond(409, {"message": "The phone number cannot be added."})
     except Exception:
-        return answer(500, {"message": "Please retry your request."})
-    return answer(
+        return respond(500, {"message": "Please retry your request."})
+    return respond(
         200,
         {"message": f"Phone number {phone} has been added to customer with ccid {ccid} for client {client_id}."},
     )

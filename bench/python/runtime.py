@@ -1,4 +1,4 @@
-"""The least loop that serves a handler: AWS's own client does more, so the figures favour Python a little."""
+"""The smallest loop that serves a handler. The Python client of AWS does more, so the figures favor Python slightly."""
 
 import http.client
 import json
@@ -12,6 +12,6 @@ while True:
     runtime.request("GET", f"{PREFIX}/next")
     response = runtime.getresponse()
     event = json.loads(response.read())
-    answer = json.dumps(handler(event))
-    runtime.request("POST", f"{PREFIX}/{response.headers['Lambda-Runtime-Aws-Request-Id']}/response", answer)
+    result = json.dumps(handler(event))
+    runtime.request("POST", f"{PREFIX}/{response.headers['Lambda-Runtime-Aws-Request-Id']}/response", result)
     runtime.getresponse().read()

@@ -1,6 +1,6 @@
-//! Any bytes that are JSON, as the event of an invocation: answered with the contract's JSON and no 5xx, or refused as
-//! no HTTP; and what has the shape of a gateway's event is answered. The table behind it knows every key, and takes
-//! every write.
+//! Any JSON as an event. The function responds with the contract's JSON and no 5xx, or refuses the event because it is not
+//! an HTTP request. It must respond to every event whose members have the types that gateways use. The table has every API
+//! key and accepts every write.
 
 #![no_main]
 
@@ -29,13 +29,13 @@ struct Table;
 
 impl HttpConnector for Table {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let answer = match request.headers().get("x-amz-target") {
+        let response = match request.headers().get("x-amz-target") {
             Some("DynamoDB_20120810.GetItem") if is_for_a_key(&request) => {
                 r#"{"Item":{"client_id":{"S":"demo-clinic"}}}"#
             }
             _ => "{}",
         };
-        HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(answer))))
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), SdkBody::from(response))))
     }
 }
 
@@ -46,7 +46,7 @@ fn is_for_a_key(request: &HttpRequest) -> bool {
 
 struct Target {
     runtime: Runtime,
-    function: Handler,
+    handler: Handler,
 }
 
 static TARGET: LazyLock<Target> = LazyLock::new(|| {
@@ -61,13 +61,13 @@ static TARGET: LazyLock<Target> = LazyLock::new(|| {
     let store = Store::new(Client::from_conf(config), "phones".to_owned(), Limits::CONTRACT);
     Target {
         runtime: Builder::new_current_thread().enable_time().build().unwrap(),
-        function: Handler::new(store, Duration::from_secs(60)),
+        handler: Handler::new(store, Duration::from_secs(60)),
     }
 });
 
-/// Whether every member that the function looks at is of the type that both gateways give it: a JSON reader's own word,
-/// beside the function's.
-fn has_gateway_shape(event: &Value) -> bool {
+/// Whether every member that the function reads has the type that gateways give it. This reads the JSON independently of
+/// the function.
+fn has_gateway_types(event: &Value) -> bool {
     let text = |value: &Value| value.is_string();
     let text_or_none = |value: &Value| value.is_string() || value.is_null();
     let texts = |value: &Value| value.is_null() || value.as_object().is_some_and(|map| map.values().all(text));
@@ -91,18 +91,18 @@ fn has_gateway_shape(event: &Value) -> bool {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(event) = serde_json::from_slice::<Box<RawValue>>(bytes) else { return };
-    // Written anew it has no member twice, which no gateway sends.
-    let shaped = serde_json::from_slice(bytes).ok().filter(has_gateway_shape);
-    let event = shaped.as_ref().map_or(event, |shaped: &Value| serde_json::value::to_raw_value(shaped).unwrap());
+    // Serializing it again removes duplicate members, which no gateway sends.
+    let typed = serde_json::from_slice(bytes).ok().filter(has_gateway_types);
+    let event = typed.as_ref().map_or(event, |typed: &Value| serde_json::value::to_raw_value(typed).unwrap());
     let mut context = Context::default();
     context.deadline = UnixMillis::now().millis() + 15_000;
-    let handled = TARGET.runtime.block_on(TARGET.function.handle(LambdaEvent::new(event, context)));
-    let Ok(answer) = handled else {
-        assert!(shaped.is_none(), "an event of a gateway's shape was not answered");
+    let result = TARGET.runtime.block_on(TARGET.handler.handle(LambdaEvent::new(event, context)));
+    let Ok(response) = result else {
+        assert!(typed.is_none(), "the function must respond to an event with a gateway's types");
         return;
     };
-    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    let body: Value = serde_json::from_str(&response.body).unwrap();
     assert!(body["message"].is_string());
-    assert_eq!(body["code"].is_string(), answer.status_code != 200);
-    assert!(answer.status_code < 500, "{body}");
+    assert_eq!(body["code"].is_string(), response.status_code != 200);
+    assert!(response.status_code < 500, "{body}");
 });

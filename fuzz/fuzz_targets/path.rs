@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use cdm_lambda::domain::{Ccid, Rule};
+use cdm_lambda::domain::Ccid;
 use cdm_lambda::http::event::Event;
 use cdm_lambda::http::route;
 use cdm_lambda::operations;

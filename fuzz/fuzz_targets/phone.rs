@@ -1,5 +1,5 @@
-//! Any digits under any country code: an E.164 form that reads back, that is its own form, and that is shown as digits
-//! that lead back to it.
+//! Any digits with any country code. If they are a phone number, its E.164 form and its dialed form parse to the same
+//! number.
 
 #![no_main]
 

@@ -44,7 +44,7 @@ impl Message {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        assert_eq!(body.len(), length, "a second message must not be sent before the first is answered");
+        assert_eq!(body.len(), length, "a second message must not follow before the response to the first");
         Ok(Some(Self { body, ..message }))
     }
 

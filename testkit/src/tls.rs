@@ -18,7 +18,7 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     /// Creates an authority with a new key.
-    #[expect(clippy::new_without_default, reason = "each authority has a key of its own: no two are equal")]
+    #[expect(clippy::new_without_default, reason = "each authority has a new key, so there is no default")]
     pub fn new() -> Self {
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

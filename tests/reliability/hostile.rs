@@ -107,7 +107,7 @@ async fn headers_of_any_number_and_bytes() {
         for n in 0..10_000 {
             event["headers"][format!("x-{n}")] = "v".repeat(100).into();
         }
-        event["pathParameters"]["ccid"] = "nobody".into();
+        event["pathParameters"]["ccid"] = "unknown".into();
     });
     target.assert_response(&many, 404, "customer_not_found").await;
     for byte in 0..=255_u8 {
@@ -120,7 +120,7 @@ async fn headers_of_any_number_and_bytes() {
         target.assert_response(&anywhere, 401, "unauthorized").await;
         let key = with(|event| {
             event["headers"]["idempotency-key"] = odd.into();
-            event["pathParameters"]["ccid"] = "nobody".into();
+            event["pathParameters"]["ccid"] = "unknown".into();
         });
         let printable = (b' '..=b'~').contains(&byte);
         let (status, code) = if printable { (404, "customer_not_found") } else { (400, "invalid_request") };
@@ -190,7 +190,7 @@ async fn members_that_the_function_does_not_read_can_be_anything() {
     let target = Target::start().await;
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     for odd in [deep, "9".repeat(10_000), "1e999999".to_owned(), "\"\\ud800\"".to_owned()] {
-        let event = with(|event| event["pathParameters"]["ccid"] = "nobody".into()).to_string();
+        let event = with(|event| event["pathParameters"]["ccid"] = "unknown".into()).to_string();
         let event = event.replacen('{', &format!("{{\"stageVariables\":{odd},"), 1);
         let response = target.send(&event).await;
         let shown: String = odd.chars().take(40).collect();

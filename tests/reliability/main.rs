@@ -1,4 +1,4 @@
-//! Tests of one promise: what the function answered is what the table holds, whatever fails in between.
+//! Tests of one promise: the response of the function says what the table holds, whatever fails in between.
 //! `docs/reliability.md` states the promise in full and the results of long runs.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test stops at its first surprise")]

@@ -1,5 +1,5 @@
-//! The add as most people would write it in Rust: lambda_http's events, the SDK's default client, defaults throughout.
-//! `TUTORIAL_ITEMS=3` takes the design of most tutorials instead: the number is an item of its own, beside two counters.
+//! The add as most people would write it in Rust, with lambda_http, the SDK and all defaults.
+//! `TUTORIAL_ITEMS=3` selects the design of most tutorials: the number is a separate item, next to two counters.
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(|request: Request| handle(&app, request))).await
 }
 
-fn answer(status: u16, body: serde_json::Value) -> Result<Response<Body>, Error> {
+fn respond(status: u16, body: serde_json::Value) -> Result<Response<Body>, Error> {
     tracing::info!(status, "request answered");
     Ok(Response::builder().status(status).header("content-type", "application/json").body(body.to_string().into())?)
 }
@@ -60,7 +60,7 @@ async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
     let (Some(client_id), Some(ccid), Some(phone)) =
         (parameters.first("client_id"), parameters.first("ccid"), parameters.first("phone_number"))
     else {
-        return answer(404, json!({"message": "No such route."}));
+        return respond(404, json!({"message": "No such route."}));
     };
     let api_key = request.headers().get("x-relay-api-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let hash: String = Sha256::digest(api_key).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -75,13 +75,13 @@ async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
     if found.item().and_then(|item| item.get("client_id")).and_then(|client| client.as_s().ok()).map(String::as_str)
         != Some(client_id)
     {
-        return answer(401, json!({"message": "Unauthorized."}));
+        return respond(401, json!({"message": "Unauthorized."}));
     }
     let body: AddPhone = match request.body() {
         Body::Empty => AddPhone::default(),
         body => match serde_json::from_slice(body) {
             Ok(body) => body,
-            Err(_) => return answer(400, json!({"message": "The body is invalid."})),
+            Err(_) => return respond(400, json!({"message": "The body is invalid."})),
         },
     };
     let valid = Regex::new("^[0-9]{10,11}$")?.is_match(phone)
@@ -90,7 +90,7 @@ async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
         && body.consent_type.as_deref().is_none_or(|word| ["written", "express", "stop"].contains(&word))
         && body.client_source.as_deref().is_none_or(|source| (1..=100).contains(&source.chars().count()));
     if !valid {
-        return answer(400, json!({"message": "The request is invalid."}));
+        return respond(400, json!({"message": "The request is invalid."}));
     }
     let e164 = if phone.len() == 10 { format!("+1{phone}") } else { format!("+{phone}") };
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
@@ -155,11 +155,11 @@ async fn handle(app: &App, request: Request) -> Result<Response<Body>, Error> {
         Ok(_) => {
             let message =
                 format!("Phone number {phone} has been added to customer with ccid {ccid} for client {client_id}.");
-            answer(200, json!({"message": message}))
+            respond(200, json!({"message": message}))
         }
         Err(error) if error.code() == Some("TransactionCanceledException") => {
-            answer(409, json!({"message": "The phone number cannot be added."}))
+            respond(409, json!({"message": "The phone number cannot be added."}))
         }
-        Err(_) => answer(500, json!({"message": "Please retry your request."})),
+        Err(_) => respond(500, json!({"message": "Please retry your request."})),
     }
 }

@@ -1,4 +1,4 @@
-//! Events as API Gateway sends them: one of the repository's own fixtures, with another number and customer each time.
+//! Events of an add: a file of `events/`, with another number and customer each time.
 
 use serde_json::Value;
 
@@ -6,12 +6,15 @@ use crate::Result;
 
 const ADD: &str = include_str!("../../../events/http-200-added.json");
 
-/// Of the demo API key that the fixtures carry.
+/// The SHA-256 of the API key in the event.
 pub const API_KEY_SHA256: &str = "2b11c50396615a4247f02b42b7eb9728fe7d7589984ec72c86f212c501d40da5";
 
-/// `count` adds, number after number from `first`, to the customers in turn.
+/// The first number that is added. The next adds count up.
+pub const FIRST_NUMBER: u64 = 6_100_000_000;
+
+/// `count` adds of the numbers from `first`, to the customers in turn.
 pub fn adds(customers: &[String], first: u64, count: usize) -> Result<Vec<String>> {
-    // Compact, as Lambda sends it.
+    // Without spaces, as Lambda sends it.
     let template = serde_json::from_str::<Value>(ADD)?.to_string();
     let event = |index: usize| {
         let customer = customers.get(index % customers.len().max(1)).map_or("BAK-11984-007", String::as_str);
@@ -19,4 +22,14 @@ pub fn adds(customers: &[String], first: u64, count: usize) -> Result<Vec<String
         template.replace("6105551212", &number).replace("BAK-11984-007", customer)
     };
     Ok((0..count).map(event).collect())
+}
+
+/// `count` ccids that begin with `prefix`.
+pub fn customers(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|index| format!("{prefix}-{index:05}")).collect()
+}
+
+/// Customers that begin with no phone number, for [`crate::database::embedded`].
+pub fn without_numbers(customers: &[String]) -> Vec<(String, usize)> {
+    customers.iter().map(|customer| (customer.clone(), 0)).collect()
 }

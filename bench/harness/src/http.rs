@@ -1,18 +1,18 @@
-//! As much of HTTP/1.1 as both servers here need.
+//! HTTP/1.1 messages, read with blocking I/O: an async runtime's scheduling would be part of the measured times.
 
 use std::io::BufRead;
 
-/// One message: its first line, its headers with their names in lower case, its body.
+/// A request or a response. Header names are in lower case.
 pub struct Message {
     pub first_line: String,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Of the whole message, as sent.
+    /// The size of the whole message.
     pub bytes: usize,
 }
 
 impl Message {
-    /// `None` where the other side has closed the connection.
+    /// `None` if the peer has closed the connection.
     pub fn read(from: &mut impl BufRead) -> std::io::Result<Option<Self>> {
         let mut line = String::new();
         if from.read_line(&mut line)? == 0 {
@@ -32,7 +32,7 @@ impl Message {
         }
         let mut message = Self { first_line, headers, body: Vec::new(), bytes };
         if message.header("transfer-encoding").is_some() {
-            return Err(std::io::Error::other("a chunked message, which this server does not read"));
+            return Err(std::io::Error::other("this server does not read chunked messages"));
         }
         if let Some(length) = message.header("content-length") {
             message.body.resize(length.parse().map_err(std::io::Error::other)?, 0);

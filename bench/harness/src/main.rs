@@ -1,47 +1,40 @@
-//! Measures the function under a Lambda Runtime API and a DynamoDB of its own.
+//! Measures the function with a Lambda Runtime API and a stand-in for DynamoDB.
 //!
-//!     harness probe BOOTSTRAP             instructions of a start with one add, and of a warm add; profiles kept
-//!     harness smoke BOOTSTRAP             one short run of every subject: does each of them work here?
-//!     harness budgets BOOTSTRAP [--record]  the budgets, held to what was recorded
-//!     harness micro                       instructions of the pieces of an add
-//!     harness compare BOOTSTRAP           everything side by side, into results/
+//!     harness probe BOOTSTRAP               counts the instructions of a cold and of a warm add, and keeps the profiles
+//!     harness smoke BOOTSTRAP               runs each subject once, to see whether it works here
+//!     harness budgets BOOTSTRAP [--record]  compares the function with its budgets, or records new values
+//!     harness compare BOOTSTRAP             measures all subjects side by side and writes results/
 
 mod budgets;
-mod certificates;
-mod chart;
 mod compare;
 mod database;
 mod events;
 mod http;
-mod micro;
-mod quota;
+mod instructions;
 mod report;
-mod results;
-mod runtime_api;
 mod session;
-mod subjects;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use certificates::Certificates;
+use database::Certificates;
 use session::Bench;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The table's name in every environment here.
+/// The table's name for every subject.
 const TABLE: &str = "cdm-phones";
 
 fn main() -> ExitCode {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    let words: Vec<_> = words.iter().map(String::as_str).collect();
-    let done = match words.as_slice() {
-        ["probe", bootstrap] => ready(bootstrap).and_then(|(bench, bootstrap)| budgets::probe(&bench, &bootstrap)),
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["probe", bootstrap] => ready(bootstrap).and_then(|(bench, bootstrap)| instructions::probe(&bench, &bootstrap)),
         ["budgets", bootstrap] => {
-            ready(bootstrap).and_then(|(bench, bootstrap)| budgets::hold(&bench, &bootstrap, folder(), false))
+            ready(bootstrap).and_then(|(bench, bootstrap)| budgets::check(&bench, &bootstrap, folder(), false))
         }
         ["budgets", bootstrap, "--record"] => {
-            ready(bootstrap).and_then(|(bench, bootstrap)| budgets::hold(&bench, &bootstrap, folder(), true))
+            ready(bootstrap).and_then(|(bench, bootstrap)| budgets::check(&bench, &bootstrap, folder(), true))
         }
         ["compare", bootstrap] => {
             ready(bootstrap).and_then(|(bench, bootstrap)| compare::run(&bench, &bootstrap, folder()))
@@ -49,11 +42,7 @@ fn main() -> ExitCode {
         ["smoke", bootstrap] => {
             ready(bootstrap).and_then(|(bench, bootstrap)| compare::smoke(&bench, &bootstrap, folder()))
         }
-        ["micro"] => ready(".").and_then(|(bench, _)| {
-            println!("{}", micro::markdown(&micro::count(&bench, folder())?));
-            Ok(())
-        }),
-        _ => Err("usage: harness probe|smoke|budgets|compare BOOTSTRAP, or harness micro".into()),
+        _ => Err("usage: harness probe|smoke|budgets|compare BOOTSTRAP".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// This workspace's folder.
+/// The folder of this workspace.
 fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
@@ -72,8 +61,8 @@ fn folder() -> &'static Path {
 fn ready(bootstrap: &str) -> Result<(Bench, PathBuf)> {
     let work = folder().join("target/work");
     std::fs::create_dir_all(&work)?;
-    let bench = Bench { certificates: Certificates::make(&work.join(format!("tls.{}", std::process::id())))?, work };
-    bench.forget_logs()?;
+    let bench = Bench { certificates: Certificates::create(&work.join(format!("tls.{}", std::process::id())))?, work };
+    bench.clear_logs()?;
     let bootstrap = std::fs::canonicalize(bootstrap).map_err(|error| format!("{bootstrap}: {error}"))?;
     Ok((bench, bootstrap))
 }

@@ -1,8 +1,10 @@
-//! Medians, spreads, and tables for people.
+//! Medians, quantiles, number formats and Markdown tables.
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Many measurements of one thing.
+/// Measurements of the same quantity.
 #[derive(Debug, Clone, Default)]
 pub struct Series(Vec<f64>);
 
@@ -19,7 +21,7 @@ impl Series {
         self.0.is_empty()
     }
 
-    /// The value below which this share of all lies.
+    /// The value at this share of the sorted measurements.
     pub fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
@@ -28,7 +30,7 @@ impl Series {
         sorted.get(index).copied().unwrap_or(f64::NAN)
     }
 
-    /// Adds all of another's.
+    /// Adds all measurements of another series.
     pub fn append(&mut self, other: Self) {
         self.0.extend(other.0);
     }
@@ -41,12 +43,12 @@ impl Series {
         self.quantile(0.5)
     }
 
-    /// The median of what each is to the other's of the same round: both ran under the same conditions.
+    /// The median of the ratios to the other series' measurement of the same round, which had the same conditions.
     pub fn ratio_to(&self, other: &Self) -> f64 {
         Self(self.0.iter().zip(&other.0).map(|(a, b)| a / b).collect()).median()
     }
 
-    /// `12.3 (12.0-12.9)`: the median, and between which two the middle half lies.
+    /// `12.3 (12.0-12.9)`: the median, and the range of the middle half.
     pub fn shown(&self) -> String {
         if self.is_empty() {
             return "-".to_owned();
@@ -69,7 +71,7 @@ fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
 }
 
-/// Three digits that matter.
+/// Three significant digits.
 pub fn plain(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "-".to_owned(),
@@ -79,7 +81,7 @@ pub fn plain(value: f64) -> String {
     }
 }
 
-/// `12,345`.
+/// An integer with separators: `12,345`.
 pub fn thousands(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
@@ -92,7 +94,7 @@ pub fn thousands(value: f64) -> String {
     if value <= -0.5 { format!("-{text}") } else { text }
 }
 
-/// Instructions, in millions or thousands.
+/// A number of instructions in millions or thousands.
 pub fn instructions(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let count = count as f64;
@@ -108,4 +110,14 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         text += &line(row.iter().map(String::as_str).collect());
     }
     text
+}
+
+/// Milliseconds.
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Microseconds.
+pub fn us(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
 }

@@ -1,4 +1,7 @@
-//! Lambda's Runtime API: it hands out a list of events, one at a time, and takes the time of each answer.
+//! A Lambda Runtime API that sends a list of events, one at a time, and measures the time of each response.
+//!
+//! `testkit` has another one for tests. This one uses blocking I/O and a thread per connection, so that no async runtime
+//! takes part in the measured times.
 
 use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,25 +12,25 @@ use crate::Result;
 use crate::database::Database;
 use crate::http::Message;
 
-/// What became of one event.
+/// The measurements of one event.
 #[derive(Debug, Clone, Copy)]
 pub struct Invoke {
-    /// From the event's last byte sent to the answer's last byte received.
+    /// From the event's last byte to the response's last byte.
     pub wall: Duration,
-    /// Of that, what the database took: from a request's last byte read to its answer's last byte written.
+    /// The database's part of it: from a request's last byte to its response's last byte.
     pub database: Duration,
-    /// The answer's HTTP status.
+    /// The response's HTTP status.
     pub status: u16,
 }
 
-/// Called before the event of each index is handed out, and once more when none is left.
+/// Called with the index of each event before it is sent, and once more after the last.
 type BeforeEvent = Box<dyn FnMut(usize) + Send>;
 
 struct State {
     events: Vec<String>,
     before_event: BeforeEvent,
-    handed: Option<(Instant, Duration)>,
-    /// When the process first asked for an event: its initialisation is over.
+    sent: Option<(Instant, Duration)>,
+    /// When the process first requested an event, at the end of its initialization.
     ready: Option<Instant>,
     invokes: Vec<Invoke>,
     ended: Option<Result<()>>,
@@ -60,7 +63,7 @@ impl RuntimeApi {
     pub fn start(events: Vec<String>, database: &Database, before_event: BeforeEvent) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let state = State { events, before_event, handed: None, ready: None, invokes: Vec::new(), ended: None };
+        let state = State { events, before_event, sent: None, ready: None, invokes: Vec::new(), ended: None };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new(), database: database.clone() });
         let accepting = Arc::clone(&shared);
         std::thread::spawn(move || {
@@ -76,17 +79,17 @@ impl RuntimeApi {
         Ok(Self { address, shared })
     }
 
-    /// Waits until every event has been answered and the process asks for another. Gives when it was first ready, and
-    /// what became of each event. `ended` is asked now and then whether the process has ended, and how.
+    /// Waits until the process has responded to every event and requests another. Returns when it was first ready and the
+    /// measurements of each event. `ended` reports how the process has ended, if it has.
     pub fn wait(&self, limit: Duration, mut ended: impl FnMut() -> Option<String>) -> Result<(Instant, Vec<Invoke>)> {
         let started = Instant::now();
         let mut state = self.shared.state();
         while state.ended.is_none() {
             if started.elapsed() > limit {
-                return Err(format!("no end after {limit:?}").into());
+                return Err(format!("not finished after {limit:?}").into());
             }
             if let Some(how) = ended() {
-                return Err(format!("the process ended by itself: {how}").into());
+                return Err(format!("the process ended: {how}").into());
             }
             let (next, _) = self
                 .shared
@@ -118,7 +121,7 @@ fn serve(connection: TcpStream, shared: &Shared) -> Result<()> {
             let Some(event) = state.events.get(index) else {
                 drop(state);
                 shared.end(Ok(()));
-                // Held, as Lambda holds an environment that has nothing to do, until the process is stopped.
+                // Keep the request open, as Lambda does for an idle environment, until the process is stopped.
                 std::thread::park_timeout(Duration::from_secs(3600));
                 return Ok(());
             };
@@ -133,26 +136,26 @@ fn serve(connection: TcpStream, shared: &Shared) -> Result<()> {
                 event.len()
             );
             let before = shared.database.counts().busy;
-            // Taken before the write: what runs on another core may answer before this thread wakes again.
-            state.handed = Some((Instant::now(), before));
+            // Take the time before the write: the process can respond before this thread continues.
+            state.sent = Some((Instant::now(), before));
             drop(state);
             writer.write_all(text.as_bytes())?;
         } else if request.first_line.contains("/invocation/") && request.first_line.contains("/response ") {
             let busy = shared.database.counts().busy;
             let mut state = shared.state();
-            let (handed, before) = state.handed.take().ok_or("an answer to no event")?;
-            let status = status(&request.body).ok_or("an answer without a status")?;
-            state.invokes.push(Invoke { wall: received - handed, database: busy.saturating_sub(before), status });
+            let (sent, before) = state.sent.take().ok_or("a response without an event")?;
+            let status = status(&request.body).ok_or("a response without a status")?;
+            state.invokes.push(Invoke { wall: received - sent, database: busy.saturating_sub(before), status });
             drop(state);
             writer.write_all(b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n{\"status\":\"OK\"}")?;
         } else {
-            return Err(format!("the process reports: {}", String::from_utf8_lossy(&request.body)).into());
+            return Err(format!("the process reported: {}", String::from_utf8_lossy(&request.body)).into());
         }
     }
     Ok(())
 }
 
-fn status(answer: &[u8]) -> Option<u16> {
-    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
-    answer.get("statusCode")?.as_u64()?.try_into().ok()
+fn status(response: &[u8]) -> Option<u16> {
+    let response: serde_json::Value = serde_json::from_slice(response).ok()?;
+    response.get("statusCode")?.as_u64()?.try_into().ok()
 }

@@ -1,7 +1,7 @@
-//! A share of a processor, as Lambda gives one by memory size: a control group's quota.
+//! A share of a processor by memory size, as in Lambda, by the quota of a control group.
 //!
-//! AWS's documentation has one figure: at 1,769 MB a function has one processor. Below that the share is taken as
-//! proportional, and handed out in periods of 20 ms (Lambda's own period is not documented).
+//! AWS documents that a function with 1,769 MB has one processor. This module assumes a proportional share for less memory,
+//! and periods of 20 ms, because Lambda's period is not documented.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,7 @@ impl Quota {
         f64::from(megabytes) / MB_PER_PROCESSOR
     }
 
-    /// An error where this machine lets nobody limit a process.
+    /// Fails if this machine does not allow limits.
     pub fn new(megabytes: u32) -> Result<Self> {
         let mounts = std::fs::read_to_string("/proc/mounts")?;
         let mount = |wanted: &dyn Fn(&str, &str) -> bool| {
@@ -53,13 +53,13 @@ impl Quota {
         }
     }
 
-    /// Limits a process, with all its threads, from now on.
+    /// Limits a process and all its threads from now on.
     pub fn admit(&self, pid: u32) {
-        // Were it refused, the figures would say so: nothing would be slower.
+        // An error is visible in the figures: nothing would be slower.
         let _ = std::fs::write(self.group.join("cgroup.procs"), pid.to_string());
     }
 
-    /// A command that limits itself before it begins.
+    /// The command, limited from its start.
     pub fn wrap(&self, command: &Command) -> Command {
         let mut wrapped = Command::new("sh");
         wrapped.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.group.join("cgroup.procs"));
@@ -72,7 +72,7 @@ impl Quota {
         wrapped
     }
 
-    /// The group is empty once its processes have ended.
+    /// Removes the group. Its processes must have ended.
     pub fn remove(self) {
         let _ = std::fs::remove_dir(self.group);
     }

@@ -1,41 +1,41 @@
-//! What is measured: the function, and what users would pick instead.
+//! The measured implementations: the function and its alternatives.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
-use crate::certificates::Certificates;
+use crate::database::Certificates;
 
-/// How a subject is told to trust the database's stand-in.
+/// How a subject is configured to trust the stand-in.
 #[derive(Debug, Clone, Copy)]
 enum Trust {
-    /// Amazon's roots and ours, in the function's own way.
+    /// The function's variable for a file, with Amazon's roots and the stand-in's.
     Amazon,
-    /// The system's list, with ours in it, in the way of rustls.
+    /// The variable of rustls for a file, with the system's roots and the stand-in's.
     SystemRustls,
-    /// The same, in the way of boto3.
+    /// The variable of boto3 for the same file.
     SystemBoto,
-    /// Ours in addition to those that are compiled into Node.
+    /// Node's variable for a root in addition to its own.
     Node,
-    /// It reaches no network.
-    Nobody,
+    /// The subject uses no network.
+    NotNeeded,
 }
 
 /// One implementation of the add.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// In results and on the command line.
+    /// The name in `results.json`.
     pub name: &'static str,
-    /// For people.
+    /// The name in tables.
     pub label: &'static str,
-    /// Whether it can be counted by callgrind: native code, in a time that one can wait for.
+    /// Whether it is native code, which callgrind can count in reasonable time.
     pub is_native: bool,
-    /// Whether it is the function, which reads an API key once and connects once.
+    /// Whether it is the function, which caches the API key and its connection.
     pub is_ours: bool,
     program: Vec<PathBuf>,
     trust: Trust,
     variables: &'static [(&'static str, &'static str)],
-    /// What is deployed: a file, or a folder's files.
+    /// The deployed files.
     package: Vec<PathBuf>,
 }
 
@@ -53,7 +53,7 @@ impl Subject {
         }
     }
 
-    /// The function and every peer. `bench` is this workspace's folder.
+    /// The function and all alternatives. `bench` is the folder of this workspace.
     pub fn all(bench: &Path, bootstrap: &Path) -> Vec<Self> {
         let built = |path: &str| bench.join("target").join(path);
         let site = built("python/lib/python3.11/site-packages");
@@ -64,7 +64,7 @@ impl Subject {
                 is_native: true,
                 is_ours: false,
                 program: vec![built("tuned/floor")],
-                trust: Trust::Nobody,
+                trust: Trust::NotNeeded,
                 variables: &[],
                 package: vec![built("tuned/floor")],
             },
@@ -116,7 +116,7 @@ impl Subject {
         ]
     }
 
-    /// The command that starts it, behind `wrapper` (a profiler and its options, or nothing).
+    /// The command that starts it. `wrapper` is a profiler with its options, or empty.
     pub fn command(&self, wrapper: &[String], api: &str, database: &str, certificates: &Certificates) -> Command {
         let mut words = wrapper.iter().map(PathBuf::from).chain(self.program.iter().cloned());
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -127,7 +127,7 @@ impl Subject {
         command
             .env("AWS_LAMBDA_RUNTIME_API", api)
             .envs(LAMBDA)
-            // As long as Lambda's own: it is signed and sent with every call.
+            // As long as Lambda's, because every call signs and sends it.
             .env("AWS_SESSION_TOKEN", "IQoJb3JpZ2luX2VjE".repeat(48))
             .env("AWS_ENDPOINT_URL_DYNAMODB", database)
             .env("TABLE_NAME", crate::TABLE)
@@ -137,37 +137,37 @@ impl Subject {
             Trust::SystemRustls => command.env("SSL_CERT_FILE", &certificates.system),
             Trust::SystemBoto => command.env("AWS_CA_BUNDLE", &certificates.system),
             Trust::Node => command.env("NODE_EXTRA_CA_CERTS", &certificates.root),
-            Trust::Nobody => &mut command,
+            Trust::NotNeeded => &mut command,
         };
-        // For trying one thing: `BENCH_WITH="NAME=value …"`.
+        // Additional variables for an experiment: `BENCH_WITH="NAME=value …"`.
         let more = std::env::var("BENCH_WITH").unwrap_or_default();
         command.envs(more.split_whitespace().filter_map(|word| word.split_once('=')));
         command
     }
 
-    /// Bytes of what is deployed: as it is (native code stripped of its symbols), and compressed as a zip file is.
+    /// The size of the deployed files, without symbols, and their size in a zip file, in bytes.
     pub fn sizes(&self, work: &Path) -> Result<(u64, u64)> {
         let stripped = work.join("stripped");
         let mut pack = Command::new("tar");
         if self.is_native {
             let [program] = self.package.as_slice() else { return Err("a native package of several files".into()) };
-            run(Command::new("strip").arg("-o").arg(&stripped).arg(program))?;
+            output(Command::new("strip").arg("-o").arg(&stripped).arg(program))?;
             let plain = std::fs::metadata(&stripped)?.len();
-            let zipped = run(Command::new("gzip").arg("-c").arg(&stripped))?.len() as u64;
+            let zipped = output(Command::new("gzip").arg("-c").arg(&stripped))?.len() as u64;
             return Ok((plain, zipped));
         }
         pack.args(["--exclude=__pycache__", "-cf", "-"]).args(&self.package);
-        let plain = run(&mut pack)?;
+        let plain = output(&mut pack)?;
         let archive = work.join("package.tar");
         std::fs::write(&archive, &plain)?;
-        let zipped = run(Command::new("gzip").arg("-c").arg(&archive))?.len() as u64;
+        let zipped = output(Command::new("gzip").arg("-c").arg(&archive))?.len() as u64;
         Ok((plain.len() as u64, zipped))
     }
 }
 
-/// Runs a command to its end, for its output.
-pub fn run(command: &mut Command) -> Result<Vec<u8>> {
-    let ran = command.output().map_err(|error| format!("{command:?} does not start: {error}"))?;
+/// Runs a command and returns its standard output.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let ran = command.output().map_err(|error| format!("{command:?} cannot start: {error}"))?;
     if ran.status.success() {
         Ok(ran.stdout)
     } else {
@@ -175,7 +175,7 @@ pub fn run(command: &mut Command) -> Result<Vec<u8>> {
     }
 }
 
-/// The environment of every function.
+/// The variables that Lambda sets for every function.
 const LAMBDA: [(&str, &str); 13] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "add-phone"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),

@@ -1,5 +1,5 @@
-//! Certificates for the database's stand-in: a root, an intermediate, and a server's, each RSA of 2048 bits as AWS's
-//! are, so that a handshake here verifies what one there does. Made afresh by `openssl` for each run.
+//! Certificates for the stand-in: a root, an intermediate, and a server certificate. Each is RSA with 2,048 bits, as AWS's
+//! are, so that a handshake costs the same. `openssl` creates them for each run.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,25 +11,25 @@ use rustls::{CipherSuite, ServerConfig};
 
 use crate::Result;
 
-const AMAZON_ROOTS: &str = include_str!("../../../src/store/amazon_roots.pem");
+const AMAZON_ROOTS: &str = include_str!("../../../../src/store/amazon_roots.pem");
 
-/// Where a system keeps the roots that it trusts: Debian's and Amazon Linux's place.
+/// The files with the system's roots: Debian's and Amazon Linux's.
 const SYSTEM_ROOTS: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
 pub struct Certificates {
     directory: PathBuf,
-    /// Our root alone.
+    /// The stand-in's root.
     pub root: PathBuf,
-    /// Amazon's five and ours, so that reading them takes no less than in production.
+    /// Amazon's five roots and the stand-in's, so that reading them costs as much as in production.
     pub amazon: PathBuf,
-    /// The system's and ours, for those who trust the system.
+    /// The system's roots and the stand-in's.
     pub system: PathBuf,
-    /// How many roots that is.
+    /// The number of roots in `system`.
     pub system_count: usize,
 }
 
 impl Certificates {
-    pub fn make(directory: &Path) -> Result<Self> {
+    pub fn create(directory: &Path) -> Result<Self> {
         std::fs::create_dir_all(directory)?;
         let at = |name: &str| directory.join(name);
         std::fs::write(at("authority.ext"), "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n")?;
@@ -79,7 +79,7 @@ impl Certificates {
             .into_iter()
             .collect::<std::result::Result<_, _>>()?;
         let key = PrivateKeyDer::from_pem_file(self.directory.join("server.key"))?;
-        // AWS's endpoints choose the cipher themselves, and AES-128 with SHA-256 is their first choice.
+        // AWS's endpoints prefer AES-128 with SHA-256 and ignore the client's preference.
         let mut provider = rustls::crypto::ring::default_provider();
         provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
@@ -91,7 +91,7 @@ impl Certificates {
     }
 }
 
-/// Keys are of use to nobody after the run.
+/// The keys are of no use after the run.
 impl Drop for Certificates {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.directory);

@@ -1,4 +1,8 @@
-//! One process from its start to its end, watched.
+//! Runs one process as a Lambda execution environment and measures it.
+
+mod quota;
+mod runtime_api;
+mod subjects;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -8,52 +12,59 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::certificates::Certificates;
-use crate::database::{Counts, Database};
-use crate::quota::Quota;
-use crate::runtime_api::{Invoke, RuntimeApi};
-use crate::subjects::Subject;
+use crate::database::{Certificates, Counts, Database};
+use crate::report::{Series, ms};
+pub use quota::Quota;
+use runtime_api::{Invoke, RuntimeApi};
+pub use subjects::{Subject, output};
 
-/// What every session needs.
+/// What every run needs.
 pub struct Bench {
     pub certificates: Certificates,
     pub work: PathBuf,
 }
 
-/// From when on a session's processor time is limited.
+/// When the limit of processor time begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
     Start,
-    /// The first event, since Lambda initialises with a full processor.
+    /// With the first event, because Lambda gives the initialization a full processor.
     FirstEvent,
 }
 
-/// How a process stood just before an event was handed out.
+/// The state of a process just before it receives an event.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     pub index: usize,
-    /// Processor time so far, of all threads.
+    /// The processor time of all threads so far.
     pub cpu: Duration,
-    /// The most memory that was resident so far.
+    /// The peak of resident memory so far.
     pub peak_kb: u64,
     pub counts: Counts,
 }
 
-/// What one process did.
-pub struct Watched {
+/// The measurements of one process.
+pub struct Run {
     /// From its start to its first request for an event.
     pub init: Duration,
     pub invokes: Vec<Invoke>,
-    /// In the order of the indices asked for, then one at the end.
+    /// The samples at the requested indexes, and one at the end.
     pub samples: Vec<Sample>,
 }
 
-impl Watched {
-    /// Processor time per event between two samples.
+impl Run {
+    /// The processor time per event between two samples.
     pub fn cpu_between(&self, from: usize, to: usize) -> Option<Duration> {
         let (from, to) = (self.sample(from)?, self.sample(to)?);
         let events = u32::try_from(to.index - from.index).ok()?;
         to.cpu.saturating_sub(from.cpu).checked_div(events)
+    }
+
+    /// The times of the events from this index, in milliseconds.
+    pub fn walls(&self, from: usize) -> Series {
+        let mut series = Series::default();
+        series.extend(self.invokes.iter().skip(from).map(|invoke| ms(invoke.wall)));
+        series
     }
 
     pub fn sample(&self, index: usize) -> Option<&Sample> {
@@ -64,17 +75,19 @@ impl Watched {
         self.samples.last().ok_or_else(|| "nothing was sampled".into())
     }
 
-    /// An error unless every answer had this status.
+    /// An error unless every response has this status.
     pub fn all_are(self, status: u16) -> Result<Self> {
         match self.invokes.iter().position(|invoke| invoke.status != status) {
             None => Ok(self),
-            Some(index) => Err(format!("event {index} was answered with {}", self.invokes[index].status).into()),
+            Some(index) => {
+                Err(format!("the response to event {index} has status {}", self.invokes[index].status).into())
+            }
         }
     }
 }
 
 impl Bench {
-    /// Runs `subject` over `events`; `at` are the indices to sample at.
+    /// Runs `subject` with `events`, and samples the process before the events with the indexes `at`.
     pub fn run(
         &self,
         subject: &Subject,
@@ -82,16 +95,16 @@ impl Bench {
         events: Vec<String>,
         at: &[usize],
         quota: Option<(&Quota, From)>,
-    ) -> Result<Watched> {
+    ) -> Result<Run> {
         let ran = self.watch(subject, &[], database, events.clone(), at, quota);
-        // Once more, and said: on a shared machine a process may be stopped by somebody else.
+        // Retry once: on a shared machine another user may stop a process.
         ran.or_else(|error| {
-            eprintln!("again, because of this: {error}");
+            eprintln!("retrying after: {error}");
             self.watch(subject, &[], database, events, at, quota)
         })
     }
 
-    /// Instructions of a whole process over `events`, by callgrind. `profile` is where its output stays.
+    /// Counts the instructions of a whole process with `events`. Callgrind writes its output to `profile`.
     pub fn instructions(
         &self,
         subject: &Subject,
@@ -116,7 +129,7 @@ impl Bench {
         events: Vec<String>,
         at: &[usize],
         quota: Option<(&Quota, From)>,
-    ) -> Result<Watched> {
+    ) -> Result<Run> {
         let count = events.len();
         let pid = Arc::new(AtomicU32::new(0));
         let samples = Arc::new(Mutex::new(Vec::new()));
@@ -125,7 +138,7 @@ impl Bench {
             let at = [at, &[count]].concat();
             let at_first = quota.filter(|(_, from)| *from == From::FirstEvent).map(|(quota, _)| quota.clone());
             move |index: usize| {
-                // A quick process may ask before its id is known here.
+                // A fast process can request an event before its id is known here.
                 let pid = loop {
                     match pid.load(Ordering::Acquire) {
                         0 => std::thread::yield_now(),
@@ -153,9 +166,9 @@ impl Bench {
         }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
-        let child = command.spawn().map_err(|error| format!("{} does not start: {error}", subject.name))?;
+        let child = command.spawn().map_err(|error| format!("{} cannot start: {error}", subject.name))?;
         pid.store(child.id(), Ordering::Release);
-        let mut child = Stopping(child);
+        let mut child = Process(child);
         let ended = api.wait(Duration::from_secs(600), || match child.0.try_wait() {
             Ok(ended) => ended.map(|status| status.to_string()),
             Err(error) => Some(error.to_string()),
@@ -163,11 +176,11 @@ impl Bench {
         child.stop();
         let (ready, invokes) = ended.map_err(|error| format!("{}: {error}", subject.name))?;
         let samples = std::mem::take(&mut *samples.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(Watched { init: ready - started, invokes, samples })
+        Ok(Run { init: ready - started, invokes, samples })
     }
 
-    /// Empties the processes' logs.
-    pub fn forget_logs(&self) -> Result<()> {
+    /// Empties the logs of the processes.
+    pub fn clear_logs(&self) -> Result<()> {
         for file in std::fs::read_dir(&self.work)? {
             let path = file?.path();
             if path.extension().is_some_and(|extension| extension == "log") {
@@ -178,28 +191,28 @@ impl Bench {
     }
 }
 
-/// A process that does not outlive its session.
-struct Stopping(Child);
+/// A process that ends when this is dropped.
+struct Process(Child);
 
-impl Stopping {
-    /// By SIGTERM, so that a profiler writes what it has.
+impl Process {
+    /// Ends the process by SIGTERM, so that a profiler writes its output.
     fn stop(&mut self) {
         let _ = Command::new("kill").arg(self.0.id().to_string()).stderr(Stdio::null()).status();
-        let asked = Instant::now();
-        while matches!(self.0.try_wait(), Ok(None)) && asked.elapsed() < Duration::from_secs(20) {
+        let begun = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && begun.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-impl Drop for Stopping {
+impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The scheduler's own nanoseconds, of each thread that is alive.
+/// The scheduler's processor time of all running threads.
 fn cpu_time(pid: u32) -> Duration {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let nanos = threads.filter_map(|thread| {
