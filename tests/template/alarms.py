@@ -14,8 +14,8 @@ import math
 import sys
 from typing import NamedTuple
 
-from check import ROOT, TEMPLATE, Expanded
 from cloudwatch import ALARM, DAY, Alarm, Unsupported, World
+from expand import ROOT, TEMPLATE, Expanded
 from situations import CANARY_LEVELS, CANARY_MINUTES, OUTAGE_REQUESTS_A_DAY, OUTAGE_WITHIN, SITUATIONS
 from traffic import KNOWN, LEVELS, Run, healthy
 

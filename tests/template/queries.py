@@ -9,7 +9,7 @@ import json
 import re
 import sys
 
-from check import ROOT, TEMPLATE, Expanded
+from expand import ROOT, TEMPLATE, Expanded
 
 # What the function logs of a request; the capitalised ones are metrics. docs/operate.md explains them.
 REQUEST = {
