@@ -36,6 +36,30 @@ long *parts:
 mutants *files:
     scripts/mutants {{ files }}
 
+# Look for flaky tests
+flakes *times:
+    scripts/flakes {{ times }}
+
+# Run the tests on AWS's DynamoDB Local instead of the embedded database
+dynamodb-local:
+    scripts/dynamodb-local
+
+# Test the dev server with requests generated from openapi.yaml
+schemathesis *arguments:
+    scripts/checks/schemathesis {{ arguments }}
+
+# Check the template, the pipeline, the workflows and the API description
+deploy-checks:
+    scripts/checks/deploy-checks
+
+# Run the smoke test against the dev server, and the tests of the deployment
+smoke:
+    scripts/deploy/smoke-dev
+
+# Write the SBOM of the function to standard output
+sbom *arguments:
+    @scripts/deploy/sbom {{ arguments }}
+
 # Write docs/costs.md
 costs:
     scripts/costs

@@ -1,17 +1,17 @@
-"""Tries a version of the function with two requests that write nothing.
+"""Tests a version of the function with two requests that write nothing.
 
-before_traffic   CodeDeploy calls it before a new version takes any traffic, and stops the deployment if it fails
+before_traffic   CodeDeploy calls it before a new version gets traffic, and stops the deployment if it fails
 scheduled        a schedule calls it every few minutes for the live version; a failure is an error of this function
 
-A request with an unknown key must be answered with 401 `unauthorized`. A request with a key that this run makes must be
-answered with 404 `customer_not_found`: it passes the API key, and then meets a customer that does not exist, in the real
-transaction. While writes are stopped the function may not begin one, so it reads the record instead.
+A request with an unknown key must return 401 `unauthorized`. A request with a key that this run creates must return 404
+`customer_not_found`: it passes the check of the API key, then fails in the real transaction because the customer does not
+exist. While writes are stopped, the function cannot start a transaction, so the request reads the record instead.
 
-The key belongs to the client CLIENT, which has no customers, ends by itself after five minutes, and is deleted at the
-end of the run. Neither it nor anything made of it is logged.
+The key belongs to the client CLIENT, which has no customers. It expires after five minutes, and the end of the run deletes
+it. Neither the key nor anything derived from it is logged.
 
-Environment: VERSION (the ARN of what is tried), TABLE_NAME (what it works on), WRITES (allowed or stopped).
-Lambda's Python runtime has all that this needs: the standard library and boto3.
+Environment: VERSION (the ARN of the version), TABLE_NAME (the version's table), WRITES (allowed or stopped).
+Lambda's Python runtime contains all that this needs: the standard library and boto3.
 """
 
 import base64
@@ -32,18 +32,18 @@ PHONE = "6105551212"
 ADD = "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}"
 GET = "/cdm/client/{client_id}/customer/{ccid}"
 
-# The function gives up after 15 s. A run makes four calls and the hook a fifth, its report, each twice at most: that fits
-# into the hook's timeout. A scheduled run that takes longer than its own timeout has failed.
+# The function times out after 15 s. A run makes four calls, and the hook's report is the fifth. Each call is made at most
+# twice, and all of that fits into the hook's timeout. A scheduled run that exceeds its timeout has failed.
 CALLS = 5
 PATIENCE = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 class Failed(Exception):
-    """The version does not do what it must. The message names no key."""
+    """The version did not respond as expected. The message contains no key."""
 
 
 def new_key():
-    """An API key as src/auth.rs reads it: a prefix, 256 random bits, and four bytes of checksum."""
+    """An API key as src/auth.rs reads it: a prefix, 256 random bits, and a checksum of four bytes."""
 
     def text(data):
         return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
@@ -92,28 +92,28 @@ def ask(functions, version, event):
         invoked = functions.invoke(FunctionName=version, Payload=json.dumps(event).encode())
         payload = invoked["Payload"].read()
     except Exception as error:
-        # Botocore's messages hold the function's ARN, and never the payload.
+        # Botocore's messages contain the function's ARN, but never the payload.
         raise Failed(f"the version cannot be invoked: {error}") from None
     if "FunctionError" in invoked:
-        # The payload could be anything that the version says, so it is not shown. Its own log has it.
+        # The payload can contain any text of the version, so do not log it. The version's log has the details.
         raise Failed(f"the version failed ({invoked['FunctionError']}): see its log, request {event['requestContext']['requestId']}")
     try:
         response = json.loads(payload)
         status, code = int(response["statusCode"]), json.loads(response["body"])["code"]
-        # Only what can be a code is shown: a broken version could say anything.
+        # Show only a text that can be a code, because a broken version can return any text.
         return status, code if re.fullmatch("[a-z_]{1,40}", code) else "with another code"
     except (ValueError, KeyError, TypeError):
-        raise Failed("the version answered with something that is no error response") from None
+        raise Failed("the version did not return an error response") from None
 
 
-def expect(what, found, meant):
-    if found != meant:
-        raise Failed(f"{what}: answered with {found[0]} {found[1]}, not {meant[0]} {meant[1]}")
+def expect(what, found, expected):
+    if found != expected:
+        raise Failed(f"{what}: returned {found[0]} {found[1]}, not {expected[0]} {expected[1]}")
 
 
-def try_version(version, table, writes, functions, items):
-    """Raises [`Failed`], or what DynamoDB raised where the key could not be made."""
-    # Random, so that no customer of that name was ever made.
+def check_version(version, table, writes, functions, items):
+    """Raises Failed, or DynamoDB's error if the key could not be created."""
+    # Random, so that no such customer exists.
     ccid = "probe-" + secrets.token_hex(8)
     expect("a request with an unknown key", ask(functions, version, request(new_key(), ccid, writes)), (401, "unauthorized"))
 
@@ -123,7 +123,7 @@ def try_version(version, table, writes, functions, items):
             TableName=table,
             Item=item_key(key) | {
                 "client_id": {"S": CLIENT},
-                "label": {"S": "the deployment's own, deleted after its run"},
+                "label": {"S": "of the probe, deleted after its run"},
                 "created_at": {"N": str(int(now * 1000))},
                 "expires_at": {"N": str(int((now + KEY_LIVES_SECONDS) * 1000))},
             },
@@ -132,7 +132,7 @@ def try_version(version, table, writes, functions, items):
         expect("a request for a customer that does not exist",
                ask(functions, version, request(key, ccid, writes)), (404, "customer_not_found"))
     finally:
-        # Also where the put failed: its answer may have been lost. A key that stays ends by itself.
+        # Also after a failed put, because only its response may have been lost. A key that remains expires.
         items.delete_item(TableName=table, Key=item_key(key))
 
 
@@ -141,19 +141,19 @@ def log(level, message):
 
 
 def run():
-    try_version(os.environ["VERSION"], os.environ["TABLE_NAME"], os.environ["WRITES"] == "allowed",
-                boto3.client("lambda", config=PATIENCE), boto3.client("dynamodb", config=PATIENCE))
-    log("INFO", "the version does what it must")
+    check_version(os.environ["VERSION"], os.environ["TABLE_NAME"], os.environ["WRITES"] == "allowed",
+                  boto3.client("lambda", config=PATIENCE), boto3.client("dynamodb", config=PATIENCE))
+    log("INFO", "the version responds as expected")
 
 
 def before_traffic(event, _context):
-    """Reports to CodeDeploy whatever happens: without a report the deployment would wait for an hour."""
+    """Reports to CodeDeploy in every case: without a report the deployment waits for an hour."""
     status = "Failed"
     try:
         run()
         status = "Succeeded"
     except Exception as error:
-        log("ERROR", f"the deployment is stopped: {type(error).__name__}: {error}")
+        log("ERROR", f"stopping the deployment: {type(error).__name__}: {error}")
     boto3.client("codedeploy", config=PATIENCE).put_lifecycle_event_hook_execution_status(
         deploymentId=event["DeploymentId"],
         lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"],

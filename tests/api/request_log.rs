@@ -125,13 +125,13 @@ async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
 async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
     let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER_CORRUPT, "6105551212").http_event();
-    event["requestContext"]["requestId"] = "a-damaged-record".into();
+    event["requestContext"]["requestId"] = "a-corrupt-record".into();
     let reply = send(&app.handler, event, TIMEOUT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
     let told = ["message", "code", "request_id"];
     assert!(reply.body.as_object().unwrap().keys().all(|name| told.contains(&name.as_str())));
     assert!(!reply.body.to_string().contains("damaged record"));
-    let lines = log::lines_with("a-damaged-record");
+    let lines = log::lines_with("a-corrupt-record");
     assert_eq!(lines[0]["level"], "ERROR");
     assert_eq!(lines[0]["message"], "the customer's record is corrupt");
     assert_eq!(lines[0]["cause"], "corrupt_record");

@@ -1,4 +1,4 @@
-"""deploy/parameters: only what is named changes, and every outcome is told from the others. With a stub of the AWS CLI."""
+"""Tests deploy/parameters with a stub of the AWS CLI: only named parameters change, and each outcome has its own message."""
 
 import json
 import os
@@ -48,7 +48,7 @@ class ParametersTest(unittest.TestCase):
         self.assertIn("--use-previous-template", call)
         return {one.pop("ParameterKey"): one for one in json.loads(call[call.index("--parameters") + 1])}
 
-    def test_only_what_is_named_changes(self):
+    def test_changes_only_the_named_parameters(self):
         done = self.run_with("stack", "Writes=stopped", "RestoredTable=")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.sent(), {
@@ -58,22 +58,22 @@ class ParametersTest(unittest.TestCase):
         })
         self.assertIn("stack is changed: Writes=stopped RestoredTable=", done.stdout)
 
-    def test_a_misspelt_parameter_changes_nothing(self):
+    def test_rejects_a_misspelled_parameter(self):
         for wrong in ("Write=stopped", "Writes", "KeyCacheSeconds\tWrites=1", 'Writes="stopped"'):
             done = self.run_with("stack", wrong)
             self.assertEqual(done.returncode, 2, wrong)
             self.assertIsNone(self.sent())
 
-    def test_nothing_to_change_is_no_failure(self):
+    def test_succeeds_if_nothing_changes(self):
         done = self.run_with("stack", "Writes=allowed", REFUSED="ValidationError: No updates are to be performed.")
         self.assertEqual((done.returncode, done.stdout), (0, "stack has these values already\n"))
 
-    def test_a_refused_change_fails_and_says_why(self):
+    def test_fails_with_the_reason_if_the_change_is_refused(self):
         done = self.run_with("stack", "Writes=no", REFUSED="ValidationError: Parameter 'Writes' must be one of")
         self.assertEqual(done.returncode, 1)
         self.assertIn("must be one of", done.stderr)
 
-    def test_a_change_that_is_rolled_back_fails_and_says_why(self):
+    def test_fails_with_the_reason_if_the_change_is_rolled_back(self):
         done = self.run_with("stack", "Writes=stopped", FAILS="yes")
         self.assertEqual(done.returncode, 1)
         self.assertIn("the hook said no", done.stderr)

@@ -1,7 +1,7 @@
-"""deploy/probe/probe.py, with the built function: what passes, what stops a deployment, and that nothing is left behind.
+"""Tests deploy/probe/probe.py with the built function: which versions pass, which stop a deployment, and that no key remains.
 
-The Lambda client is a stub that hands the event, as it is, to target/debug/bootstrap under AWS's Runtime Interface
-Emulator; DynamoDB is the dev server's. Run by scripts/deploy/smoke-dev, which builds the one and starts the other.
+The Lambda client is a stub that passes the event to target/debug/bootstrap in AWS's Runtime Interface Emulator. DynamoDB is
+the dev server's. scripts/deploy/smoke-dev builds the function, starts the dev server and runs this.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ VERSION = "arn:aws:lambda:us-east-1:111122223333:function:stack-Function:7"
 
 
 class Emulator:
-    """The built function, behind Lambda's API for invocations."""
+    """The built function, behind Lambda's invocation API."""
 
     def __init__(self, folder):
         import samcli
@@ -86,10 +86,10 @@ def payload(status, body):
 
 
 class Functions:
-    """A Lambda client whose version is the built function, with a fault where `broken` makes one.
+    """A Lambda client whose version is the built function, with a fault if `broken` is given.
 
-    `broken` is given the number of the request (from 1), the event and the true response (status, body); it returns what
-    the client returns.
+    `broken` gets the number of the request (from 1), the event and the real response (status, body). It returns what the
+    client returns.
     """
 
     def __init__(self, broken=None):
@@ -99,11 +99,11 @@ class Functions:
         assert FunctionName == VERSION, FunctionName
         event = json.loads(Payload)
         self.events.append(event)
-        answer = emulator.invoke(Payload)
+        response = emulator.invoke(Payload)
         if not self.broken:
-            return {"Payload": io.BytesIO(answer)}
-        answer = json.loads(answer)
-        return self.broken(len(self.events), event, (answer["statusCode"], answer["body"]))
+            return {"Payload": io.BytesIO(response)}
+        response = json.loads(response)
+        return self.broken(len(self.events), event, (response["statusCode"], response["body"]))
 
 
 class CodeDeploy:
@@ -115,7 +115,7 @@ class CodeDeploy:
 
 
 class DeniedItems:
-    """The hook's role lacks a right."""
+    """A DynamoDB client whose role lacks one permission."""
 
     def __init__(self, items, denied):
         self.items, self.denied = items, denied
@@ -143,7 +143,7 @@ class ProbeTest(unittest.TestCase):
         return sorted(items, key=lambda item: (item["pk"]["S"], item["sk"]["S"]))
 
     def before_traffic(self, functions, items=None):
-        """The status that CodeDeploy is given, and all that was logged."""
+        """The status that CodeDeploy gets, and the log."""
         code_deploy = CodeDeploy()
         clients = {"lambda": functions, "dynamodb": items or self.items, "codedeploy": code_deploy}
         probe.boto3.client = lambda name, **_: clients[name]
@@ -164,7 +164,7 @@ class ProbeTest(unittest.TestCase):
         self.assertIn(because, log)
         return functions
 
-    def test_a_good_version_passes_and_the_table_is_as_before(self):
+    def test_a_good_version_passes_and_leaves_the_table_unchanged(self):
         functions = Functions()
         self.assertEqual(self.before_traffic(functions)[0], "Succeeded")
         self.assertEqual([event["requestContext"]["http"]["method"] for event in functions.events], ["PUT", "PUT"])
@@ -175,77 +175,77 @@ class ProbeTest(unittest.TestCase):
         self.before_traffic(functions)
         lines = [json.loads(line) for line in emulator.log.read_text().splitlines() if line.startswith("{")]
         by_id = {line["request_id"]: line for line in lines if "request_id" in line}
-        answered = [by_id[event["requestContext"]["requestId"]] for event in functions.events]
-        self.assertEqual([(line["operation"], line["code"]) for line in answered],
+        logged = [by_id[event["requestContext"]["requestId"]] for event in functions.events]
+        self.assertEqual([(line["operation"], line["code"]) for line in logged],
                          [("add_phone", "unauthorized"), ("add_phone", "customer_not_found")])
-        # One call looks the key up, and the second is the transaction.
-        self.assertEqual([line["RoundTrips"] for line in answered], [1, 2])
+        # The first call reads the key, the second is the transaction.
+        self.assertEqual([line["RoundTrips"] for line in logged], [1, 2])
         for event in functions.events:
             self.assertNotIn(event["headers"]["x-relay-api-key"], emulator.log.read_text())
 
-    def test_while_writes_are_stopped_it_only_reads(self):
+    def test_only_reads_while_writes_are_stopped(self):
         os.environ["WRITES"] = "stopped"
         functions = Functions()
         self.assertEqual(self.before_traffic(functions)[0], "Succeeded")
         self.assertEqual([event["requestContext"]["http"]["method"] for event in functions.events], ["GET", "GET"])
         self.assertEqual(self.scan(), self.before)
 
-    def test_the_schedule_tries_the_same_and_fails_aloud(self):
+    def test_the_scheduled_run_does_the_same_and_raises_on_failure(self):
         functions = Functions()
         clients = {"lambda": functions, "dynamodb": self.items}
         probe.boto3.client = lambda name, **_: clients[name]
         with contextlib.redirect_stdout(io.StringIO()):
             probe.scheduled({}, None)
             self.assertEqual(len(functions.events), 2)
-            functions.broken = lambda n, event, true: payload(500, '{"code":"internal_error"}')
+            functions.broken = lambda n, event, real: payload(500, '{"code":"internal_error"}')
             with self.assertRaises(probe.Failed):
                 probe.scheduled({}, None)
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_version_that_fails_every_request_stops(self):
-        self.assert_stops(lambda n, event, true: payload(500, '{"code":"internal_error"}'), "500 internal_error")
+    def test_stops_a_version_that_fails_every_request(self):
+        self.assert_stops(lambda n, event, real: payload(500, '{"code":"internal_error"}'), "500 internal_error")
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_version_that_cannot_reach_its_table_stops(self):
-        """It knows no key: right for the first request, wrong for the second."""
-        self.assert_stops(lambda n, event, true: payload(401, '{"code":"unauthorized"}'), "401 unauthorized, not 404")
+    def test_stops_a_version_that_cannot_reach_its_table(self):
+        """It finds no key, which is correct for the first request and wrong for the second."""
+        self.assert_stops(lambda n, event, real: payload(401, '{"code":"unauthorized"}'), "401 unauthorized, not 404")
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_version_that_may_not_write_stops(self):
-        self.assert_stops(lambda n, event, true: payload(*true) if n == 1 else payload(500, '{"code":"internal_error"}'),
-                          "a customer that does not exist: answered with 500")
+    def test_stops_a_version_that_may_not_write(self):
+        self.assert_stops(lambda n, event, real: payload(*real) if n == 1 else payload(500, '{"code":"internal_error"}'),
+                          "a customer that does not exist: returned 500")
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_version_that_lets_anyone_in_stops(self):
+    def test_stops_a_version_that_accepts_any_key(self):
         for body in ('{"message":"added"}', '"added"', "added", '{"code":1}'):
-            self.assert_stops(lambda n, event, true: payload(200, body), "no error response")
+            self.assert_stops(lambda n, event, real: payload(200, body), "did not return an error response")
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_version_that_finds_every_customer_stops(self):
-        self.assert_stops(lambda n, event, true: payload(*true) if n == 1 else payload(200, '{"message":"added"}'),
-                          "no error response")
+    def test_stops_a_version_that_finds_every_customer(self):
+        self.assert_stops(lambda n, event, real: payload(*real) if n == 1 else payload(200, '{"message":"added"}'),
+                          "did not return an error response")
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_version_that_crashes_stops_and_what_it_says_is_not_logged(self):
-        def crash(n, event, true):
+    def test_stops_a_version_that_crashes_and_does_not_log_its_output(self):
+        def crash(n, event, real):
             return {"FunctionError": "Unhandled", "Payload": io.BytesIO(json.dumps(event).encode())}
 
         self.assert_stops(crash, "the version failed (Unhandled)")
 
-    def test_a_version_that_echoes_the_key_stops_and_it_is_not_logged(self):
-        def echo(n, event, true):
+    def test_stops_a_version_that_returns_the_key_and_does_not_log_it(self):
+        def echo(n, event, real):
             return payload(401, json.dumps({"code": event["headers"]["x-relay-api-key"]}))
 
         self.assert_stops(echo, "with another code")
 
-    def test_a_version_that_cannot_be_invoked_stops(self):
-        def refuse(n, event, true):
+    def test_stops_a_version_that_cannot_be_invoked(self):
+        def refuse(n, event, real):
             raise EndpointConnectionError(endpoint_url="https://lambda.us-east-1.amazonaws.com")
 
         self.assert_stops(refuse, "cannot be invoked")
         self.assertEqual(self.scan(), self.before)
 
-    def test_a_key_that_cannot_be_made_or_deleted_stops(self):
+    def test_stops_if_the_key_cannot_be_created_or_deleted(self):
         self.assert_stops(None, "AccessDeniedException", DeniedItems(self.items, "put_item"))
         self.assertEqual(self.scan(), self.before)
         functions = self.assert_stops(None, "AccessDeniedException", DeniedItems(self.items, "delete_item"))
@@ -253,11 +253,11 @@ class ProbeTest(unittest.TestCase):
         key = probe.item_key(functions.events[1]["headers"]["x-relay-api-key"])
         self.assertEqual([{name: item[name] for name in ("pk", "sk")} for item in left], [key])
         lives = int(left[0]["expires_at"]["N"]) - int(left[0]["created_at"]["N"])
-        self.assertEqual(lives, probe.KEY_LIVES_SECONDS * 1000, "a key that stays ends by itself")
+        self.assertEqual(lives, probe.KEY_LIVES_SECONDS * 1000, "a key that remains expires")
         self.items.delete_item(TableName=TABLE, Key=key)
 
-    def test_the_key_is_one_that_the_function_reads(self):
-        """The item that `cdm key issue` writes has these attributes, too."""
+    def test_the_key_has_the_attributes_that_the_function_reads(self):
+        """`cdm key issue` writes an item with the same attributes."""
         made = {}
 
         class Watched(DeniedItems):
@@ -269,8 +269,8 @@ class ProbeTest(unittest.TestCase):
         [issued] = [item for item in self.before if item["sk"]["S"] == "KEY" and "expires_at" in item][:1]
         self.assertEqual({name: list(value) for name, value in made.items()}, {name: list(value) for name, value in issued.items()})
 
-    def test_the_events_are_shaped_as_the_gateways(self):
-        """Every name in them is in a recorded event, at the same place."""
+    def test_the_events_have_the_form_of_the_gateways_events(self):
+        """Every name in them is in a recorded event, in the same place."""
 
         def names(value, at=""):
             if not isinstance(value, dict):
@@ -283,7 +283,7 @@ class ProbeTest(unittest.TestCase):
             self.assertEqual(names(made) - names(recorded), set())
             self.assertEqual(made["routeKey"], recorded["routeKey"])
             self.assertEqual(made["requestContext"]["http"]["method"], recorded["requestContext"]["http"]["method"])
-            # The function reads no more of an event than these.
+            # The function reads only these parts of an event.
             for name in ("version", "routeKey", "rawPath", "headers", "requestContext", "pathParameters", "isBase64Encoded"):
                 self.assertIn(name, made)
 

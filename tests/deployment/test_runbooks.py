@@ -1,7 +1,7 @@
-"""The runbooks of docs/operate.md and docs/deploy.md can be followed cold. Each section is run from its own commands alone, in
-a shell that stops at a variable that is not set. Each call of `aws` is held to botocore's model of the service: does the
-operation exist, does it have these options, is a required one missing. Each call of `deploy/parameters` is held to the
-template. What AWS answers is made up; that it answers so, only AWS can show.
+"""Tests that the runbooks in docs/operate.md and docs/deploy.md can be followed. Runs the commands of each section in a shell
+that stops at an unset variable. Compares each call of `aws` with botocore's model of the service: the operation and its
+options exist, and no required option is missing. Compares each call of `deploy/parameters` with the template. The responses
+of AWS are stubs, so this does not show what AWS really returns.
 """
 
 import re
@@ -16,7 +16,7 @@ import botocore.session
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Each with the commands that the page's head gives for all of it.
+# The commands at the start of docs/operate.md run before those of each of its sections.
 SECTIONS = {
     "docs/operate.md": [
         "API keys", "Who has this number", "Erasing a customer or a client", "Corrupt records", "Changing a parameter",
@@ -25,7 +25,7 @@ SECTIONS = {
     "docs/deploy.md": ["A stack of your own", "The pipeline: dev, then prod", "Undo", "Smoke test"],
 }
 
-# Writes each call down, for `faults`, and answers with something that the runbook can go on with.
+# Records each call for `faults`, and prints a response with which the runbook can continue.
 AWS = """#!/bin/sh
 printf '%s\\037' "$@" >>"$CALLS"
 printf '\\036' >>"$CALLS"
@@ -38,7 +38,7 @@ esac
 """
 
 GLOBAL = {"--query", "--output", "--region", "--max-items"}
-# Commands of the CLI's own, which are no operation of a service: their options.
+# Options of the commands of the CLI that are not operations of a service.
 CUSTOM = {
     ("logs", "tail"): {"--since"},
     ("cloudformation", "deploy"): {"--template-file", "--stack-name", "--capabilities", "--parameter-overrides"},
@@ -48,7 +48,7 @@ session = botocore.session.Session()
 
 
 def faults(service, operation, *rest):
-    """What is wrong with a call, by the model that the AWS CLI is made from."""
+    """What is wrong with a call, according to the model that the AWS CLI uses."""
     options = {}
     for word in rest:
         if word.startswith("--"):
@@ -96,7 +96,7 @@ def blocks(text):
 
 
 def section(page, heading):
-    """The page's head and the section, up to the next heading of its own level."""
+    """The start of the page, and the section up to the next heading of the same level."""
     text = (ROOT / page).read_text()
     assert f"\n## {heading}\n" in text, f"{page} has no section {heading}"
     return text.split("\n## ")[0], text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
@@ -121,7 +121,7 @@ class RunbooksTest(unittest.TestCase):
         path.write_text(text)
         path.chmod(0o755)
 
-    def follow(self, *texts):
+    def run_commands(self, *texts):
         script = "set -euo pipefail\n" + "".join(block for text in texts for block in blocks(text))
         calls = self.folder / "calls"
         calls.write_text("")
@@ -133,14 +133,14 @@ class RunbooksTest(unittest.TestCase):
             wrong += [f"aws {' '.join(words)}: {fault}" for fault in faults(*words)]
         return wrong
 
-    def test_every_section_can_be_followed(self):
+    def test_every_section_runs(self):
         for page, headings in SECTIONS.items():
             for heading in headings:
                 head, body = section(page, heading)
                 self.assertTrue(list(blocks(body)), f"{page}, {heading} has no commands")
-                self.assertEqual(self.follow(head if page == "docs/operate.md" else "", body), [], f"{page}, {heading}")
+                self.assertEqual(self.run_commands(head if page == "docs/operate.md" else "", body), [], f"{page}, {heading}")
 
-    def test_a_runbook_that_cannot_be_followed_is_noticed(self):
+    def test_detects_a_wrong_command(self):
         for fault, says in (
             ("aws dynamodb describe-table --table-name $NOWHERE", "NOWHERE: unbound variable"),
             ("aws dynamodb describe-tables", "dynamodb has no operation describe-tables"),
@@ -151,7 +151,7 @@ class RunbooksTest(unittest.TestCase):
             ("deploy/parameters stack Writes=off", "Writes cannot be off"),
             ("deploy/parameters stack RestoredTable=table", "RestoredTable cannot be"),
         ):
-            self.assertIn(says, "".join(self.follow(f"```sh\n{fault}\n```\n")), fault)
+            self.assertIn(says, "".join(self.run_commands(f"```sh\n{fault}\n```\n")), fault)
 
 
 if __name__ == "__main__":

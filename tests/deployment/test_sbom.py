@@ -1,5 +1,5 @@
-"""The check of vendored C in scripts/deploy/sbom: it must find a version that scripts/checks/known-bad names, whatever the spelling of the list,
-and must not pass over a crate whose C it does not know."""
+"""Tests the check of vendored C in scripts/deploy/sbom: it finds the versions in scripts/checks/known-bad, and fails for a crate
+whose C it does not know."""
 
 import contextlib
 import importlib.util
@@ -18,29 +18,29 @@ KNOWN = "# a comment\n\nlib  2.0.0  2.4.3  https://example.com/advisory why\n"
 
 
 class KnownBadTest(unittest.TestCase):
-    def test_a_planted_bad_version_fails_the_check(self):
+    def test_finds_a_bad_version(self):
         libraries = {("crate", "1.0.0"): ("lib", "2.3.2", "pkg:generic/lib@2.3.2"), ("ring", "0.17.14"): ("ring", "0.17.14", "")}
         with contextlib.redirect_stdout(io.StringIO()) as shown:
             self.assertEqual(sbom.check(libraries, KNOWN), 1)
         self.assertIn("BAD    lib 2.3.2, in crate 1.0.0: lib  2.0.0  2.4.3  https://example.com/advisory why", shown.getvalue())
         self.assertIn("ok     ring 0.17.14", shown.getvalue())
 
-    def test_the_range_ends_where_it_says(self):
-        for version, meant in (("1.9.9", False), ("2.0.0", True), ("2.4.3", True), ("2.4.4", False), ("2.10.0", False), ("3.0.0", False)):
-            self.assertEqual(bool(sbom.bad("lib", version, KNOWN)), meant, version)
+    def test_both_ends_of_a_range_are_bad(self):
+        for version, expected in (("1.9.9", False), ("2.0.0", True), ("2.4.3", True), ("2.4.4", False), ("2.10.0", False), ("3.0.0", False)):
+            self.assertEqual(bool(sbom.bad("lib", version, KNOWN)), expected, version)
         self.assertIsNone(sbom.bad("other", "2.3.2", KNOWN))
 
-    def test_a_line_without_a_reference_is_an_error(self):
+    def test_rejects_a_line_without_a_reference(self):
         with self.assertRaises(ValueError):
             sbom.bad("lib", "2.3.2", "lib 2.0.0 2.4.3\n")
 
-    def test_the_list_itself_reads_and_names_the_allocator_of_before(self):
+    def test_the_list_is_valid_and_names_a_bad_mimalloc(self):
         known = (ROOT / "scripts/checks/known-bad").read_text()
         self.assertIn("https://", sbom.bad("mimalloc", "2.3.2", known))
         self.assertIsNone(sbom.bad("mimalloc", "2.4.4", known))
         self.assertIsNone(sbom.bad("mimalloc", "2.5.2", known))
 
-    def test_a_crate_with_unknown_c_is_an_error(self):
+    def test_rejects_a_crate_with_unknown_c(self):
         with tempfile.TemporaryDirectory() as folder:
             crate, folder = ("new-sys", "0.1.0"), Path(folder)
             self.assertEqual(sbom.vendored([crate], {crate: set()}, {crate: folder}), {})
@@ -49,7 +49,7 @@ class KnownBadTest(unittest.TestCase):
             with self.assertRaises(SystemExit):
                 sbom.vendored([crate], {crate: set()}, {crate: folder})
 
-    def test_the_version_is_read_from_the_header_that_is_compiled(self):
+    def test_reads_the_version_from_the_compiled_header(self):
         with tempfile.TemporaryDirectory() as folder:
             for name, number in (("c_src/mimalloc", 20502), ("c_src/mimalloc3", 30600)):
                 header = Path(folder, name, "include/mimalloc.h")
@@ -61,7 +61,7 @@ class KnownBadTest(unittest.TestCase):
                 found = sbom.vendored([crate], {crate: features}, {crate: Path(folder)})
                 self.assertEqual(found, {crate: ("mimalloc", version, f"pkg:github/microsoft/mimalloc@v{version}")})
 
-    def test_a_header_of_the_old_form_is_an_error(self):
+    def test_rejects_a_header_of_the_old_form(self):
         with tempfile.TemporaryDirectory() as folder:
             header = Path(folder, "mimalloc.h")
             header.write_text("#define MI_MALLOC_VERSION 217   // major + 2 digits minor\n")

@@ -1,4 +1,4 @@
-"""What scripts/deploy/settings gives to `sam deploy`: all that samconfig.toml sets, and a release that the template takes."""
+"""Tests that scripts/deploy/settings gives `sam deploy` everything in samconfig.toml, and a release that the template accepts."""
 
 import importlib.util
 import re
@@ -14,13 +14,13 @@ loader.exec_module(deploy_settings)
 
 
 class SettingsTest(unittest.TestCase):
-    def test_all_that_samconfig_sets_and_the_release(self):
+    def test_contains_everything_in_samconfig_and_the_release(self):
         config = tomllib.loads((ROOT / "samconfig.toml").read_text())
         for environment in ("dev", "prod"):
-            meant = config[environment]["deploy"]["parameters"]
+            expected = config[environment]["deploy"]["parameters"]
             stack, overrides = deploy_settings.settings(config, environment, "0123456789ab-1")
-            self.assertEqual(stack, meant["stack_name"])
-            self.assertEqual(overrides.split(), [*meant["parameter_overrides"], "Release=0123456789ab-1"])
+            self.assertEqual(stack, expected["stack_name"])
+            self.assertEqual(overrides.split(), [*expected["parameter_overrides"], "Release=0123456789ab-1"])
 
     def test_the_workflows_release_fits_the_parameter(self):
         workflow = (ROOT / ".github/workflows/deploy.yml").read_text()
@@ -29,7 +29,7 @@ class SettingsTest(unittest.TestCase):
         self.assertIn("MaxLength: 20\n", release)
         self.assertLessEqual(len("0123456789ab-9999999"), 20)
 
-    def test_a_value_that_would_be_split_is_refused(self):
+    def test_rejects_a_value_with_a_space(self):
         config = {"dev": {"deploy": {"parameters": {"stack_name": "s", "parameter_overrides": ["A=b c"]}}}}
         with self.assertRaises(SystemExit):
             deploy_settings.settings(config, "dev", "r")

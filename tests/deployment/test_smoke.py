@@ -1,5 +1,5 @@
-"""What scripts/deploy/smoke asks only on AWS, with a stub of Lambda: it must notice a live alias that runs with something else than
-was asked for. The walk through the API is tried against the dev server, by scripts/deploy/smoke-dev."""
+"""Tests the part of scripts/deploy/smoke that runs only on AWS, with a stub of Lambda: it must detect a live alias whose settings
+differ from what was asked for. scripts/deploy/smoke-dev tests the rest against the dev server."""
 
 import contextlib
 import copy
@@ -21,7 +21,7 @@ PARAMETERS = {
 
 
 class Lambda:
-    """A live alias with all that PARAMETERS asked for."""
+    """A live alias with the settings in PARAMETERS."""
 
     def __init__(self):
         self.alias = {"FunctionVersion": "8"}
@@ -39,28 +39,27 @@ class Lambda:
         return self.live
 
 
-class AskLiveTest(unittest.TestCase):
+class LiveAliasTest(unittest.TestCase):
     def failures(self, functions, parameters=PARAMETERS, asked=None):
         smoke.failures.clear()
         with contextlib.redirect_stdout(io.StringIO()):
-            smoke.ask_live(functions, "f", "t", parameters, asked or {})
+            smoke.check_live(functions, "f", "t", parameters, asked or {})
         return list(smoke.failures)
 
-    def test_all_as_asked_for(self):
+    def test_accepts_the_settings_that_were_asked_for(self):
         self.assertEqual(self.failures(Lambda(), asked={"KeyCacheSeconds": "0"}), [])
 
-    def test_no_key_is_no_key(self):
+    def test_accepts_a_stack_without_a_kms_key(self):
         functions = Lambda()
         del functions.live["KMSKeyArn"]
         self.assertEqual(self.failures(functions, PARAMETERS | {"KmsKeyArn": ""}), [])
 
-    def test_a_stack_with_other_parameters_than_were_asked_for(self):
+    def test_detects_a_stack_with_other_parameters(self):
         self.assertEqual(self.failures(Lambda(), asked={"LogLevel": "info"}), ["the stack's LogLevel"])
 
-    def test_a_live_version_of_before(self):
-        """Each setting alone, as the version before had it."""
+    def test_detects_each_setting_of_an_older_version(self):
         for title, change in (
-            ("live works on the stack's table", lambda live: live["Environment"]["Variables"].update(TABLE_NAME="other")),
+            ("live uses the stack's table", lambda live: live["Environment"]["Variables"].update(TABLE_NAME="other")),
             ("live has the stack's KeyCacheSeconds", lambda live: live["Environment"]["Variables"].update(KEY_CACHE_SECONDS="60")),
             ("live has the stack's LogLevel", lambda live: live["Environment"]["Variables"].update(LOG_LEVEL="info")),
             ("live has the stack's KmsKeyArn", lambda live: live.pop("KMSKeyArn")),
@@ -72,10 +71,10 @@ class AskLiveTest(unittest.TestCase):
             change(functions.live)
             self.assertEqual(self.failures(functions), [title])
 
-    def test_a_shift_that_is_not_over(self):
+    def test_detects_a_traffic_shift(self):
         functions = Lambda()
         functions.alias["RoutingConfig"] = {"AdditionalVersionWeights": {"9": 0.1}}
-        self.assertEqual(self.failures(functions), ["live is one version: no shift is under way"])
+        self.assertEqual(self.failures(functions), ["live is one version, without a traffic shift"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Ways to break an alarm of template.yaml. Each must make alarms.py complain: so the situations are checked.
+"""Ways to break an alarm of template.yaml. Each must make alarms.py report a fault, which shows that the situations work.
 
-A mutation is a title, the alarm (or another part of the template), a text that stands in its block, and what to put in
-the place of each such text.
+A mutation has a title, the alarm (or another part of the template), a text in its block, and the text that replaces each
+occurrence.
 """
 
 import re
@@ -10,72 +10,72 @@ SERVER, GATEWAY, LATENCY, LOW = "ServerErrorsAlarm", "GatewayErrorsAlarm", "Late
 THROTTLES = "TableThrottlesAlarm"
 
 MUTATIONS = [
-    ("a crash is one of many", "FunctionErrorsAlarm", "Threshold: 1\n", "Threshold: 1000\n"),
+    ("a threshold of 1000 crashes", "FunctionErrorsAlarm", "Threshold: 1\n", "Threshold: 1000\n"),
     ("crashes of another alias", "FunctionErrorsAlarm", "${Function}:live", "${Function}:old"),
-    ("crashes that are remembered", "FunctionErrorsAlarm", "FILL(errors, 0)", "errors"),
-    ("an error rate that a canary does not reach", SERVER, "Threshold: 1\n", "Threshold: 10\n"),
-    ("thirty failures at least", SERVER, ">= 3", ">= 30"),
-    ("a single failure at night", SERVER, ">= 3", ">= 1"),
-    ("no rate, so that a big client's few failures count", SERVER, "100 * FILL(errors, 0) / FILL(answers, 1)", "FILL(errors, 0) + 0 * FILL(answers, 0)"),
-    ("one minute", SERVER, "Period: 900", "Period: 60"),
-    ("an hour in a row", SERVER, "EvaluationPeriods: 1", "EvaluationPeriods: 4"),
-    ("no data is a failure", SERVER, "TreatMissingData: notBreaching", "TreatMissingData: breaching"),
-    ("an error rate that stays after the last request", SERVER, "IF(FILL(errors, 0) >= 3, 100 * FILL(errors, 0) / FILL(answers, 1), 0)",
+    ("no FILL: the alarm stays", "FunctionErrorsAlarm", "FILL(errors, 0)", "errors"),
+    ("a rate above that of a canary", SERVER, "Threshold: 1\n", "Threshold: 10\n"),
+    ("at least 30 failures", SERVER, ">= 3", ">= 30"),
+    ("at least 1 failure", SERVER, ">= 3", ">= 1"),
+    ("a count instead of a rate", SERVER, "100 * FILL(errors, 0) / FILL(answers, 1)", "FILL(errors, 0) + 0 * FILL(answers, 0)"),
+    ("a period of a minute", SERVER, "Period: 900", "Period: 60"),
+    ("four periods", SERVER, "EvaluationPeriods: 1", "EvaluationPeriods: 4"),
+    ("missing data breaches", SERVER, "TreatMissingData: notBreaching", "TreatMissingData: breaching"),
+    ("no FILL: the rate stays after the last request", SERVER, "IF(FILL(errors, 0) >= 3, 100 * FILL(errors, 0) / FILL(answers, 1), 0)",
      "IF(errors >= 3, 100 * errors / answers, 0)"),
-    ("rolls nothing back", "      DeploymentPreference:", "          - !Ref ServerErrorsAlarm\n", ""),
-    ("half of what callers get", GATEWAY, "Threshold: 1\n", "Threshold: 50\n"),
-    ("a metric that no one sends", GATEWAY, "MetricName: 5xx", "MetricName: 5XXError"),
-    ("a minute, and data comes later", GATEWAY, "Period: 900", "Period: 60"),
-    ("most requests slow", LATENCY, "Threshold: 2\n", "Threshold: 60\n"),
-    ("a single slow request at night", LATENCY, ">= 3", ">= 1"),
-    ("failures for slow ones", LATENCY, "MetricName: SlowRequests", "MetricName: Errors5xx"),
+    ("no rollback", "      DeploymentPreference:", "          - !Ref ServerErrorsAlarm\n", ""),
+    ("a rate of 50%", GATEWAY, "Threshold: 1\n", "Threshold: 50\n"),
+    ("a metric that does not exist", GATEWAY, "MetricName: 5xx", "MetricName: 5XXError"),
+    ("a period of a minute with late data", GATEWAY, "Period: 900", "Period: 60"),
+    ("a threshold of 60%", LATENCY, "Threshold: 2\n", "Threshold: 60\n"),
+    ("at least 1 slow request", LATENCY, ">= 3", ">= 1"),
+    ("failures instead of slow requests", LATENCY, "MetricName: SlowRequests", "MetricName: Errors5xx"),
     ("a percentile", LATENCY, "Stat: Sum", "Stat: p99"),
-    ("an hour for a day", LOW, "Period: 86400", "Period: 3600"),
-    ("only where there is hardly any traffic", LOW, "< 10000", "< 1000"),
-    ("whatever the traffic", LOW, "< 10000", "< 1000000000"),
-    ("slow requests do not count", LOW, "< 400,", "< 1,"),
-    ("a single failure in a day", LOW, "Threshold: 3\n", "Threshold: 1\n"),
-    ("thirty failures in a day", LOW, "Threshold: 3\n", "Threshold: 30\n"),
-    ("some calls without room", "FunctionThrottlesAlarm", "Threshold: 1\n", "Threshold: 1000\n"),
-    ("many throttles", THROTTLES, "Threshold: 10\n", "Threshold: 10000\n"),
-    ("throttles of one minute, and data comes later", THROTTLES, "Period: 900", "Period: 60"),
-    ("throttles that are remembered", THROTTLES, "FILL(reads, 0) + FILL(writes, 0) + FILL(adds, 0) + FILL(removals, 0) + FILL(gets, 0)",
+    ("an hour instead of a day", LOW, "Period: 86400", "Period: 3600"),
+    ("only with very little traffic", LOW, "< 10000", "< 1000"),
+    ("with any traffic", LOW, "< 10000", "< 1000000000"),
+    ("slow requests are not counted", LOW, "< 400,", "< 1,"),
+    ("1 failure a day", LOW, "Threshold: 3\n", "Threshold: 1\n"),
+    ("30 failures a day", LOW, "Threshold: 3\n", "Threshold: 30\n"),
+    ("a threshold of 1000 throttled calls", "FunctionThrottlesAlarm", "Threshold: 1\n", "Threshold: 1000\n"),
+    ("a threshold of 10,000 throttles", THROTTLES, "Threshold: 10\n", "Threshold: 10000\n"),
+    ("a period of a minute with late data", THROTTLES, "Period: 900", "Period: 60"),
+    ("no FILL: the alarm stays", THROTTLES, "FILL(reads, 0) + FILL(writes, 0) + FILL(adds, 0) + FILL(removals, 0) + FILL(gets, 0)",
      "reads + writes + adds + removals + gets"),
-    ("every second 429", "GatewayThrottlesAlarm", "Threshold: 100\n", "Threshold: 100000000\n"),
-    ("a single conflict", "ConflictsAlarm", ">= 10", ">= 1"),
-    ("most adds in conflict", "ConflictsAlarm", "Threshold: 5\n", "Threshold: 70\n"),
-    ("failed starts of busy functions", "InitErrorsAlarm", "Threshold: 1\n", "Threshold: 50\n"),
-    ("401s of removals", "UnauthorizedAlarm", "FILL(adds, 0) +", "0 * FILL(adds, 0) +"),
-    ("a few 401s", "UnauthorizedAlarm", "Threshold: !Ref UnauthorizedLimit", "Threshold: 20"),
-    ("silence is fine", "NoTrafficAlarm", "TreatMissingData: breaching", "TreatMissingData: notBreaching"),
-    ("five minutes of silence", "NoTrafficAlarm", "!Ref NoTrafficMinutes", "5"),
-    ("less than nothing", "NoTrafficAlarm", "Threshold: 0\n", "Threshold: -1\n"),
-    ("a probe that fails", "ProbeAlarm", "- FILL(errors, 0)", "- 0 * FILL(errors, 0)"),
-    ("a probe that stopped", "ProbeAlarm", "TreatMissingData: breaching", "TreatMissingData: notBreaching"),
-    ("a probe that must succeed twice", "ProbeAlarm", "Threshold: 1\n", "Threshold: 4\n"),
-    ("one run of the probe", "  ProbeWindow:", '"5": { Seconds: 1200 }', '"5": { Seconds: 300 }'),
-    ("an hour without the probe", "  ProbeWindow:", '"5": { Seconds: 1200 }', '"5": { Seconds: 3600 }'),
+    ("a threshold of 100 million", "GatewayThrottlesAlarm", "Threshold: 100\n", "Threshold: 100000000\n"),
+    ("at least 1 conflict", "ConflictsAlarm", ">= 10", ">= 1"),
+    ("a threshold of 70%", "ConflictsAlarm", "Threshold: 5\n", "Threshold: 70\n"),
+    ("a threshold of 50 failed starts", "InitErrorsAlarm", "Threshold: 1\n", "Threshold: 50\n"),
+    ("adds are not counted", "UnauthorizedAlarm", "FILL(adds, 0) +", "0 * FILL(adds, 0) +"),
+    ("a threshold of 20", "UnauthorizedAlarm", "Threshold: !Ref UnauthorizedLimit", "Threshold: 20"),
+    ("missing data does not breach", "NoTrafficAlarm", "TreatMissingData: breaching", "TreatMissingData: notBreaching"),
+    ("five minutes without traffic", "NoTrafficAlarm", "!Ref NoTrafficMinutes", "5"),
+    ("a threshold below zero", "NoTrafficAlarm", "Threshold: 0\n", "Threshold: -1\n"),
+    ("failed runs count as successful", "ProbeAlarm", "- FILL(errors, 0)", "- 0 * FILL(errors, 0)"),
+    ("missing data does not breach", "ProbeAlarm", "TreatMissingData: breaching", "TreatMissingData: notBreaching"),
+    ("a threshold of 4 runs", "ProbeAlarm", "Threshold: 1\n", "Threshold: 4\n"),
+    ("a window of one run", "  ProbeWindow:", '"5": { Seconds: 1200 }', '"5": { Seconds: 300 }'),
+    ("a window of an hour", "  ProbeWindow:", '"5": { Seconds: 1200 }', '"5": { Seconds: 3600 }'),
 ]
 
 
 def mutate(text, part, old, new):
-    """The template with `old` replaced in one part: a resource, or what begins with this line."""
+    """Replaces `old` in one part of the template: a resource, or the block that begins with this line."""
     head = part if part.startswith(" ") else f"  {part}:"
     start = text.index(f"\n{head}\n") + 1
     indent = len(head) - len(head.lstrip())
     end = re.compile(rf"\n {{0,{indent}}}[^\s]").search(text, start + len(head))
     block = text[start : end.start()]
     if old not in block:
-        raise ValueError(f"{part} no longer says {old!r}")
+        raise ValueError(f"{part} does not contain {old!r}")
     return text[:start] + block.replace(old, new) + text[end.start():]
 
 
-def survivors(text, complaints):
-    """0 if every mutation brings a complaint."""
+def survivors(text, faults):
+    """Returns 0 if every mutation causes a fault."""
     missed = 0
     for title, part, old, new in MUTATIONS:
         try:
-            found = complaints(mutate(text, part, old, new))
+            found = faults(mutate(text, part, old, new))
         except ValueError as stale:
             print(f"STALE    {title}: {stale}")
             missed += 1
@@ -86,8 +86,8 @@ def survivors(text, complaints):
             print(f"SURVIVED {part.strip(' :')}, {title}")
             missed += 1
     alarms = set(re.findall(r"^  (\w+Alarm):$", text, re.M))
-    untried = alarms - {part for _, part, _, _ in MUTATIONS}
-    for name in sorted(untried):
-        print(f"UNTRIED  no mutation breaks {name}")
+    untested = alarms - {part for _, part, _, _ in MUTATIONS}
+    for name in sorted(untested):
+        print(f"UNTESTED no mutation breaks {name}")
     print(f"mutations of alarms: {len(MUTATIONS) - missed} of {len(MUTATIONS)} caught")
-    return 1 if missed or untried else 0
+    return 1 if missed or untested else 0

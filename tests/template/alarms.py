@@ -1,44 +1,43 @@
 #!/usr/bin/env python3
-"""Plays every alarm of the expanded template through made-up traffic (traffic.py), by CloudWatch's rules (cloudwatch.py).
+"""Simulates every alarm of the expanded template over the traffic of traffic.py, with the model of CloudWatch in cloudwatch.py.
 
-    alarms.py                fail if an alarm fires late, without cause, not at all, or stays; or if the table in
-                             docs/operate.md is not the one that this prints
-    alarms.py --write        put the table into docs/operate.md
-    alarms.py --mutations    also break the alarms in each way of alarm_mutations.py; every one must be noticed
+    alarms.py                fail if an alarm fires late, without a reason, not at all, or too long; or if the table in
+                             docs/operate.md differs from the one that this prints
+    alarms.py --write        write the table to docs/operate.md
+    alarms.py --mutations    also break the alarms in each way of alarm_mutations.py; each must be detected
 
-Which alarms each situation must raise stands in situations.py. An alarm over a metric that no request sends is an
-error, not silence.
+situations.py says which alarms each situation must raise. An alarm over a metric that no request sends is an error.
 """
 
 import math
 import sys
 from typing import NamedTuple
 
-from check import ROOT, TEMPLATE, Expanded
-from cloudwatch import ALARM, DAY, Alarm, Unsupported, World
+from cloudwatch import ALARM, DAY, Alarm, Assumption, Unsupported
+from expand import ROOT, TEMPLATE, Expanded
 from situations import CANARY_LEVELS, CANARY_MINUTES, OUTAGE_REQUESTS_A_DAY, OUTAGE_WITHIN, SITUATIONS
 from traffic import KNOWN, LEVELS, Run, healthy
 
 PAGE = ROOT / "docs/operate.md"
 BEGIN, END = "<!-- tests/template/alarms.py writes this table -->\n", "<!-- end of the table -->\n"
 
-# What AWS does not document, at its extremes. Every expectation must hold in each of them; the table has the worst.
-WORLDS = (
-    World(delay=0, extra=2, fills_empty=True),
-    World(delay=1, extra=2, fills_empty=False),
-    World(delay=3, extra=5, fills_empty=True),
+# The extremes of what AWS does not document. Every expectation must hold for each of them. The table has the worst values.
+ASSUMPTIONS = (
+    Assumption(delay=0, extra=2, fills_empty=True),
+    Assumption(delay=1, extra=2, fills_empty=False),
+    Assumption(delay=3, extra=5, fills_empty=True),
 )
 
-BEFORE = 2 * DAY + 10 * 60  # Healthy minutes before a situation: it begins at ten in the morning.
-SETTLES = 60  # Minutes that an alarm is looked at before the situation begins.
-CLEARS = 20  # Minutes after a situation in which an alarm must be over; for one that looks back a day, a day and these.
+BEFORE = 2 * DAY + 10 * 60  # Healthy minutes before a situation, which begins at 10:00.
+SETTLES = 60  # Minutes before the situation in which an alarm must not fire.
+CLEARS = 20  # An alarm must stop within this many minutes after a situation, plus a day for an alarm with a period of a day.
 
 
 # --- The template's alarms --------------------------------------------------------------------------------------------
 
 
 def plain(expanded, node):
-    """A resolved value of the template as one word: what it refers to."""
+    """A resolved value of the template as text: the name that it refers to."""
     if isinstance(node, dict):
         [(function, argument)] = node.items()
         if function == "Fn::FindInMap":
@@ -49,47 +48,47 @@ def plain(expanded, node):
     return str(node)
 
 
-def deep(expanded, node):
-    """The same for everything inside."""
+def plain_tree(expanded, node):
+    """Applies `plain` to every value in a tree."""
     if isinstance(node, list):
-        return [deep(expanded, part) for part in node]
+        return [plain_tree(expanded, part) for part in node]
     if isinstance(node, dict) and not (len(node) == 1 and next(iter(node)).startswith(("Fn::", "Ref"))):
-        return {name: deep(expanded, part) for name, part in node.items()}
+        return {name: plain_tree(expanded, part) for name, part in node.items()}
     return node if isinstance(node, bool) else plain(expanded, node)
 
 
 def alarms_for(text, level):
-    """(the alarms, the names of those that roll back): of this text, deployed for this level."""
+    """(alarms, names of those that roll back) of this template, deployed for this level."""
     expanded = Expanded(text, {
         "ProbeMinutes": str(level.probe_minutes), "NoTrafficMinutes": str(level.no_traffic_minutes)})
     found = []
     for name, resource in expanded.of_type("AWS::CloudWatch::Alarm").items():
-        properties = deep(expanded, resource["Properties"])
+        properties = plain_tree(expanded, resource["Properties"])
         alarm = Alarm(name, properties)
         alarm.definition = repr(properties)
         for stat in alarm.stats.values():
             if stat.metric not in KNOWN:
-                raise Unsupported(f"{name} reads {stat.metric}, which nothing sends")
+                raise Unsupported(f"{name} reads {stat.metric}, which no request sends")
         found.append(alarm)
     group = expanded.properties("FunctionDeploymentGroup")["AlarmConfiguration"]["Alarms"]
     return found, {plain(expanded, entry["Name"]) for entry in group}
 
 
-# --- Judging ----------------------------------------------------------------------------------------------------------
+# --- Simulation -------------------------------------------------------------------------------------------------------
 
 
 class Fired(NamedTuple):
-    """Of one alarm in one situation, the worst of all worlds: minutes from the start, and minutes until it was over."""
+    """The worst times of an alarm in a situation: minutes until it fired, and minutes after the situation until it stopped."""
 
     after: int
     over: object
 
 
-class Judge:
-    """Plays everything once; judges any text of the template against it."""
+class Simulation:
+    """Simulates all traffic once, and checks any text of the template with it."""
 
     def __init__(self):
-        self._histories, self._runs, self._beginnings, self._memory = {}, {}, {}, {}
+        self._histories, self._runs, self._firsts, self._cache = {}, {}, {}, {}
 
     def healthy_days(self, level_name):
         level, name = LEVELS[level_name], (level_name, None, None)
@@ -99,10 +98,10 @@ class Judge:
             self._runs[name] = run.data()
         return name
 
-    def plays(self, level_name, situation):
+    def traffic(self, level_name, situation):
         """({ending: name of the run}, minutes until the third failed request, minutes until the third 5xx of a day)
 
-        After the situation, traffic is healthy again in one ending and silent in the other.
+        After the situation there is healthy traffic in one ending, and no traffic in the other.
         """
         level = LEVELS[level_name]
         endings = {ending: (level_name, situation.title, ending) for ending in ("healthy", "silent")}
@@ -116,115 +115,115 @@ class Judge:
                 extra_401s=situation.extra_401s, failures=situation.failures, probe_runs=situation.probe_runs)
             third = run.failures[2] - BEFORE if len(run.failures) > 2 else None
             got = [minute - BEFORE for minute in run.got_5xx if minute >= BEFORE]
-            # With more traffic, single failures add up to three a day by themselves: there, `must` says what is one.
+            # With more traffic, unrelated failures can be three a day. There only `must` decides.
             few = level.a_minute * DAY < OUTAGE_REQUESTS_A_DAY
             outage = next((last for first, last in zip(got, got[2:]) if few and last - first <= DAY), None)
             for ending, name in endings.items():
-                twin = run.copy()
-                twin.play(DAY + 2 * CLEARS, level, healthy, seed=" ".join(name), rate=int(ending == "healthy"))
-                self._runs[name] = twin.data()
-            self._beginnings[level_name, situation.title] = third, outage
-        return endings, *self._beginnings[level_name, situation.title]
+                copy = run.copy()
+                copy.play(DAY + 2 * CLEARS, level, healthy, seed=" ".join(name), rate=int(ending == "healthy"))
+                self._runs[name] = copy.data()
+            self._firsts[level_name, situation.title] = third, outage
+        return endings, *self._firsts[level_name, situation.title]
 
     def healthy(self, level_name, alarm):
-        """Complaints about an alarm that fires while nothing is wrong."""
+        """Faults: the alarm fires with healthy traffic."""
         level, run = LEVELS[level_name], self._runs[self.healthy_days(level_name)]
-        for world in WORLDS:
-            states = alarm.states(run, world, DAY, level.healthy_days * DAY)
+        for assumption in ASSUMPTIONS:
+            states = alarm.states(run, assumption, DAY, level.healthy_days * DAY)
             if ALARM in states:
-                return [f"{level.title}, healthy: {alarm.name} fires on day {1 + states.index(ALARM) // DAY}, {world}"]
+                return [f"{level.title}, healthy: {alarm.name} fires on day {1 + states.index(ALARM) // DAY}, {assumption}"]
         return []
 
     def fires(self, level_name, situation, alarm):
-        """(complaints, Fired or None, {world: minutes from the start}) of one alarm in one situation."""
+        """(faults, Fired or None, {assumption: minutes from the start}) of an alarm in a situation."""
         level, name = LEVELS[level_name], alarm.name
-        endings, third, _ = self.plays(level_name, situation)
-        complaints, fired, firsts = [], None, {}
+        endings, third, _ = self.traffic(level_name, situation)
+        faults, fired, firsts = [], None, {}
         begins, ends = BEFORE, BEFORE + level.lasts
         must, may = name in situation.must[level_name], name in situation.may or name in situation.must[level_name]
 
-        def complain(what):
-            complaints.append(f"{level.title}, {situation.title}: {name} {what}, {world}")
+        def fault(what):
+            faults.append(f"{level.title}, {situation.title}: {name} {what}, {assumption}")
 
-        for world in WORLDS:
-            states = alarm.states(self._runs[endings["healthy"]], world, begins - SETTLES, ends)
+        for assumption in ASSUMPTIONS:
+            states = alarm.states(self._runs[endings["healthy"]], assumption, begins - SETTLES, ends)
             before, during = states[:SETTLES], states[SETTLES:]
-            if ALARM in before[world.delay + 1 :]:
-                complain("fires before it begins")
+            if ALARM in before[assumption.delay + 1 :]:
+                fault("fires before the situation")
             if ALARM in during:
-                firsts[world] = first = during.index(ALARM)
+                firsts[assumption] = first = during.index(ALARM)
                 if not may:
-                    complain("fires, and should not")
-                if must and first > self._deadline(situation, level, name, third) + world.delay:
-                    complain(f"fires after {first} minutes, the third failure was at {third}")
-                # Without the probe, requests are further apart than most alarms look back.
+                    fault("fires, but must not")
+                if must and first > self._deadline(situation, level, name, third) + assumption.delay:
+                    fault(f"fires after {first} minutes, the third failure was at {third}")
+                # Without the probe, the time between requests exceeds the period of most alarms.
                 if must and situation.steady and states[-1] != ALARM and (level.probe_minutes or alarm.minutes == DAY):
-                    complain("no longer fires at the end")
+                    fault("no longer fires at the end")
                 fired = Fired(max(fired.after, first), fired.over) if fired else Fired(first, 0)
             elif must:
-                complain("does not fire")
-            allowed = max(CLEARS, DAY + CLEARS if alarm.minutes == DAY else alarm.minutes) + world.delay
+                fault("does not fire")
+            allowed = max(CLEARS, DAY + CLEARS if alarm.minutes == DAY else alarm.minutes) + assumption.delay
             for ending, played in endings.items():
                 if ending == "silent" and name == "NoTrafficAlarm":
-                    continue  # Silence is what it is for.
-                after = alarm.states(self._runs[played], world, ends, ends + allowed, during[-1])
+                    continue  # It fires if there is no traffic.
+                after = alarm.states(self._runs[played], assumption, ends, ends + allowed, during[-1])
                 still = next((len(after) - i for i, state in enumerate(reversed(after)) if state == ALARM), 0)
                 if still == len(after):
-                    complain(f"still fires {still} minutes after, {ending}")
+                    fault(f"still fires {still} minutes afterwards, with {ending} traffic")
                 elif still and not may:
-                    complain("fires afterwards")
+                    fault("fires afterwards")
                 elif fired:
                     fired = Fired(fired.after, max(fired.over, still))
-        return complaints, fired, firsts
+        return faults, fired, firsts
 
     def situation(self, level_name, situation, alarms, rolls_back):
-        """(complaints, {alarm: Fired}, minutes until the third failed request)"""
+        """(faults, {alarm: Fired}, minutes until the third failed request)"""
         where = f"{LEVELS[level_name].title}, {situation.title}"
-        _, third, outage = self.plays(level_name, situation)
-        complaints, fired, noticed = [], {}, dict.fromkeys(WORLDS, math.inf)
+        _, third, outage = self.traffic(level_name, situation)
+        faults, fired, fired_first = [], {}, dict.fromkeys(ASSUMPTIONS, math.inf)
         for alarm in alarms:
-            more, one, firsts = self.remembered(self.fires, level_name, situation, alarm)
-            complaints += more
+            more, one, firsts = self.cached(self.fires, level_name, situation, alarm)
+            faults += more
             if one:
                 fired[alarm.name] = one
-            for world, first in firsts.items():
-                noticed[world] = min(noticed[world], first)
-        for world, first in noticed.items():
-            if outage is not None and first > outage + OUTAGE_WITHIN + world.delay:
-                complaints.append(f"{where}: the outage of minute {outage} is noticed in minute {first}, {world}")
+            for assumption, first in firsts.items():
+                fired_first[assumption] = min(fired_first[assumption], first)
+        for assumption, first in fired_first.items():
+            if outage is not None and first > outage + OUTAGE_WITHIN + assumption.delay:
+                faults.append(f"{where}: no alarm fires until minute {first}, the outage began in minute {outage}, {assumption}")
         if situation.title.startswith("failing canary") and level_name in CANARY_LEVELS:
             soonest = min((each.after for name, each in fired.items() if name in rolls_back), default=math.inf)
             if soonest >= CANARY_MINUTES:
-                complaints.append(f"{where}: the first alarm that rolls back comes after {soonest} minutes")
-        return complaints, fired, third
+                faults.append(f"{where}: the first alarm that rolls back fires after {soonest} minutes")
+        return faults, fired, third
 
-    def remembered(self, judgement, *arguments):
-        """Remembered by what the alarm is, so that a mutation plays only the alarm that it changes."""
+    def cached(self, check, *arguments):
+        """Caches by the definition of the alarm, so that a mutation simulates only the alarm that it changes."""
         *where, alarm = arguments
-        key = (judgement.__name__, *(getattr(part, "title", part) for part in where), alarm.name, alarm.definition)
-        if key not in self._memory:
-            self._memory[key] = judgement(*arguments)
-        return self._memory[key]
+        key = (check.__name__, *(getattr(part, "title", part) for part in where), alarm.name, alarm.definition)
+        if key not in self._cache:
+            self._cache[key] = check(*arguments)
+        return self._cache[key]
 
     @staticmethod
     def _deadline(situation, level, name, third):
-        """Minutes after the start by which an alarm must have fired."""
+        """The alarm must fire within this many minutes from the start."""
         if name == "NoTrafficAlarm":
             return level.no_traffic_minutes
-        if name == "ProbeAlarm":  # Whatever fails: three runs, and five minutes.
+        if name == "ProbeAlarm":  # Three runs and five minutes, for any failure.
             return 3 * level.probe_minutes + 5
         return third + situation.within
 
-    def judge(self, text, rows=None, stop=False):
-        """Everything that is wrong with the alarms of this text. Fills `rows` with the table's lines."""
-        complaints, seen, defined = [], set(), set()
+    def faults(self, text, rows=None, stop=False):
+        """The faults of the alarms of this template. Fills `rows` with the lines of the table."""
+        faults, seen, defined = [], set(), set()
         for level_name, level in LEVELS.items():
             try:
                 alarms, rolls_back = alarms_for(text, level)
             except Unsupported as reason:
                 return [str(reason)]
             defined |= {alarm.name for alarm in alarms}
-            found = [each for alarm in alarms for each in self.remembered(self.healthy, level_name, alarm)]
+            found = [each for alarm in alarms for each in self.cached(self.healthy, level_name, alarm)]
             if rows is not None:
                 rows.append((level.title, f"healthy, {level.healthy_days} days", "", "none"))
             for situation in SITUATIONS:
@@ -235,11 +234,11 @@ class Judge:
                 seen |= set(fired)
                 if rows is not None:
                     rows.append((level.title, situation.title, "" if third is None else str(third), cells(fired, third)))
-            complaints += found
+            faults += found
             if found and stop:
-                return complaints
-        complaints += [f"no situation raises {name}" for name in sorted(defined - seen)]
-        return complaints
+                return faults
+        faults += [f"no situation raises {name}" for name in sorted(defined - seen)]
+        return faults
 
 
 def cells(fired, third):
@@ -260,27 +259,27 @@ def table(rows):
 
 
 def main():
-    judge, rows = Judge(), []
-    complaints = judge.judge(TEMPLATE, rows)
-    for complaint in complaints:
-        print(f"FAILED {complaint}")
+    simulation, rows = Simulation(), []
+    faults = simulation.faults(TEMPLATE, rows)
+    for fault in faults:
+        print(f"FAILED {fault}")
     printed = table(rows)
     print(printed)
     page = PAGE.read_text()
     if page.count(BEGIN) != 1 or page.count(END) != 1:
-        sys.exit(f"{PAGE.name} has no place for the table: {BEGIN}")
+        sys.exit(f"{PAGE.name} does not contain {BEGIN}")
     head, rest = page.split(BEGIN)
     written, tail = rest.split(END)
     if "--write" in sys.argv:
         PAGE.write_text(head + BEGIN + "\n" + printed + "\n" + END + tail)
     elif written != "\n" + printed + "\n":
-        print("FAILED docs/operate.md does not have this table: alarms.py --write")
+        print("FAILED docs/operate.md does not contain this table: run alarms.py --write")
         return 1
-    if complaints:
+    if faults:
         return 1
     if "--mutations" in sys.argv:
         from alarm_mutations import survivors
-        return survivors(TEMPLATE, lambda text: judge.judge(text, stop=True))
+        return survivors(TEMPLATE, lambda text: simulation.faults(text, stop=True))
     return 0
 
 

@@ -1,15 +1,15 @@
-"""How CloudWatch evaluates a metric alarm: metric math, data points, states. Only what this template uses.
+"""A model of how CloudWatch evaluates metric alarms: metric math, data points, states.
 
-Everything else (a percentile, another function, a high-resolution period) raises Unsupported, so that a new alarm is
-either evaluated as CloudWatch would evaluate it or not at all.
+Contains only what this template uses. Anything else (a percentile, another function, a high-resolution period) raises
+Unsupported, so that no alarm is evaluated in another way than by CloudWatch.
 
-The rules are those of the CloudWatch User Guide (docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/…):
+The rules are from the CloudWatch User Guide (docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/…):
 
     alarm-evaluation.html           periods, M out of N, one evaluation a minute over a sliding window
     alarms-and-missing-data.html    the evaluation range, missing data, premature alarms
     using-metric-math.html          expressions, and what a missing value is in them
 
-Where the guide is silent, a World below says what is assumed, and alarms.py tries several.
+The guide leaves some rules open. An Assumption fixes them, and alarms.py tries several.
 """
 
 import operator
@@ -21,15 +21,15 @@ OK, ALARM, INSUFFICIENT_DATA = "OK", "ALARM", "INSUFFICIENT_DATA"
 
 
 class Unsupported(Exception):
-    """The template uses something of CloudWatch that this file does not know."""
+    """The template uses a feature of CloudWatch that this model does not have."""
 
 
-class World(NamedTuple):
+class Assumption(NamedTuple):
     """What the guide leaves open."""
 
     # Minutes until a data point can be read. The guide warns of "a slight delay" (using-metric-math.html, FILL).
     delay: int
-    # Data points that an evaluation reads beyond Evaluation Periods. "The exact number … depends on the length of the
+    # Data points that an evaluation reads in addition to Evaluation Periods. "The exact number … depends on the length of the
     # alarm period" (alarms-and-missing-data.html); its examples read 5 for 3.
     extra: int
     # Whether FILL fills a series that has no data at all in the evaluation range. The guide does not say.
@@ -117,7 +117,7 @@ def parse(text):
         if (token, len(arguments)) not in (("FILL", 2), ("IF", 3)):
             raise Unsupported(f"{token} of {len(arguments)} arguments in the expression {text!r}")
         if token == "FILL" and [argument[0] for argument in arguments] != ["name", "number"]:
-            raise Unsupported(f"FILL of anything but a metric, or with anything but a number, in {text!r}")
+            raise Unsupported(f"FILL of something other than a metric, or with something other than a number, in {text!r}")
         return (token, *arguments)
 
     tree = disjunction()
@@ -141,7 +141,7 @@ def filled_names(tree):
 
 
 def calculate(tree, series):
-    """The values of an expression, minute by minute: a list with None where there is no data point, or a number.
+    """The values of an expression: a number, or a list with a value for each minute, None if there is no data point.
 
     `series` maps an id to its Series.
     """
@@ -157,7 +157,7 @@ def calculate(tree, series):
     if kind == "IF":
         condition, yes, no = (calculate(part, series) for part in parts)
         if not isinstance(condition, list):
-            raise Unsupported("IF on a condition that is no time series")
+            raise Unsupported("IF on a condition that is not a time series")
         yes, no = ((part if isinstance(part, list) else [part] * len(condition)) for part in (yes, no))
         # "has the value of 0, if … TRUE and the corresponding data point does not exist in metric2"; "is dropped, if …
         # FALSE and the corresponding data point does not exist in metric3", or the condition does not exist.
@@ -173,7 +173,7 @@ def calculate(tree, series):
         return [None if value is None else apply(left, value) for value in right]
     if not isinstance(right, list):
         return [None if value is None else apply(value, right) for value in left]
-    # "Missing values in a time series are treated as 0", where the other series has one.
+    # "Missing values in a time series are treated as 0" if the other series has a value.
     return [None if a is None and b is None else apply(a or 0, b or 0) for a, b in zip(left, right)]
 
 
@@ -187,7 +187,7 @@ def next_state(points, wanted, periods, missing, previous):
     missing. `wanted` of `periods` must breach. `missing` is the alarm's treatment of missing data.
     """
     existing = [point for point in points if point is not None]
-    if len(existing) >= periods:  # Enough real ones: the treatment "is not needed and is ignored".
+    if len(existing) >= periods:  # Enough data points: the treatment "is not needed and is ignored".
         return ALARM if sum(existing[-periods:]) >= wanted else OK
     breaching = sum(existing)
     if missing == "breaching":
@@ -200,7 +200,7 @@ def next_state(points, wanted, periods, missing, previous):
         return previous
     if not existing:
         return INSUFFICIENT_DATA
-    # The premature alarm: all that is there breaches, and the oldest of it is at least `wanted` data points old.
+    # All existing points breach. Without this rule, the alarm would fire before `wanted` data points exist.
     oldest = next(index for index, point in enumerate(points) if point)
     return ALARM if len(points) - oldest >= wanted else INSUFFICIENT_DATA
 
@@ -242,11 +242,11 @@ class Alarm:
                 self.stats[entry["Id"]] = self._stat(entry["MetricStat"])
         [self.returned] = returned
         for filled in set().union(*map(filled_names, self.expressions.values())) - set(self.stats):
-            raise Unsupported(f"{name}: FILL of {filled}, which is no metric")
+            raise Unsupported(f"{name}: FILL of {filled}, which is not a metric")
         used = {self.returned}.union(*map(names, self.expressions.values()))
         known = set(self.stats) | set(self.expressions)
         if used != known:
-            raise Unsupported(f"{name}: not used or not defined: {sorted(used ^ known)}")
+            raise Unsupported(f"{name}: unused or undefined: {sorted(used ^ known)}")
         lengths = {stat.minutes for stat in self.stats.values()}
         if len(lengths) != 1:  # "Each metric must be using the same period."
             raise Unsupported(f"{name}: periods of {sorted(lengths)} minutes in one alarm")
@@ -255,13 +255,13 @@ class Alarm:
         self.wanted = int(properties.get("DatapointsToAlarm", self.periods))
         if not 1 <= self.wanted <= self.periods:
             raise Unsupported(f"{name}: {self.wanted} of {self.periods}")
-        if self.periods * self.minutes > DAY:  # Evaluated once an hour, up to the full hour.
-            raise Unsupported(f"{name} looks back further than a day")
+        if self.periods * self.minutes > DAY:  # CloudWatch evaluates these once an hour.
+            raise Unsupported(f"{name} has an evaluation range of more than a day")
         self.threshold = float(properties["Threshold"])
         self.breaches = BREACHES[properties["ComparisonOperator"]]
         self.missing = properties.get("TreatMissingData", "missing")
         # "Alarms that evaluate metrics in the AWS/DynamoDB namespace always ignore missing data" (PutMetricAlarm). The
-        # guide lets one override it; the stricter of the two is assumed.
+        # guide says that this can be overridden. Assume the stricter rule.
         if any(stat.metric[0] == "AWS/DynamoDB" for stat in self.stats.values()):
             self.missing = "ignore"
 
@@ -275,15 +275,15 @@ class Alarm:
         dimensions = frozenset((d["Name"], d["Value"]) for d in metric.get("Dimensions", []))
         return MetricStat((metric["Namespace"], metric["MetricName"], dimensions), entry["Stat"], seconds // 60)
 
-    def states(self, data, world, start, end, state=INSUFFICIENT_DATA):
+    def states(self, data, assumption, start, end, state=INSUFFICIENT_DATA):
         """The state after the evaluation at the end of each minute from `start` on, `end` excluded.
 
-        `state` is the one before.
+        `state` is the previous one.
         """
-        reach, step = self.periods + world.extra, self.minutes
-        first = max(0, start - (reach - 1) * step)  # The earliest minute with which a data point may end.
-        # Of the newest data points, `behind` have not arrived at all, and the next one lacks `late` minutes.
-        behind, late = divmod(world.delay, step)
+        reach, step = self.periods + assumption.extra, self.minutes
+        first = max(0, start - (reach - 1) * step)  # The earliest minute at which a data point can end.
+        # `behind` of the newest data points have not arrived, and the next one lacks `late` minutes.
+        behind, late = divmod(assumption.delay, step)
         cache = {}
 
         def breaching(filled, missing_minutes):
@@ -293,11 +293,11 @@ class Alarm:
             return cache[key]
 
         every = frozenset(self.stats)
-        alive = {} if world.fills_empty else {name: data.alive(stat, reach, first, end) for name, stat in self.stats.items()}
+        alive = {} if assumption.fills_empty else {name: data.alive(stat, reach, first, end) for name, stat in self.stats.items()}
         found = []
         for at in range(start - first, end - first):
-            filled = every if world.fills_empty else frozenset(name for name in every if alive[name][at])
-            if self.periods == 1 and not behind:  # Only to be quicker: where the newest data point is there, it decides.
+            filled = every if assumption.fills_empty else frozenset(name for name in every if alive[name][at])
+            if self.periods == 1 and not behind:  # A shortcut: if the newest data point exists, it decides.
                 newest = breaching(filled, late)[at]
                 if newest is not None:
                     state = ALARM if newest else OK
@@ -328,27 +328,27 @@ class Alarm:
         while waiting:
             ready = [name for name, tree in waiting.items() if names(tree) <= set(series)]
             if not ready:
-                raise Unsupported(f"{self.name}: its expressions refer to each other")
+                raise Unsupported(f"{self.name}: circular expressions")
             for name in ready:
                 values = calculate(waiting.pop(name), series)
                 if not isinstance(values, list):
-                    raise Unsupported(f"{self.name}: {name} is no time series")
+                    raise Unsupported(f"{self.name}: {name} is not a time series")
                 series[name] = Series(values, False)
         breaches, threshold = self.breaches, self.threshold
         return [None if value is None else breaches(value, threshold) for value in series[self.returned].values]
 
 
 class Data:
-    """What was sent in a number of minutes: for each metric, (minute, sum of its samples, their number)."""
+    """The samples of a number of minutes: for each metric, (minute, sum of the samples, their number)."""
 
     def __init__(self, minutes, events):
         self._minutes, self._events = minutes, events
         self._totals, self._cache = {}, {}
 
     def values(self, stat, late, first, end):
-        """The data points that end with the minutes from `first` on; None is one without a sample.
+        """The data points that end with each minute from `first`; None if there is no sample.
 
-        The newest `late` minutes of each are not there.
+        The newest `late` minutes of each are missing.
         """
         key = (stat, late, first, end)
         if key not in self._cache:
@@ -368,7 +368,7 @@ class Data:
         return self._cache[key]
 
     def _added(self, stat, column, first, end, minutes, late):
-        """The sums over so many minutes up to each minute, without the newest `late`."""
+        """For each minute, the sum over the `minutes` before its end, without the newest `late`."""
         if stat.metric not in self._totals:
             columns = [0] * self._minutes, [0] * self._minutes
             for minute, value, count in self._events.get(stat.metric, ()):

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""cloudwatch.py against the examples of the CloudWatch User Guide, row by row."""
+"""Tests cloudwatch.py with the examples of the CloudWatch User Guide."""
 
 import unittest
 
-from cloudwatch import ALARM, INSUFFICIENT_DATA, OK, Alarm, Data, Series, Unsupported, World, calculate, next_state, parse
+from cloudwatch import ALARM, INSUFFICIENT_DATA, OK, Alarm, Assumption, Data, Series, Unsupported, calculate, next_state, parse
 
 TREATMENTS = ("missing", "ignore", "breaching", "notBreaching")
 RETAIN = "retain the current state"
-PLAIN = World(delay=0, extra=2, fills_empty=True)
+PLAIN = Assumption(delay=0, extra=2, fills_empty=True)
 
 
 def points(text):
@@ -18,8 +18,8 @@ class MissingData(unittest.TestCase):
     """alarms-and-missing-data.html: the evaluation range is 5, Evaluation Periods is 3."""
 
     def rows(self, wanted, table):
-        for text, *meant in table:
-            for treatment, state in zip(TREATMENTS, meant, strict=True):
+        for text, *expected in table:
+            for treatment, state in zip(TREATMENTS, expected, strict=True):
                 for previous in (OK, ALARM, INSUFFICIENT_DATA):
                     with self.subTest(points=text, treatment=treatment, previous=previous):
                         found = next_state(points(text), wanted, 3, treatment, previous)
@@ -65,40 +65,40 @@ def alarm(expression=None, period=60, **more):
         "TreatMissingData": "notBreaching", **more})
 
 
-def play(an_alarm, values, world=PLAIN):
-    """The states over a metric with these values, one a minute; None is a minute without data."""
+def play(an_alarm, values, assumption=PLAIN):
+    """The states of an alarm over a metric with these values, one a minute; None is a minute without data."""
     data = Data(len(values), {METRIC: [(at, value, 1) for at, value in enumerate(values) if value is not None]})
-    return "".join({OK: "o", ALARM: "A", INSUFFICIENT_DATA: "?"}[s] for s in an_alarm.states(data, world, 0, len(values)))
+    return "".join({OK: "o", ALARM: "A", INSUFFICIENT_DATA: "?"}[s] for s in an_alarm.states(data, assumption, 0, len(values)))
 
 
 class Sequences(unittest.TestCase):
-    def test_three_of_three_as_in_the_guides_figure(self):
-        """alarm-evaluation.html: above the threshold of 3 in periods 3 to 5, again in period 9 alone."""
+    def test_three_of_three_in_the_guides_figure(self):
+        """alarm-evaluation.html: above the threshold of 3 in periods 3 to 5, again only in period 9."""
         self.assertEqual(play(alarm(), [1, 2, 4, 5, 6, 2, 1, 1, 4, 1, 1]), "ooooAoooooo")
 
     def test_two_of_three(self):
         self.assertEqual(play(alarm(DatapointsToAlarm=2), [1, 4, 1, 4, 1, 1, 4, 4, 1, 1]), "oooAoooAAo")
 
-    def test_a_long_period_slides_by_the_minute(self):
+    def test_a_long_period_moves_each_minute(self):
         """alarm-evaluation.html: 1 period of 5 minutes is evaluated over minutes 1 to 5, then 2 to 6."""
         self.assertEqual(play(alarm(period=300, EvaluationPeriods=1), [0, 2, 0, 0, 2, 0, 0, 0, 0, 0, 0]), "ooooAAooooo")
 
-    def test_a_silent_metric_is_held_by_its_last_points_until_the_range_is_past(self):
+    def test_the_last_points_of_a_metric_count_until_the_range_ends(self):
         """"CloudWatch alarms might repeatedly re-evaluate the last set of data points"."""
         self.assertEqual(play(alarm(EvaluationPeriods=1), [4] + [None] * 5), "AAAooo")
         self.assertEqual(play(alarm(EvaluationPeriods=1), [4] + [None] * 5, PLAIN._replace(extra=0)), "Aooooo")
 
-    def test_fill_ends_that(self):
+    def test_fill_replaces_the_last_points(self):
         self.assertEqual(play(alarm("FILL(errors, 0)", EvaluationPeriods=1), [4] + [None] * 5), "Aooooo")
 
-    def test_fill_hides_what_arrives_late_unless_the_period_is_longer(self):
+    def test_fill_hides_late_data_unless_the_period_is_longer(self):
         """using-metric-math.html: "the latest data point for the metric … always … the FILL value"."""
         late = PLAIN._replace(delay=1)
         self.assertEqual(play(alarm("FILL(errors, 0)", EvaluationPeriods=1), [4] * 6, late), "oooooo")
         self.assertEqual(play(alarm("FILL(errors, 0)", DatapointsToAlarm=2), [4] * 6, late), "ooAAAA")
         self.assertEqual(play(alarm("FILL(errors, 0)", period=300, EvaluationPeriods=1), [4, 0, 0, 0, 0, 0, 0], late), "oAAAAoo")
 
-    def test_without_fill_what_arrives_late_only_comes_late(self):
+    def test_without_fill_late_data_delays_the_alarm(self):
         self.assertEqual(play(alarm(EvaluationPeriods=1), [4, 4, 0, 0], PLAIN._replace(delay=1)), "oAAo")
 
     def test_fill_of_a_series_without_any_data(self):
@@ -125,11 +125,11 @@ class Sequences(unittest.TestCase):
 
 
 class MetricMath(unittest.TestCase):
-    """using-metric-math.html, in its own examples."""
+    """The examples of using-metric-math.html."""
 
-    def check(self, expression, meant, **series):
+    def check(self, expression, expected, **series):
         found = calculate(parse(expression), {name: Series(values, True) for name, values in series.items()})
-        self.assertEqual(found, meant, expression)
+        self.assertEqual(found, expected, expression)
 
     def test_comparisons(self):
         two = {"metric1": [30, 20, 0, 0], "metric2": [20, None, 20, None]}
@@ -154,7 +154,7 @@ class MetricMath(unittest.TestCase):
         self.check("FILL(m1, 10)", [1, 10, 3], m1=[1, None, 3])
         self.check("FILL(m1, 0) > 2 OR m2 > 2", [0, 1, 1], m1=[1, None, 3], m2=[None, 3, 0])
 
-    def test_what_is_not_known_is_refused(self):
+    def test_rejects_unknown_features(self):
         for expression in ("SUM(m1)", "IF(m1, 1)", "m1 m2", "m1 ^ 2", "FILL(m1, REPEAT)", "FILL(m1 + m2, 0)", "(m1", "-m1"):
             with self.subTest(expression=expression), self.assertRaises(Unsupported):
                 parse(expression)

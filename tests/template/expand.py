@@ -1,6 +1,6 @@
-"""template.yaml as CloudFormation will see it, for one set of parameters; and what the checks share.
+"""Expands template.yaml for one set of parameters, as AWS's transform does, and has the helpers of the checks.
 
-The template is expanded as AWS's transform would expand it, offline, with the SAM translator of scripts/tools.
+Works offline, with the SAM translator of scripts/tools.
 """
 
 import json
@@ -9,12 +9,12 @@ import os
 import re
 from pathlib import Path
 
-os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # The translator asks for one, and calls no one.
+os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")  # The translator needs a region, but makes no call.
 
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
-logging.disable(logging.WARNING)  # The translator's own housekeeping.
+logging.disable(logging.WARNING)  # Hides the translator's log.
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = (ROOT / "template.yaml").read_text()
@@ -33,7 +33,7 @@ EVERY_OPTION = {
     "NoTrafficMinutes": "60",
 }
 
-# Files beside the template as a mutation has them, by their path.
+# path -> text of the files around the template that a mutation has changed.
 around = {}
 
 
@@ -45,14 +45,14 @@ def read(path):
 
 
 class NoManagedPolicies:
-    """The translator may look AWS's managed policies up; this template names none."""
+    """The translator asks for AWS's managed policies. This template names none."""
 
     def load(self):
         return {}
 
 
 class Expanded:
-    """The template after the transform, its conditions resolved for one set of parameters."""
+    """The template after the transform, with conditions resolved for one set of parameters."""
 
     def __init__(self, text, given):
         self.text, self.given = text, given
@@ -85,10 +85,10 @@ class Expanded:
             return not self._truth(arguments[0])
         if function == "Fn::Or":
             return any(map(self._truth, arguments))
-        raise AssertionError(f"a condition with {function} is new to this test")
+        raise AssertionError(f"this test does not know conditions with {function}")
 
     def resolve(self, node):
-        """Parameters become values and Fn::If its branch; every other function stays as it is."""
+        """Replaces parameters by their values and Fn::If by its branch. Keeps every other function."""
         if isinstance(node, list):
             return [value for value in map(self.resolve, node) if value != {"Ref": "AWS::NoValue"}]
         if not isinstance(node, dict):
@@ -102,8 +102,8 @@ class Expanded:
         return {key: value for key, value in resolved.items() if value != {"Ref": "AWS::NoValue"}}
 
     def settled(self, node):
-        """As `resolve`, and the text that CloudFormation makes of it: Fn::Sub, Fn::Select and Fn::Split are carried out.
-        What only AWS knows stands there by its logical id."""
+        """Like `resolve`, and also evaluates Fn::Sub, Fn::Select and Fn::Split, as CloudFormation does. A value that only
+        AWS knows is replaced by its logical id."""
         node = self.resolve(node)
         if isinstance(node, list):
             return [self.settled(value) for value in node]
@@ -140,11 +140,11 @@ def get_att(name, attribute="Arn"):
 
 
 def table_in_use(t):
-    """The name of the table that the function works on."""
+    """The name of the table that the function uses."""
     return EVERY_OPTION["RestoredTable"] if t.holds("HasRestoredTable") else {"Ref": "Table"}
 
 
-# What every permission on a table names, whatever the function works on: a switch moves no permission.
+# The tables in every permission. They do not depend on the table in use, so a switch to a restored table changes no permission.
 TABLES = [
     get_att("Table"),
     {"Fn::Sub": "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${AWS::StackName}-restored-*"},
@@ -152,7 +152,7 @@ TABLES = [
 
 
 def references(node):
-    """The names that a node refers to, whatever the function."""
+    """The names that a node refers to, with any function."""
     if isinstance(node, list):
         return set().union(*map(references, node)) if node else set()
     if not isinstance(node, dict):
@@ -173,7 +173,7 @@ def references(node):
 
 
 def statements(t):
-    """Every statement of every policy here, with the name of its resource."""
+    """(resource, statement) of every policy in the stack."""
     for name, resource in t.resources.items():
         properties = resource["Properties"]
         documents = [policy["PolicyDocument"] for policy in properties.get("Policies", [])]
@@ -188,5 +188,6 @@ def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def equal(found, meant, what):
-    assert found == meant, f"{what}\n    is    {json.dumps(found, sort_keys=True)}\n    meant {json.dumps(meant, sort_keys=True)}"
+def equal(found, expected, what):
+    assert found == expected, (
+        f"{what}\n    got      {json.dumps(found, sort_keys=True)}\n    expected {json.dumps(expected, sort_keys=True)}")

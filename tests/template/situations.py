@@ -1,4 +1,4 @@
-"""What can happen, and which alarms it must raise: the one place for both."""
+"""The situations, and the alarms that each must raise."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,18 @@ from traffic import LEVELS, healthy, mixed
 class Situation(NamedTuple):
     title: str
     mix: object
-    # The alarms that must fire, by level: a situation is played at these levels alone. Those that may fire as well, by
-    # chance or because more than one alarm sees it. Any other alarm must not.
+    # The alarms that must fire, by level. A situation is simulated only at these levels.
     must: dict
+    # The alarms that may also fire. Any other alarm must not.
     may: tuple = ()
-    # What counts as a failed request here.
+    # The kinds of request that count as failed.
     failures: tuple = ("failed",)
-    # Minutes after the third failed request by which they must have fired.
+    # The alarms must fire within this many minutes after the third failed request.
     within: int = 10
     rate: float = 1  # of requests, relative to the level's
     extra_401s: int = 0  # a minute
     probe_runs: bool = True
-    # Whether an alarm must keep firing until the end. Where only some requests fail, a quarter of an hour may be lucky.
+    # Whether an alarm must fire until the end. If only some requests fail, it can stop by chance for a quarter of an hour.
     steady: bool = True
 
 
@@ -72,8 +72,8 @@ SITUATIONS = [
         "day": (), "unprobed": (), **at(BUSY, "NoTrafficAlarm")}, rate=0, failures=()),
     Situation("the probe stops", healthy, at(("day", "minute", "second"), "ProbeAlarm"), failures=(), probe_runs=False),
 ]
-# Whatever is listed above: with fewer requests a day than these, some alarm must fire within so many minutes after the
-# third 5xx for callers within a day.
+# In every situation: with fewer requests a day than this, an alarm must fire within this many minutes after callers got the
+# third 5xx within a day.
 OUTAGE_REQUESTS_A_DAY, OUTAGE_WITHIN = 10_000, 10
-# A canary must be noticed within its ten minutes, by an alarm that rolls back, from this traffic on.
+# At these levels, an alarm that rolls back must detect a failing canary within its ten minutes.
 CANARY_MINUTES, CANARY_LEVELS = 10, ("canary", "half", "second")

@@ -1,7 +1,7 @@
-"""Made-up traffic: requests, drawn minute by minute, and what each of them sends to CloudWatch.
+"""Simulated traffic: the requests of each minute, and the metrics that each request sends to CloudWatch.
 
-Requests are drawn one kind at a time for each minute: arrivals are Poisson, and which of them fail is independent, so
-each kind of request is a Poisson stream of its own. Every draw is seeded: the same traffic each time.
+Arrivals are Poisson and requests fail independently, so each kind of request is a separate Poisson stream. All random
+numbers are seeded, so the traffic is always the same.
 """
 
 import math
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from cloudwatch import DAY, Data
 
-# --- How much, and of what kind ---------------------------------------------------------------------------------------
+# --- Amount and kinds ---------------------------------------------------------------------------------------------
 
 
 class Level(NamedTuple):
-    """How much traffic, what is deployed for it, and how long a situation is played (minutes)."""
+    """An amount of traffic, the parameters deployed for it, and how long a situation lasts (minutes)."""
 
     title: str
     a_minute: float
@@ -35,15 +35,15 @@ LEVELS = {
 
 OPERATIONS = {"add_phone": 0.8, "remove_phone": 0.05, "get_customer": 0.15}
 
-# Of healthy requests, so many …
+# The shares of healthy requests that …
 NOISE = {
     "failed": 1 / 100_000,  # a single 500
     "unauthorized": 1 / 10_000,
     "slow": 1 / 5_000,
-    "contended": 1 / 200,  # met another transaction once; four times as many in the nightly burst
+    "contended": 1 / 200,  # conflict with another transaction once; four times as many in the nightly burst
     "refused": 1 / 20,  # 400, 404 or 409
 }
-# Whatever the traffic: a single 500 and a single slow request, every second night at these minutes of the day.
+# At every level: a single 500 and a single slow request, every second night at these minutes of the day.
 SINGLES = {4 * 60: "failed", 5 * 60: "slow"}
 LULL, BURST = (22 * 60, 6 * 60), (2 * 60, 2 * 60 + 15)  # Minutes of the day: the night, and a client's nightly sync.
 
@@ -61,7 +61,7 @@ MEAN_SHAPE = sum(map(shape, range(DAY))) / DAY
 
 
 def poisson(random_number, mean):
-    """How many events of a Poisson stream. Beyond 50, the normal distribution is near enough."""
+    """The number of events of a Poisson stream. Above a mean of 50, uses the normal distribution."""
     if mean > 50:
         normal = math.sqrt(-2 * math.log(1 - random_number())) * math.cos(2 * math.pi * random_number())
         return max(0, round(mean + math.sqrt(mean) * normal))
@@ -73,7 +73,7 @@ def poisson(random_number, mean):
 
 
 def healthy(minute):
-    """(kind, share) of the requests of a minute in which nothing is wrong."""
+    """{kind: share} of the requests in a minute without faults."""
     shares = dict(NOISE)
     if BURST[0] <= minute % DAY < BURST[1]:
         shares["contended"] *= 4
@@ -81,7 +81,7 @@ def healthy(minute):
 
 
 def mixed(**shares):
-    """So much of something, the rest healthy."""
+    """The given shares of some kinds, and healthy requests for the rest."""
     rest = 1 - sum(shares.values())
 
     def mix(minute):
@@ -101,26 +101,26 @@ def key(namespace, name, **dimensions):
 
 
 FUNCTION = {"FunctionName": "Function"}
-ATTEMPTS = 4  # of a request that meets a throttle or a conflict again and again
+ATTEMPTS = 4  # of a request that is throttled or conflicts each time
 CODES = {  # kind -> (status, code)
     "ok": (200, "ok"), "slow": (200, "ok"), "contended": (200, "ok"), "refused": (409, "phone_already_added"),
     "unauthorized": (401, "unauthorized"), "failed": (500, "internal_error"), "throttled": (500, "try_again"),
     "slow_failure": (500, "try_again"),
 }
-NOT_ANSWERED = ("crashed", "not_started", "no_room", "limited")  # The last by the gateway, with 429.
+NOT_ANSWERED = ("crashed", "not_started", "no_room", "limited")  # The gateway responds to the last, with 429.
 
 
 def fails(kind):
-    """Whether the caller gets a 5xx, of the function or of the gateway."""
+    """Whether the caller gets a 5xx, from the function or from the gateway."""
     return kind != "limited" and (kind in NOT_ANSWERED or CODES[kind][0] >= 500)
 
 
 def sent(kind, operation, through_gateway=True):
-    """(metric, value) of one request: what it adds to each metric. Zeros count, since they are samples."""
+    """(metric, value) of each sample that a request sends. A zero is also a sample."""
     found = []
     if through_gateway:
         found += [(key("AWS/ApiGateway", "Count", ApiId="HttpApi"), 1), (key("AWS/ApiGateway", "5xx", ApiId="HttpApi"), int(fails(kind)))]
-    if kind == "limited":  # By the gateway: 429.
+    if kind == "limited":  # The gateway responds with 429.
         return [*found, (key("CdmPhones/stack", "GatewayThrottles"), 1)]
     if kind == "no_room":  # "Invocations aren't recorded if the invocation request is throttled"
         return [*found, (key("AWS/Lambda", "Throttles", **FUNCTION), 1)]
@@ -152,31 +152,31 @@ def sent_by_probe(succeeds):
 
 
 KINDS = [*CODES, *NOT_ANSWERED]
-# For each kind and operation: what it sends. For the probe, which calls the function itself, without the gateway.
+# The samples of each kind and operation; SENT_DIRECTLY for the probe, which calls the function without the gateway.
 SENT = {(kind, operation): sent(kind, operation) for kind in KINDS for operation in OPERATIONS}
 SENT_DIRECTLY = {(kind, operation): sent(kind, operation, False) for kind in KINDS if kind != "limited" for operation in OPERATIONS}
 KNOWN = {metric for each in [*SENT.values(), sent_by_probe(True)] for metric, _ in each}
 
 
-# --- A stretch of minutes ---------------------------------------------------------------------------------------------
+# --- A run of minutes -------------------------------------------------------------------------------------------------
 
 
 class Run:
-    """What is sent in one stretch of minutes, and when its third failed request came."""
+    """The samples of consecutive minutes, and the minutes of failures."""
 
     def __init__(self):
         self._random = None
         self.minute = 0
         self.events = {}  # metric -> [(minute, sum of the samples, their number)]
-        # The minutes of failures, up to three of a kind in each: what `play` was asked to count, and each failed run of
-        # the probe; and what callers got as a 5xx.
+        # The minutes of failures, at most three of a kind for each minute. `failures` has the kinds given to `play` and
+        # the failed runs of the probe. `got_5xx` has what callers got as a 5xx.
         self.failures, self.got_5xx = [], []
 
     def play(self, minutes, level, mix, *, seed, rate=1, extra_401s=0, failures=(), probe_runs=True, singles=False):
-        """Adds so many minutes.
+        """Adds this many minutes.
 
-        `mix` gives the share of each kind of request in a minute, `rate` is relative to the level's, `extra_401s` come
-        each minute on top, `failures` are the kinds that count as failed, `singles` asks for those of SINGLES.
+        `mix` returns the share of each kind of request in a minute, `rate` is relative to the level's, `extra_401s` are
+        added in each minute, `failures` are the kinds that count as failed, `singles` adds those of SINGLES.
         """
         self._random = random.Random(seed).random
         draw = self._random
@@ -202,7 +202,7 @@ class Run:
             self.minute += 1
 
     def _probe(self, mix, failures):
-        """Two requests: an unknown key (401), and a customer that is not there (404)."""
+        """Two requests: with an unknown key (401), and for a customer that does not exist (404)."""
         succeeds = True
         for expected in ("unauthorized", "refused"):
             point, kind = self._random(), expected
