@@ -129,6 +129,7 @@ async fn happen(world: Arc<World>, what: Happening, number: u32) {
             sleep(Duration::from_millis(lasts)).await;
             lambda::retire(&world, environment.id);
         }
+        Happening::Outage { lasts } => world.outage(world.elapsed_millis() + lasts),
         Happening::Recycle => platform().recycle(),
         Happening::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
         Happening::IssueKey { client, place, expires_in } => {
