@@ -1,7 +1,7 @@
 //! The code broken on purpose: each break is an edit of the shipped code, and the simulation must find it.
 //!
-//! A break is applied to a copy of the sources, built, and run. The copy's package has another name, so that it shares the
-//! built dependencies and does not replace this program.
+//! A break is applied to a copy of the sources, built, and run. The copy has a target directory of its own: cargo names what
+//! it builds by the path within the workspace, so in a shared directory broken code could be taken for ours.
 
 use std::fs;
 use std::io;
@@ -235,7 +235,7 @@ impl Copy {
     pub fn new() -> io::Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
         let target = std::path::absolute(target)?;
-        let root = target.join("broken");
+        let (root, target) = (target.join("broken"), target.join("broken-target"));
         let profile = if cfg!(debug_assertions) { "dev" } else { "simulation" };
         let copy = Self { root, target, profile };
         let manifest = fs::read_to_string(workspace().join("Cargo.toml"))?;
@@ -246,9 +246,6 @@ impl Copy {
         {
             copy_files(&workspace().join(&part), &copy.root.join(&part))?;
         }
-        copy.edit("simulation/Cargo.toml", "name = \"simulation\"", "name = \"simulation-broken\"")?;
-        let lib = "[dependencies]\ncdm-lambda";
-        copy.edit("simulation/Cargo.toml", lib, &format!("[lib]\nname = \"simulation\"\n\n{lib}"))?;
         Ok(copy)
     }
 
@@ -270,7 +267,7 @@ impl Copy {
             self.edit(file, from, to)?;
         }
         let built = Command::new("cargo")
-            .args(["build", "--quiet", "--offline", "--package", "simulation-broken", "--profile", self.profile])
+            .args(["build", "--quiet", "--offline", "--package", "simulation", "--profile", self.profile])
             .arg("--target-dir")
             .arg(&self.target)
             .current_dir(&self.root)
@@ -279,7 +276,7 @@ impl Copy {
             return Err(io::Error::other(format!("{}: the build fails", broken.name)));
         }
         let folder = if self.profile == "dev" { "debug" } else { self.profile };
-        Ok(self.target.join(folder).join("simulation-broken"))
+        Ok(self.target.join(folder).join("simulation"))
     }
 
     /// Undoes the edits of a break.

@@ -20,8 +20,8 @@ pub enum Purpose {
     Start,
     /// The secret of an API key.
     ApiKey,
-    /// What an operator does.
-    Operator,
+    /// What goes wrong with a call in an outage.
+    Outage,
 }
 
 /// A stream of numbers. `splitmix64`, which is small, fast, and the same on every machine.

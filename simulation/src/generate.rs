@@ -148,7 +148,7 @@ fn events(draw: &mut Draw, end: u64, requests: u32) -> Vec<Event> {
         let at = draw.range(0, end);
         let progress = progress(at, end);
         let environment = u32::from(place(draw, 8));
-        let what = match draw.range(0, 19) {
+        let what = match draw.range(0, 20) {
             0..3 => Happening::ClockJumps {
                 environment,
                 by: draw.pick(&[-70_000, -2_000, 300, 4_000, 70_000]),
@@ -164,7 +164,8 @@ fn events(draw: &mut Draw, end: u64, requests: u32) -> Vec<Event> {
             10..15 => Happening::RevokeKey { client, place: progress - 1 - place(draw, 2) },
             15..18 => Happening::Import { client, customer: place(draw, CUSTOMERS), phone: place(draw, PHONES) },
             18 => Happening::Backup,
-            _ => Happening::Restore,
+            19 => Happening::Restore,
+            _ => Happening::Outage { lasts: draw.pick(&[2_000, 10_000, 20_000]) },
         };
         events.push(Event { at, what });
     }

@@ -136,7 +136,7 @@ fn many(from: u64, to: u64, requests: u32, threads: usize, first: bool) -> bool 
             let outcome = run(generate::plan(seed, requests), Keep::Hash);
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             all.0.add(&outcome.totals);
-            if seed % 50 == 0 {
+            if seed.is_multiple_of(50) {
                 eprintln!("{} requests in {:.0} s", all.0.requests, began.elapsed().as_secs_f64());
             }
             if !outcome.violations.is_empty() {

@@ -55,6 +55,7 @@ struct CallerState {
     request: u32,
     attempt: u32,
     has_expired_credentials: bool,
+    is_reliable: bool,
     /// Calls of the invocation, and whether one of them went wrong in another way than by contention.
     calls: u32,
     faulty: bool,
@@ -75,6 +76,11 @@ impl Caller {
     pub fn begin(&self, request: u32, attempt: u32) {
         let mut state = self.state();
         (state.request, state.attempt, state.calls, state.faulty) = (request, attempt, 0, false);
+    }
+
+    /// No call goes wrong from now on. An operator would look what became of it and repeat it.
+    pub fn make_reliable(&self) {
+        self.state().is_reliable = true;
     }
 
     /// Calls of this try so far, and whether one met a fault.
@@ -130,7 +136,7 @@ impl HttpConnector for Wire {
 fn begin(world: &World, caller: &Caller) -> (Origin, Option<Fault>) {
     let mut state = caller.state();
     let call = world.next_call(state.request);
-    let fault = world.fault(state.request, call);
+    let fault = world.fault(state.request, call).filter(|_| !state.is_reliable);
     state.calls += 1;
     state.faulty |=
         fault.is_some_and(|fault| !matches!(fault, Fault::Conflict | Fault::Throttled(_) | Fault::ItemThrottled(_)));

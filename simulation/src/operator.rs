@@ -129,6 +129,7 @@ async fn happen(world: Arc<World>, what: Happening, number: u32) {
             sleep(Duration::from_millis(lasts)).await;
             lambda::retire(&world, environment.id);
         }
+        Happening::Outage { lasts } => world.outage(world.elapsed_millis() + lasts),
         Happening::Recycle => platform().recycle(),
         Happening::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
         Happening::IssueKey { client, place, expires_in } => {
@@ -172,6 +173,7 @@ fn connection(world: &Arc<World>, number: u32) -> (Arc<Caller>, Arc<EnvironmentS
 
 async fn issue(world: &Arc<World>, key: ApiKey, expires_in: Option<u64>, number: u32, table: usize) {
     let (caller, sources) = connection(world, number);
+    caller.make_reliable();
     let expires_at = expires_in.map(|expires_in| EPOCH + world.elapsed_millis() + expires_in);
     let mut put = lambda::client(world, &caller, &sources)
         .put_item()
@@ -192,6 +194,7 @@ async fn issue(world: &Arc<World>, key: ApiKey, expires_in: Option<u64>, number:
 
 async fn revoke(world: &Arc<World>, key: ApiKey, number: u32, table: usize) {
     let (caller, sources) = connection(world, number);
+    caller.make_reliable();
     let hash = story::api_key(world.plan.seed, key).sha256_hex();
     let update = lambda::client(world, &caller, &sources)
         .update_item()

@@ -190,6 +190,11 @@ pub enum Happening {
         /// Milliseconds until the environment ends.
         lasts: u64,
     },
+    /// Every call to DynamoDB goes wrong for so many milliseconds.
+    Outage {
+        /// Milliseconds until it is over.
+        lasts: u64,
+    },
     /// The platform ends the idle environments.
     Recycle,
     /// A deployment with another setting replaces the environments.

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::check::{Check, Try};
+use crate::draw::{Draw, Purpose};
 use crate::lambda::Platform;
 use crate::network::Origin;
 use crate::plan::{Fault, Plan};
@@ -20,6 +22,16 @@ use crate::{client, lambda, log, operator};
 
 /// 2026-01-01T00:00:00Z, when every run starts.
 pub const EPOCH: u64 = 1_767_225_600_000;
+
+/// What goes wrong with a call in an outage.
+const OUTAGE: [Fault; 6] = [
+    Fault::LostRequest,
+    Fault::LostResponse,
+    Fault::ResetBefore,
+    Fault::ResetAfter,
+    Fault::FailureAfter(503),
+    Fault::Throttled(0),
+];
 
 /// After the last response, what is still on its way arrives.
 const AFTERWARDS: Duration = Duration::from_secs(60);
@@ -38,6 +50,7 @@ pub struct World {
     service: Mutex<Service>,
     check: Mutex<Check>,
     totals: Mutex<Totals>,
+    outage_until: AtomicU64,
     exchanges: Mutex<Vec<Exchange>>,
     keep: Keep,
     /// The environments.
@@ -92,6 +105,7 @@ impl World {
             service: Mutex::default(),
             check: Mutex::new(check),
             totals: Mutex::default(),
+            outage_until: AtomicU64::new(0),
             exchanges: Mutex::default(),
             keep,
         }
@@ -143,7 +157,16 @@ impl World {
 
     /// What goes wrong with a call.
     pub fn fault(&self, request: u32, call: u32) -> Option<Fault> {
+        if self.elapsed_millis() < self.outage_until.load(Ordering::Relaxed) {
+            let mut draw = Draw::new(self.plan.seed, Purpose::Outage, &[request.into(), call.into()]);
+            return Some(draw.pick(&OUTAGE));
+        }
         self.faults.get(&(request, call)).copied()
+    }
+
+    /// Every call goes wrong until so many milliseconds after the start.
+    pub fn outage(&self, until: u64) {
+        self.outage_until.fetch_max(until, Ordering::Relaxed);
     }
 
     /// A transaction of a request changed the table.

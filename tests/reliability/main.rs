@@ -10,7 +10,6 @@ mod hostile;
 mod linearizable;
 mod protocol;
 mod proxy;
-mod storm;
 
 /// Whether the long runs are wanted: `RELIABILITY=full`.
 pub(crate) fn is_full() -> bool {
