@@ -1,4 +1,4 @@
-//! `cdm dev` as a person uses it: started, asked, stopped, started again, and told nonsense.
+//! `cdm dev` as a person uses it: start, requests, stop, restart, and wrong arguments.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at its first surprise")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -30,7 +30,7 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// Runs the command until it says that it listens.
+    /// Starts the command and waits until it listens.
     fn spawn(mut command: Command) -> Self {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut output = BufReader::new(process.stdout.take().unwrap());
@@ -64,7 +64,7 @@ impl Server {
         self.send("PUT", &format!("/cdm/client/{}/customer/{ccid}/add_phone/{digits}", demo::CLIENT), demo::KEY, "")
     }
 
-    /// Ctrl-C, and what it wrote after the announcement.
+    /// Sends Ctrl-C, and returns the output after the announcement.
     fn stop(mut self) -> String {
         let interrupted =
             Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.process.id())).status().unwrap();
@@ -77,7 +77,7 @@ impl Server {
 }
 
 impl Drop for Server {
-    /// A test that fails leaves no server behind.
+    /// A failing test must not leave a server running.
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -89,9 +89,9 @@ fn status(answer: &str) -> &str {
 }
 
 #[test]
-fn the_printed_curl_lines_answer_as_printed() {
+fn the_printed_curl_commands_work() {
     let server = Server::start(&[]);
-    // Each printed command, as its parts: the URL, the key and the body.
+    // The URL, the key and the body of each printed command.
     let commands: Vec<_> = server.announced.split("curl -X PUT '").skip(1).collect();
     assert_eq!(commands.len(), 3);
     for (command, printed) in commands.iter().zip(["200", "409", "401"]) {
@@ -107,7 +107,7 @@ fn the_printed_curl_lines_answer_as_printed() {
 }
 
 #[test]
-fn it_prints_one_line_a_request_without_the_path_and_stops_cleanly() {
+fn it_prints_one_line_per_request_without_the_path() {
     let server = Server::start(&[]);
     server.add(demo::CUSTOMER, "6105551212");
     server.send("GET", "/elsewhere/6105551212", demo::KEY, "");
@@ -122,7 +122,7 @@ fn it_prints_one_line_a_request_without_the_path_and_stops_cleanly() {
 }
 
 #[test]
-fn both_gateways_take_the_odd_ccid() {
+fn both_gateways_accept_the_odd_ccid() {
     for gateway in ["http", "rest"] {
         let server = Server::start(&["--gateway", gateway]);
         let answer = server.add("Zo%C3%AB%207%3F.%2541", "6105551212");
@@ -149,7 +149,7 @@ fn the_page_has_the_demo_key_and_loads_nothing_from_elsewhere() {
 }
 
 #[test]
-fn its_database_speaks_to_others() {
+fn its_database_serves_other_programs() {
     let server = Server::start(&[]);
     let mut stream = TcpStream::connect(&server.dynamodb).unwrap();
     write!(stream, "GET / HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", server.dynamodb).unwrap();
@@ -185,7 +185,7 @@ fn a_data_file_keeps_what_was_added() {
 }
 
 #[test]
-fn the_configured_endpoint_is_used_instead() {
+fn the_configured_endpoint_replaces_the_embedded_database() {
     let first = Server::start(&[]);
     let mut second = cdm();
     second.env("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{}", first.dynamodb)).args(["dev", "--port", "0"]);
@@ -196,14 +196,14 @@ fn the_configured_endpoint_is_used_instead() {
     first.stop();
 }
 
-/// What it says when it cannot start: one line, exit code 1.
+/// Asserts that it cannot start, and returns its line.
 fn refused(arguments: &[&str]) -> String {
     refused_by(cdm().arg("dev").args(arguments))
 }
 
 fn refused_by(command: &mut Command) -> String {
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // A server that starts after all is stopped, so that its test fails and does not wait for it.
+    // Stop a server that starts after all, so that the test fails instead of waiting.
     let started = BufReader::new(process.stdout.take().unwrap()).lines().any(|line| line.unwrap().contains("Ctrl-C"));
     if started {
         process.kill().unwrap();
@@ -217,7 +217,7 @@ fn refused_by(command: &mut Command) -> String {
 }
 
 #[test]
-fn a_taken_port_is_one_clear_line() {
+fn a_port_in_use_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let said = refused(&["--port", &port, "--dynamodb-port", "0"]);
@@ -226,7 +226,7 @@ fn a_taken_port_is_one_clear_line() {
     assert!(said.contains(&port) && said.contains("--dynamodb-port"), "{said}");
 }
 
-/// What it says of a data file that it cannot use. The file must stay as it is.
+/// Asserts that it refuses the data file and leaves it unchanged, and returns the line.
 fn refused_file(file: &Path) -> String {
     let before = std::fs::read(file).ok();
     let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", file.to_str().unwrap()]);
@@ -236,7 +236,7 @@ fn refused_file(file: &Path) -> String {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_named_and_stays_as_it_is() {
+fn a_file_that_is_not_a_database_is_refused_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes");
     for text in ["short".to_owned(), "this is no database, however long it is made to be".repeat(100)] {
@@ -251,25 +251,27 @@ fn a_file_that_is_no_database_is_named_and_stays_as_it_is() {
 }
 
 #[test]
-fn another_programs_database_is_left_alone() {
+fn another_programs_database_is_refused_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bookmarks");
     let other = rusqlite::Connection::open(&file).unwrap();
     other.execute_batch("CREATE TABLE bookmarks (url TEXT); INSERT INTO bookmarks VALUES ('x');").unwrap();
     assert_eq!(refused_file(&file), "this is another program's SQLite database: name another file");
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    // Not through `refused_file`: when this process closes a file that it read, it loses SQLite's lock on the file.
+    // Not through `refused_file`: when this process closes a file that it read, it loses SQLite's lock on the
+    // file.
     let said = refused(&["--port", "0", "--dynamodb-port", "0", "--data", file.to_str().unwrap()]);
     assert!(said.contains("another program has locked the file: close it there, or name another file"), "{said}");
 }
 
 #[test]
-fn a_corrupt_data_file_is_called_corrupt() {
+fn a_corrupt_data_file_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data");
     Server::start(&["--data", file.to_str().unwrap()]).stop();
     let whole = std::fs::read(&file).unwrap();
-    // Everything but the first page, which says what the file is, and the last page alone, which nothing reads at once.
+    // Corrupt everything but the first page, which identifies the file; and only the last page, which is not
+    // read at once.
     for from in [4096, whole.len() - 4096] {
         let mut corrupt = whole.clone();
         corrupt.get_mut(from..).unwrap().fill(0x5a);
@@ -290,10 +292,11 @@ fn two_dev_servers_do_not_share_a_data_file() {
     Server::start(&["--data", path]).stop();
 }
 
-/// As a user that may do less than the owner of the files. Only root can become another; anyone else is one.
+/// As a user with fewer rights than the owner of the files. Only root can become another user; any other user
+/// already is one.
 #[cfg(unix)]
 #[test]
-fn a_data_file_that_one_may_not_write_is_called_so() {
+fn a_read_only_data_file_is_reported() {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
     use std::os::unix::process::CommandExt as _;
 
@@ -306,11 +309,12 @@ fn a_data_file_that_one_may_not_write_is_called_so() {
     std::fs::create_dir(&locked).unwrap();
     mode(&locked, 0o555);
     let root = std::fs::metadata(folder.path()).unwrap().uid() == 0;
-    // The other user may not reach the build's folder.
+    // The other user may not have access to the build folder.
     let mut program = PathBuf::from(env!("CARGO_BIN_EXE_cdm"));
     if root {
         program = folder.path().join("cdm");
-        // Not by this process: a child that another test starts meanwhile would hold the copy open, and it could not run.
+        // Copy with another process: a child that another test starts meanwhile would keep this process's
+        // copy open, and then it could not run.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_cdm")).arg(&program).status().unwrap();
         assert!(copied.success());
     }
@@ -328,7 +332,7 @@ fn a_data_file_that_one_may_not_write_is_called_so() {
     mode(&locked, 0o755);
 }
 
-/// `cdm` as in a shell that exports what docs/cli.md says, with this port.
+/// `cdm` in a shell that exports the variables of docs/cli.md, with this port.
 fn exported(port: u16) -> Command {
     let mut command = cdm();
     command
@@ -344,7 +348,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn the_shell_that_the_page_exports_for_starts_the_server_too() {
+fn the_server_starts_in_a_shell_with_the_exported_variables() {
     let port = free_port();
     let ports = ["dev", "--port", "0", "--dynamodb-port", &port.to_string()];
     let mut command = exported(port);
@@ -372,7 +376,7 @@ fn the_shell_that_the_page_exports_for_starts_the_server_too() {
 }
 
 #[test]
-fn a_database_that_is_named_and_not_there_is_one_clear_line() {
+fn an_unreachable_configured_database_is_one_clear_line() {
     let port = free_port();
     let said = refused_by(exported(port).args(["dev", "--port", "0", "--dynamodb-port", "0"]));
     assert_eq!(
@@ -394,7 +398,7 @@ fn it_listens_on_ipv6_and_on_localhost() {
         let server = Server::start(&["--listen", listen]);
         assert_eq!(server.announced.matches(urls).count(), 6, "{}", server.announced);
         assert_eq!(status(&server.add(demo::CUSTOMER, "6105551212")), "200");
-        // An operator's command reaches the database by the URL that was printed, or by the name that was given.
+        // An operator's command reaches the database at the printed URL, and at the given name.
         let port = server.dynamodb.rsplit(':').next().unwrap();
         let named = if listen == "localhost" { format!("http://localhost:{port}") } else { String::new() };
         for url in [format!("http://{}", server.dynamodb), named].iter().filter(|url| !url.is_empty()) {

@@ -1,4 +1,4 @@
-//! A success: what is answered, and what is on the record afterwards.
+//! A successful add: the response, and the record afterwards.
 
 use serde_json::{Value, json};
 use testkit::demo;
@@ -6,7 +6,7 @@ use testkit::demo;
 use crate::helpers::{TestApp, add, customer, number};
 
 #[tokio::test]
-async fn a_number_is_added_and_the_answer_repeats_what_was_sent() {
+async fn an_add_succeeds_and_the_message_repeats_the_request() {
     let app = TestApp::new().await;
     let reply = app.send(&add(demo::CUSTOMER, "16105551212")).await;
     assert_eq!(reply.status, 200);
@@ -57,7 +57,7 @@ async fn the_channel_has_every_value_that_was_sent() {
 }
 
 #[tokio::test]
-async fn absent_values_get_their_defaults_and_no_consent_is_made_up() {
+async fn absent_values_get_their_defaults_and_no_consent() {
     let defaults = json!({
         "channel_type": "sms", "channel_addr": "+16105551212", "phone_number": "6105551212", "country_code": "1",
         "phone_type": "unknown", "client_source": "internal",
@@ -67,7 +67,7 @@ async fn absent_values_get_their_defaults_and_no_consent_is_made_up() {
 }
 
 #[tokio::test]
-async fn another_country_has_its_own_form() {
+async fn other_countries_have_their_own_e164_form() {
     let channel = channel_after(Some(json!({ "country_code": "33" })), "0612345678").await;
     assert_eq!(channel["channel_addr"], "+33612345678");
     assert_eq!((&channel["phone_number"], &channel["country_code"]), (&json!("0612345678"), &json!("33")));
@@ -87,7 +87,7 @@ async fn two_spellings_are_one_number() {
 }
 
 #[tokio::test]
-async fn every_word_of_the_contract_is_taken() {
+async fn every_word_of_the_contract_is_accepted() {
     let app = TestApp::new().await;
     let words = [
         ("consent_type", ["written", "express", "stop"].as_slice()),

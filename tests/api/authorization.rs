@@ -1,4 +1,4 @@
-//! The API key: one 401 for every reason, and no database failure is ever taken for a refusal.
+//! The API key: one 401 for every reason, and a database failure is never reported as a 401.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn request() -> Request {
     add(demo::CUSTOMER, "6105551212")
 }
 
-/// A good key with something added to it.
+/// A valid key with appended characters.
 fn longer(extra: usize) -> String {
     format!("{}{}", demo::KEY, "A".repeat(extra))
 }
@@ -63,7 +63,8 @@ async fn a_key_of_another_shape_costs_no_read() {
     assert!(app.faults.take_calls().is_empty());
 }
 
-/// What a refusal costs tells nothing of keys, clients or their customers: each is the one read of the presented key.
+/// The cost of a refusal reveals nothing about keys, clients or customers: it is always one read of the presented
+/// key.
 #[tokio::test]
 async fn a_key_of_the_right_shape_costs_one_read_of_that_key_whatever_is_wrong() {
     let unissued = ApiKey::from_secret(&[7; 32]);
@@ -90,7 +91,7 @@ async fn the_key_comes_before_the_request_and_after_the_route() {
 }
 
 #[tokio::test]
-async fn a_good_key_is_read_once_a_minute() {
+async fn a_valid_key_is_read_once_a_minute() {
     let app = TestApp::new().await;
     for number in 0..3 {
         assert_eq!(app.send(&add(demo::CUSTOMER, &format!("610555120{number}"))).await.status, 200);
@@ -101,7 +102,7 @@ async fn a_good_key_is_read_once_a_minute() {
 }
 
 #[tokio::test]
-async fn with_nothing_remembered_revocation_counts_at_once() {
+async fn without_a_cache_a_revocation_takes_effect_at_once() {
     let app = TestApp::with_key_cache(Duration::ZERO).await;
     assert_eq!(app.send(&request()).await.status, 200);
     let hash = ApiKey::parse(demo::KEY).unwrap().sha256_hex();
@@ -112,14 +113,14 @@ async fn with_nothing_remembered_revocation_counts_at_once() {
 }
 
 #[tokio::test]
-async fn expiry_counts_at_once_even_for_a_remembered_key() {
+async fn an_expiry_takes_effect_at_once_even_for_a_cached_key() {
     let app = TestApp::new().await;
     let hash = ApiKey::parse(demo::KEY).unwrap().sha256_hex();
     let mut key = app.item(&format!("KEY#{hash}"), "KEY").await.unwrap();
     let expires_at = UnixMillis::now().millis() + 50;
     key.insert("expires_at".to_owned(), AttributeValue::N(expires_at.to_string()));
     app.put(key).await;
-    // However slow this machine is, the first answer that comes after the moment is a 401, and no later one is not.
+    // However slow this machine is, the first response after the expiry is a 401, and all later ones are.
     loop {
         let before = UnixMillis::now().millis();
         let status = app.send(&request()).await.status;
@@ -149,7 +150,7 @@ async fn a_corrupt_key_is_a_500_and_never_a_401() {
             ("label".to_owned(), text("a")),
         ]);
         item.extend(attributes.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        // Where the emulator's index refuses the type, there is no such corruption.
+        // The emulator's index rejects the type, so this corruption cannot exist.
         let put = app.client.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await;
         if put.is_ok() {
             let reply = app.send(&request().key(secret.reveal())).await;

@@ -25,7 +25,7 @@ async fn a_customer_is_shown_with_its_channels_in_order() {
             }],
         })
     );
-    // Of one time: by E.164. Of a later time: last, whatever the number.
+    // Channels of the same time are ordered by E.164 form. A later one comes last, whatever its number is.
     assert_eq!(app.send(&add(demo::CUSTOMER_WITH_49, "2015550000")).await.status, 200);
     let reply = app.send_rest(&customer(demo::CUSTOMER_WITH_49)).await;
     let channels = reply.body["notification_channels"].as_array().unwrap();
@@ -60,7 +60,7 @@ async fn a_removed_number_is_gone_from_both_sides() {
     assert_eq!(number(&app.record(demo::CUSTOMER_WITH_PHONE).await.unwrap()["phone_count"]), 0);
     assert_eq!(number(&app.counter("+16105551208").await.unwrap()["ccid_count"]), 0);
     app.assert_consistent().await;
-    // And can be added again, on the counter that stands at zero.
+    // The number can be added again, on a counter that is zero.
     assert_eq!(app.send(&add(demo::CUSTOMER, demo::PHONE)).await.status, 200);
     app.assert_consistent().await;
 }
@@ -76,9 +76,10 @@ async fn either_spelling_removes_it() {
     assert_eq!(app.send(&remove(demo::CUSTOMER, "0612345678").body(&french)).await.status, 200);
 }
 
-/// What a record shows of each number removes it: its E.164 form in every event, and its digits with its country code.
+/// Every form that a record shows removes the number: the E.164 form in every event format, and the digits with
+/// their country code.
 #[tokio::test]
-async fn what_is_shown_can_be_given_back() {
+async fn every_form_that_a_record_shows_is_accepted() {
     let app = TestApp::new().await;
     let numbers = [
         ("6105551212", "1", "6105551212"),
@@ -99,7 +100,7 @@ async fn what_is_shown_can_be_given_back() {
             let channel = customer.body["notification_channels"][0].clone();
             assert_eq!((&channel["phone_number"], &channel["country_code"]), (&json!(shown), &json!(code)));
             let text = |name: &str| channel[name].as_str().unwrap().to_owned();
-            // What is shown can be added, and is the same number.
+            // An add of the shown digits is an add of the same number.
             let again = add(demo::CUSTOMER, shown).body(&body);
             assert_eq!(app.send(&again).await.row(), (409, Some("phone_already_added")), "{shown} {code}");
             let reply = match form {
@@ -125,12 +126,12 @@ async fn an_e164_number_has_its_own_country_code() {
         assert_eq!(app.send(&remove(demo::CUSTOMER, bad)).await.fields(), ["path.phone_number"], "{bad}");
     }
     assert_eq!(app.send(&remove(demo::CUSTOMER, "+33612345678")).await.row(), (404, Some("phone_not_found")));
-    // The add keeps the published page's form.
+    // The add accepts only the published page's form.
     assert_eq!(app.send(&add(demo::CUSTOMER, "+16105551212")).await.fields(), ["path.phone_number"]);
 }
 
 #[tokio::test]
-async fn what_is_not_there_cannot_be_removed() {
+async fn a_missing_number_cannot_be_removed() {
     let app = TestApp::new().await;
     let before = app.everything().await;
     assert_eq!(app.send(&remove("nobody", "6105551212")).await.row(), (404, Some("customer_not_found")));
@@ -160,7 +161,7 @@ async fn its_fields_follow_the_same_rules() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_removal_is_asked_for_again() {
+async fn a_removal_is_repeated_after_a_lost_response() {
     let app = TestApp::new().await;
     app.faults.writes([Fault::LoseResponse]);
     assert_eq!(app.send(&remove(demo::CUSTOMER_WITH_PHONE, demo::PHONE)).await.status, 200);
@@ -180,7 +181,8 @@ async fn a_counter_that_lost_count_never_goes_below_zero() {
     assert_eq!(app.everything().await, before);
 }
 
-/// A few thousand operations, several at a time on few records and numbers; every count is checked after every burst.
+/// A few thousand operations, several at a time, on few records and numbers. Every count is checked after every
+/// burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adds_racing_removes_keep_every_count_true() {
     let app = TestApp::new().await;

@@ -1,4 +1,4 @@
-//! What stands between the handler and a connection: names that do not resolve, and credentials that are not there.
+//! Failures before a connection: names that do not resolve, and missing credentials.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +17,7 @@ use testkit::demo;
 use crate::helpers::{Reply, TIMEOUT, TestApp, add, number, send};
 use crate::log;
 
-/// What becomes of one look-up of the endpoint's name.
+/// The result of one look-up of the endpoint's name.
 #[derive(Debug, Clone, Copy)]
 enum Lookup {
     Found,
@@ -25,7 +25,7 @@ enum Lookup {
     Hangs,
 }
 
-/// A name server that follows a script, and then its last line for ever.
+/// A name server that follows a script, and then repeats its last entry.
 #[derive(Debug)]
 struct NameServer(Mutex<VecDeque<Lookup>>);
 
@@ -43,7 +43,7 @@ impl ResolveDns for NameServer {
     }
 }
 
-/// A handler that finds the database by a name.
+/// A handler that finds the database by name.
 async fn handler(app: &TestApp, credentials: SharedCredentialsProvider, lookups: &[Lookup]) -> Handler {
     let mut endpoint = app.endpoint();
     endpoint.url = endpoint.url.map(|url| url.replace("127.0.0.1", "dynamodb.test"));
@@ -93,7 +93,7 @@ async fn an_open_connection_needs_no_name() {
 }
 
 #[tokio::test]
-async fn missing_credentials_are_not_taken_for_a_lost_connection() {
+async fn missing_credentials_are_not_reported_as_a_lost_connection() {
     #[derive(Debug)]
     struct NoCredentials;
 

@@ -1,4 +1,4 @@
-//! What a request costs at DynamoDB, counted at the faults.
+//! The cost of a request at DynamoDB.
 
 use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
 use serde_json::json;
@@ -6,7 +6,7 @@ use testkit::demo;
 
 use crate::helpers::{Request, TestApp, add, customer, remove};
 
-/// Operation and units of each call that the request makes.
+/// The operation and the units of each call of the request.
 async fn calls(app: &TestApp, request: &Request) -> Vec<(String, f64)> {
     app.faults.take_calls();
     app.send(request).await;
@@ -48,8 +48,8 @@ async fn a_removal_and_a_retrieval_are_one_call_each() {
 }
 
 #[tokio::test]
-async fn the_emulator_bills_as_the_wire_says() {
-    // The faults adds the question to what the handler sends; asked directly, the answer is the same.
+async fn the_connector_does_not_change_the_units() {
+    // The connector adds a field to the handler's requests; a direct request has the same result.
     let app = TestApp::new().await;
     let get = app.client.get_item().table_name(demo::TABLE).consistent_read(true);
     let got = get

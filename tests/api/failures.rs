@@ -1,4 +1,4 @@
-//! A DynamoDB that refuses, fails, falls silent or loses what it said: what is answered, and what was written.
+//! DynamoDB refuses, fails, hangs or loses responses: the function's response, and what was written.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use testkit::demo;
 use crate::fault_connector::{Call, Fault};
 use crate::helpers::{Reply, TestApp, add, number, remove, send};
 
-/// Enough for a few attempts, and for a test not to wait.
+/// Enough for a few attempts, and short for a test.
 const SHORT: Duration = Duration::from_millis(900);
 
 async fn add_with(app: &TestApp, time: Duration) -> Reply {
@@ -43,7 +43,7 @@ fn definite_refusals() -> Vec<Fault> {
     ]
 }
 
-fn unknown_fates() -> Vec<Fault> {
+fn unknown_outcomes() -> Vec<Fault> {
     vec![
         Fault::LoseResponse,
         Fault::LoseRequest,
@@ -58,8 +58,8 @@ fn unknown_fates() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn whatever_fails_once_is_repeated_and_adds_once() {
-    for fault in definite_refusals().into_iter().chain(unknown_fates()) {
+async fn every_single_failure_is_repeated_and_adds_once() {
+    for fault in definite_refusals().into_iter().chain(unknown_outcomes()) {
         let app = TestApp::new().await;
         app.faults.writes([fault.clone()]);
         let reply = add_with(&app, crate::helpers::TIMEOUT).await;
@@ -87,7 +87,7 @@ async fn a_refusal_that_outlasts_the_request_is_try_again_and_wrote_nothing() {
 async fn the_time_to_wait_is_spread() {
     let app = TestApp::new().await;
     let mut seconds = BTreeSet::new();
-    // That one of the five is missing from 256 draws has a chance of less than one in 10^24.
+    // The chance that one of the five values is missing from 256 draws is less than one in 10^24.
     for _ in 0..256 {
         let reply = add_with(&app, Duration::from_millis(100)).await;
         seconds.insert(reply.headers["retry-after"].as_str().unwrap().to_owned());
@@ -96,8 +96,8 @@ async fn the_time_to_wait_is_spread() {
 }
 
 #[tokio::test]
-async fn one_unknown_fate_among_refusals_is_an_internal_error() {
-    for fault in unknown_fates() {
+async fn one_unknown_outcome_among_refusals_is_an_internal_error() {
+    for fault in unknown_outcomes() {
         let app = TestApp::new().await;
         app.faults.writes([Fault::error(400, "ThrottlingException"), fault.clone()]);
         app.faults.writes(std::iter::repeat_n(Fault::error(400, "ThrottlingException"), 1000));
@@ -109,7 +109,7 @@ async fn one_unknown_fate_among_refusals_is_an_internal_error() {
 }
 
 #[tokio::test]
-async fn silence_is_answered_before_the_deadline() {
+async fn a_hanging_database_is_answered_before_the_deadline() {
     let app = TestApp::new().await;
     app.faults.writes(std::iter::repeat_n(Fault::Hang, 1000));
     let reply = add_with(&app, SHORT).await;
@@ -117,15 +117,15 @@ async fn silence_is_answered_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn without_time_nothing_is_begun() {
+async fn without_time_no_attempt_begins() {
     let app = TestApp::new().await;
     let reply = add_with(&app, Duration::from_millis(100)).await;
     assert_eq!(reply.row(), (500, Some("try_again")));
     assert!(app.faults.take_calls().is_empty());
 }
 
-/// A refusal leaves nothing in doubt, so the next attempt has a new token: AWS does not say whether a cancelled
-/// transaction keeps its own. From the first attempt in doubt on, the token stays.
+/// After a certain refusal nothing is in doubt, so the next attempt has a new token: AWS does not document whether
+/// a cancelled transaction keeps its token. From the first attempt in doubt on, the token stays the same.
 #[tokio::test]
 async fn the_token_is_new_until_an_attempt_is_in_doubt() {
     let app = TestApp::new().await;
@@ -149,7 +149,7 @@ async fn the_token_is_new_until_an_attempt_is_in_doubt() {
     let (certain, in_doubt) = tokens.split_at(4);
     assert_eq!(certain.iter().collect::<BTreeSet<_>>().len(), 4, "{tokens:?}");
     assert!(in_doubt.iter().all(|token| token == &certain[3]), "{tokens:?}");
-    // Whatever the token, each attempt asks for the same.
+    // Whatever the token is, each attempt sends the same transaction.
     let asked = |call: &Call| call.request["TransactItems"].clone();
     assert!(writes.iter().all(|call| asked(call) == asked(&writes[0])));
     // Another request has another token.
@@ -158,13 +158,13 @@ async fn the_token_is_new_until_an_attempt_is_in_doubt() {
     assert!(!tokens.contains(&token(&next)));
 }
 
-/// The add is committed and its answer lost; before our next attempt another removes the number. It must stay removed,
-/// and our request is told the truth: it did add.
+/// The add is committed and its response lost. Before the next attempt, another request removes the number. It must
+/// stay removed, and the add is still reported as successful.
 #[tokio::test]
-async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
+async fn a_number_removed_after_a_lost_response_does_not_come_back() {
     let app = TestApp::new().await;
     let lost = Fault::LoseResponse;
-    // Our second attempt waits until the removal is done.
+    // The second attempt waits until the removal is done.
     app.faults.writes([lost, Fault::Hang]);
     let adding = add_with(&app, crate::helpers::TIMEOUT);
     let removing = async {
@@ -184,7 +184,7 @@ async fn a_number_removed_while_the_answer_was_lost_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn a_refusal_that_will_not_pass_is_not_repeated() {
+async fn a_permanent_refusal_is_not_repeated() {
     for name in [
         "AccessDeniedException",
         "ResourceNotFoundException",
@@ -202,9 +202,9 @@ async fn a_refusal_that_will_not_pass_is_not_repeated() {
     }
 }
 
-/// Every pair of reasons, through the whole handler: which answer, and whether it was repeated.
+/// Every pair of reasons, through the whole handler: the response, and whether the transaction was repeated.
 #[tokio::test]
-async fn each_reason_in_each_mix() {
+async fn every_pair_of_reasons_has_its_response() {
     let full_record = json!({ "Code": "ConditionalCheckFailed", "Item": {
         "phone_count": { "N": "50" }, "notification_channels": { "M": {} } } });
     let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
@@ -226,7 +226,7 @@ async fn each_reason_in_each_mix() {
         rows.push((no_record.clone(), second.clone(), Some("customer_not_found"), 1));
         rows.push((corrupt.clone(), second.clone(), Some("internal_error"), 1));
     }
-    // The record in conflict or throttled: repeated, even if the counter failed. The repeat passes.
+    // The record met a conflict or a throttle: repeat, even if the counter failed. The repeat passes.
     for first in [&conflict, &throttled] {
         for second in &seconds {
             rows.push((first.clone(), second.clone(), None, 2));
@@ -250,7 +250,7 @@ async fn each_reason_in_each_mix() {
         let ccid = format!("FAM-{:05}", 1 + place % 50);
         app.faults.take_calls();
         app.faults.writes([Fault::cancelled(&first, &second)]);
-        // The corruption of the scripted item is told of the number in it.
+        // The message of the scripted item names this number.
         let digits = if first == has_phone { "6105551212" } else { &digits };
         let reply = app.send(&add(&ccid, digits)).await;
         assert_eq!(reply.code(), code, "{first} {second}");
@@ -261,9 +261,9 @@ async fn each_reason_in_each_mix() {
     app.assert_consistent().await;
 }
 
-/// The operator's tools go on past corruption, and stop where the database fails.
+/// The operator's tools continue after a corrupt item, and stop if the database fails.
 #[tokio::test]
-async fn damage_is_told_from_a_database_that_fails() {
+async fn corruption_is_distinguished_from_a_failing_database() {
     let app = TestApp::new().await;
     let phone = Phone::new(Digits::parse("6105551212").unwrap(), CountryCode::default()).unwrap();
     let [client_id, ccid] = [demo::CLIENT, demo::CUSTOMER_CORRUPT];
@@ -292,9 +292,9 @@ async fn a_counter_that_stays_unclear_is_corrupt() {
     assert_eq!(app.faults.take_calls().len(), 3, "the key, and two attempts");
 }
 
-/// A refusal after an attempt in doubt is final only once the token was taken. Where DynamoDB says that it was taken
-/// before, by the attempt in doubt, its word on our transaction decides: 200 if it knows it as committed, and never by
-/// our conclusion alone.
+/// A refusal after an attempt in doubt is final only after the token was taken. If DynamoDB reports that the
+/// attempt in doubt took the token, the function sends its transaction again: 200 only if DynamoDB reports it as
+/// committed.
 #[tokio::test]
 async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
     let has_phone = json!({ "Code": "ConditionalCheckFailed", "Item": {
@@ -303,7 +303,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
     let mismatch = || Fault::error(400, "IdempotentParameterMismatchException");
     let throttled = || Fault::error(400, "ThrottlingException");
     let rows = [
-        // The token is ours now: nothing else was done under it.
+        // The token was free, so nothing was committed under it.
         (vec![Fault::LoseRequest, refused()], (409, Some("phone_already_added")), 0, 3),
         (
             vec![Fault::LoseRequest, refused(), throttled(), Fault::LoseRequest],
@@ -311,7 +311,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
             0,
             5,
         ),
-        // It was not: the first attempt had added, and its answer was lost.
+        // The token was taken: the first attempt was committed, and its response was lost.
         (vec![Fault::LoseResponse, refused()], (200, None), 1, 4),
         (vec![Fault::LoseResponse, refused(), Fault::LoseResponse, throttled()], (200, None), 1, 6),
         // DynamoDB contradicts itself.
@@ -334,7 +334,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
         let token = &calls[0].request["ClientRequestToken"];
         assert!(calls.iter().all(|call| &call.request["ClientRequestToken"] == token), "{faults:?}");
     }
-    // Neither answer comes: the token may be anyone's, and so the refusal is none.
+    // Neither response arrives, so the token may be taken and the refusal is not final.
     for faults in [vec![Fault::LoseRequest, refused()], vec![Fault::LoseRequest, refused(), mismatch()]] {
         let app = TestApp::new().await;
         app.faults.writes(faults.into_iter().chain(std::iter::repeat_n(throttled(), 1000)));

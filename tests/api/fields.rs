@@ -5,7 +5,7 @@ use testkit::demo;
 
 use crate::helpers::{Reply, Request, TestApp, add, encoded};
 
-/// A refusal of exactly this field, by which nothing was written.
+/// Asserts that exactly this field is refused and nothing is written.
 async fn assert_refused(app: &TestApp, request: &Request, field: &str) {
     for reply in [app.send(request).await, app.send_rest(request).await] {
         assert_eq!(reply.row(), (400, Some("invalid_request")), "{field}: {}", reply.body);
@@ -13,7 +13,7 @@ async fn assert_refused(app: &TestApp, request: &Request, field: &str) {
     }
 }
 
-/// The request passed the field rules: it found that there is no such customer.
+/// Asserts that the request passed the field rules: it found that the customer does not exist.
 fn assert_passed(reply: &Reply) {
     assert_eq!(reply.row(), (404, Some("customer_not_found")), "{}", reply.body);
 }
@@ -94,9 +94,9 @@ async fn a_number_and_its_country_code_are_judged_together() {
     assert_passed(&app.send(&add("26105551212", "44")).await);
     // Eleven digits of country code 1 begin with 1.
     assert_refused(&app, &add("26105551212", "1"), "path.phone_number").await;
-    // 00 33 dials France, which is not the country that was stated.
+    // 00 33 dials France, which is not the stated country.
     assert_refused(&app, &add("0033612345", "44"), "path.phone_number").await;
-    // A bad country code alone is no reason to blame the digits.
+    // An invalid country code alone does not make the digits invalid.
     assert_refused(&app, &add("26105551212", "x"), "body.country_code").await;
 }
 
@@ -228,12 +228,12 @@ async fn a_body_is_at_most_16_kib_after_base64() {
 }
 
 #[tokio::test]
-async fn unknown_fields_are_named_where_the_name_is_safe_to_repeat() {
+async fn unknown_fields_are_named_if_the_name_is_safe_to_repeat() {
     let app = TestApp::new().await;
     let with = |body: Value| add("nobody", "6105551212").body(body);
     assert_refused(&app, &with(json!({ "consent_typ": "written" })), "body.consent_typ").await;
     assert_refused(&app, &with(json!({ "Phone_type": "mobile" })), "body.Phone_type").await;
-    // This might be anything, a phone number too.
+    // The name may be anything, also a phone number.
     for name in ["6105551213", "", "a b", "é", "a1", &"a".repeat(65)] {
         assert_refused(&app, &with(json!({ name: 1 })), "body").await;
     }
@@ -242,7 +242,7 @@ async fn unknown_fields_are_named_where_the_name_is_safe_to_repeat() {
 }
 
 #[tokio::test]
-async fn every_bad_field_is_told_at_once_in_one_order_and_no_value_is_repeated() {
+async fn every_invalid_field_is_reported_at_once_in_a_fixed_order() {
     let app = TestApp::new().await;
     let before = app.everything().await;
     let request = add("bad/ccid-value", "bad-number").header("idempotency-key", "bad-kéy").body(
@@ -267,14 +267,14 @@ async fn every_bad_field_is_told_at_once_in_one_order_and_no_value_is_repeated()
         assert_eq!(reply.body["request_id"], "gateway-request");
         assert_eq!(reply.body["message"], "The request is invalid: see errors.");
     }
-    // A body that is bad as a whole comes last.
+    // The error of the body as a whole comes last.
     let request = add("a/b", "1").body("{");
     assert_eq!(app.send(&request).await.fields(), ["path.ccid", "path.phone_number", "body"]);
     assert_eq!(app.everything().await, before);
 }
 
 #[tokio::test]
-async fn the_content_type_is_not_looked_at() {
+async fn the_content_type_does_not_matter() {
     let app = TestApp::new().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
         let request = add("nobody", "6105551212").header("content-type", content_type).body("{}");
@@ -283,6 +283,6 @@ async fn the_content_type_is_not_looked_at() {
 }
 
 #[test]
-fn the_tests_encoding_is_an_encoding() {
+fn the_encoding_helper_is_correct() {
     assert_eq!(encoded("a b/é%"), "a%20b%2F%C3%A9%25");
 }

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a repeat of the same request is answered as the first was, and writes nothing.
+//! `Idempotency-Key`: a repeat of the same request gets the same response, and writes nothing.
 
 use serde_json::json;
 use testkit::demo;
@@ -25,7 +25,7 @@ async fn a_repeat_is_replayed_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn the_same_request_may_be_spelt_another_way() {
+async fn two_spellings_of_a_request_are_one_request() {
     let app = TestApp::new().await;
     assert_eq!(app.send(&keyed("k")).await.status, 200);
     let spelt = [
@@ -54,13 +54,13 @@ async fn other_values_under_the_key_are_a_conflict() {
 }
 
 #[tokio::test]
-async fn without_the_key_or_with_another_the_number_is_just_there() {
+async fn without_the_key_a_repeat_is_a_409() {
     let app = TestApp::new().await;
     assert_eq!(app.send(&keyed("k")).await.status, 200);
     for request in [keyed("K"), keyed("another"), add(demo::CUSTOMER, "6105551212")] {
         assert_eq!(app.send(&request).await.row(), (409, Some("phone_already_added")));
     }
-    // And a key that comes after an add without one finds it there, too.
+    // A request with a key after an add without one finds the number on the record, too.
     assert_eq!(app.send(&add(demo::CUSTOMER, "6105551213")).await.status, 200);
     let late = add(demo::CUSTOMER, "6105551213").header("idempotency-key", "k");
     assert_eq!(app.send(&late).await.row(), (409, Some("phone_already_added")));

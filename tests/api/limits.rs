@@ -1,11 +1,11 @@
-//! 50 numbers a customer, 50 customers a number, per client, under any concurrency.
+//! 50 numbers per customer and 50 customers per number, within each client, under any concurrency.
 
 use futures_util::future::join_all;
 use testkit::demo;
 
 use crate::helpers::{Reply, Request, TestApp, add, number, remove};
 
-/// Sends all at once. What a crowd this large makes too slow to be certain is repeated, as the contract tells callers to.
+/// Sends all requests at once. Repeats those with `try_again`, as the contract tells callers to.
 async fn crowd(app: &TestApp, requests: Vec<Request>) -> Vec<Reply> {
     let settled = requests.into_iter().map(|request| async {
         let request = request.header("Idempotency-Key", "of this request alone");
@@ -30,7 +30,7 @@ async fn the_51st_number_of_a_customer_is_refused() {
     let before = app.everything().await;
     let reply = app.send(&add(demo::CUSTOMER_WITH_49, "6105551213")).await;
     assert_eq!(reply.row(), (409, Some("customer_phone_limit_reached")));
-    // A number that is there already is told as such, on a full record too.
+    // A number that is on the record is reported as such, also on a full record.
     let there = app.send(&add(demo::CUSTOMER_WITH_49, "6105551212")).await;
     assert_eq!(there.row(), (409, Some("phone_already_added")));
     assert_eq!(app.everything().await, before);
@@ -101,11 +101,11 @@ async fn of_1000_concurrent_customers_for_one_number_exactly_50_get_it() {
 async fn clients_neither_see_nor_exhaust_each_other() {
     let app = TestApp::new().await;
     let theirs = |digits| add(demo::CUSTOMER, digits).client(demo::OTHER_CLIENT).key(demo::OTHER_KEY);
-    // The number is full for the demo client, and a number of it; for the other client both are new.
+    // The number is full for the demo client, and one of its numbers. For the other client both are new.
     for digits in [demo::PHONE_ON_50, demo::PHONE] {
         assert_eq!(app.send(&theirs(digits)).await.status, 200);
     }
-    // The other client's record of the same ccid is another record.
+    // The other client's record with the same ccid is a different record.
     assert_eq!(app.send(&add(demo::CUSTOMER, demo::PHONE)).await.status, 200);
     assert_eq!(number(&app.record(demo::CUSTOMER).await.unwrap()["phone_count"]), 1);
     // A customer that only the demo client has.

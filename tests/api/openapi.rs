@@ -1,4 +1,4 @@
-//! `openapi.yaml`: every example in it is what the handler answers, and none is missing.
+//! `openapi.yaml`: every example in it is the handler's real response, and none is missing.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::fault_connector::Fault;
 use crate::helpers::{TestApp, encoded};
 
-/// The contract's rows: operation, status, `code`.
+/// The contract's responses: operation, status, `code`.
 const ROWS: [(&str, u16, Option<&str>); 29] = [
     ("addPhone", 200, None),
     ("addPhone", 400, Some("invalid_request")),
@@ -48,13 +48,13 @@ const ROWS: [(&str, u16, Option<&str>); 29] = [
     ("removePhone", 500, Some("try_again")),
 ];
 
-/// What the gateway answers by itself.
+/// The statuses that the gateway itself returns.
 const GATEWAYS_OWN: [u16; 7] = [404, 413, 414, 429, 500, 503, 504];
 
 #[tokio::test]
-async fn every_example_is_what_the_function_answers() {
+async fn every_example_is_a_real_response() {
     let document = document();
-    // Those that are refused need no data of their own, since they change none.
+    // Refused requests change no data, so they can share one app.
     let shared = TestApp::new().await;
     let before = shared.everything().await;
     let mut rows = BTreeSet::new();
@@ -101,7 +101,7 @@ async fn every_example_of_a_body_is_accepted() {
 }
 
 #[test]
-fn what_the_gateway_answers_by_itself_is_told_of_every_operation() {
+fn every_operation_lists_the_gateways_own_responses() {
     let document = document();
     for operation in operations(&document) {
         let own = operation.examples().into_iter().filter(|example| example.value["x-answered-by"] == "gateway");
@@ -112,14 +112,14 @@ fn what_the_gateway_answers_by_itself_is_told_of_every_operation() {
             assert_eq!(example.value["x-request"], Value::Null, "{}", example.name);
             statuses.insert(example.status);
         }
-        // A GET has no body to be too large.
+        // A GET has no body, so it is never too large.
         let expected = GATEWAYS_OWN.into_iter().filter(|status| operation.method != "GET" || *status != 413);
         assert_eq!(statuses, expected.collect(), "{}", operation.id);
     }
 }
 
 #[test]
-fn the_functions_operations_are_those_of_the_document() {
+fn the_document_has_every_operation() {
     let document = document();
     let documented = operations(&document).iter().map(|operation| operation.path.to_owned()).collect();
     let functions: BTreeSet<_> =
@@ -128,7 +128,7 @@ fn the_functions_operations_are_those_of_the_document() {
 }
 
 #[test]
-fn the_calling_codes_are_those_that_the_function_takes() {
+fn the_document_lists_the_accepted_calling_codes() {
     let document = document();
     let pattern = document["components"]["schemas"]["CountryCode"]["pattern"].as_str().unwrap();
     let listed = pattern.strip_prefix("^[+]?(").and_then(|rest| rest.strip_suffix(")$")).unwrap();
@@ -171,7 +171,7 @@ struct Operation<'a> {
 struct Example {
     name: String,
     status: u16,
-    /// The headers that the document tells of.
+    /// The headers that the document lists.
     documented: BTreeSet<String>,
     value: Value,
 }
@@ -265,7 +265,7 @@ async fn send(app: &TestApp, request: http::Request<Vec<u8>>) -> (u16, Map<Strin
     (response.status().as_u16(), headers, serde_json::from_str(response.body()).unwrap())
 }
 
-/// An app in which an example comes about.
+/// An app in the state that the example requires.
 async fn given(example: &Example) -> TestApp {
     let app = TestApp::new().await;
     match example.value["x-given"].as_str() {
@@ -285,7 +285,7 @@ async fn compare(app: &TestApp, request: http::Request<Vec<u8>>, example: &Examp
     expected_headers.insert("content-type".to_owned(), "application/json; charset=utf-8".into());
     assert!(example.documented.contains("cache-control"), "{}", example.name);
     expected_headers.insert("cache-control".to_owned(), "no-store".into());
-    // It differs each time, within what the document says.
+    // The value differs each time, within the documented range.
     if let (Some(told), Some(expected)) = (headers.get_mut("retry-after"), expected_headers.get("retry-after")) {
         assert!(
             told.as_str().is_some_and(|told| ["1", "2", "3", "4", "5"].contains(&told)),
@@ -296,7 +296,7 @@ async fn compare(app: &TestApp, request: http::Request<Vec<u8>>, example: &Examp
     }
 
     let expected = &example.value["value"];
-    // It differs each time, and is there.
+    // The value differs each time, but must be present.
     if let (Some(id), Some(expected)) = (body.get_mut("request_id"), expected.get("request_id")) {
         assert!(id.as_str().is_some_and(|id| !id.is_empty()), "{}", example.name);
         *id = expected.clone();

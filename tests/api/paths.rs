@@ -5,7 +5,7 @@ use testkit::demo;
 
 use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, customer, encoded, remove, send};
 
-/// An event of a catch-all route: only the path tells.
+/// An event of a catch-all route, so only the path tells the operation.
 async fn by_path(app: &TestApp, method: &str, path: &str, shape: &str) -> Reply {
     let mut event = if shape == "http" {
         add(demo::CUSTOMER, "6105551212").http_event()
@@ -26,7 +26,7 @@ async fn by_path(app: &TestApp, method: &str, path: &str, shape: &str) -> Reply 
 }
 
 #[tokio::test]
-async fn any_stage_or_base_path_may_stand_in_front() {
+async fn any_stage_or_base_path_may_precede_the_route() {
     for base in ["", "/prod", "/platform/v3/api", "/cdm/client/x/customer/y", "//", "/add_phone/1"] {
         let app = TestApp::new().await;
         let route = format!("{base}/cdm/client/demo-clinic/customer/BAK-11984-007");
@@ -40,7 +40,7 @@ async fn any_stage_or_base_path_may_stand_in_front() {
 }
 
 #[tokio::test]
-async fn what_is_no_route_is_a_404_before_any_key() {
+async fn an_unknown_route_is_a_404_before_the_key_check() {
     let app = TestApp::new().await;
     let end = "cdm/client/demo-clinic/customer/BAK-11984-007/add_phone/6105551212";
     let others = [
@@ -82,7 +82,7 @@ async fn another_method_is_a_405_that_names_the_right_one() {
     assert_eq!((reply.status, &reply.headers["allow"]), (405, &json!("GET")));
 }
 
-/// The ccid that the record was asked for under, as it stands in the message.
+/// The ccid that the handler used, taken from the response's message.
 async fn seen_as(request: &Request) -> [String; 2] {
     let mut seen = Vec::new();
     for rest in [false, true] {
@@ -97,13 +97,14 @@ async fn seen_as(request: &Request) -> [String; 2] {
 
 #[tokio::test]
 async fn each_gateways_path_is_decoded_exactly_once() {
-    // It has a space, a question mark, a dot, two bytes of UTF-8, and a percent sign that looks like an escape.
+    // It contains a space, a question mark, a dot, two bytes of UTF-8, and a percent sign that looks like an
+    // escape.
     let odd = demo::CUSTOMER_ODD;
     assert_eq!(seen_as(&add(odd, "6105551212")).await, [odd, odd]);
 }
 
 #[tokio::test]
-async fn by_path_each_shape_has_its_own_encoding() {
+async fn each_payload_format_has_its_own_path_encoding() {
     let app = TestApp::new().await;
     let path = |ccid: &str, digits: &str| format!("/cdm/client/demo-clinic/customer/{ccid}/add_phone/{digits}");
     let odd = encoded(demo::CUSTOMER_ODD);
@@ -111,25 +112,25 @@ async fn by_path_each_shape_has_its_own_encoding() {
     assert_eq!(reply.status, 200, "REST API keeps the encoding: {}", reply.body);
     let reply = by_path(&app, "PUT", &path(demo::CUSTOMER_ODD, "6105551212"), "http").await;
     assert_eq!(reply.code(), Some("phone_already_added"), "HTTP API has decoded it");
-    // A second decoding would find the customer once more.
+    // Decoding twice would find the customer.
     let twice = encoded(&odd);
     let reply = by_path(&app, "PUT", &path(&twice, "6105551212"), "rest").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
     let reply = by_path(&app, "PUT", &path(&odd, "6105551212"), "http").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
-    // A plus sign is no space, and %2B is a plus sign: neither is a digit.
+    // A plus sign is not a space, and %2B is a plus sign. Neither is a digit.
     for digits in ["+6105551212", "%2B6105551212"] {
         assert_eq!(by_path(&app, "PUT", &path("a", digits), "rest").await.fields(), ["path.phone_number"]);
     }
-    // An encoded slash is part of the segment, and then no part of a ccid.
+    // An encoded slash is part of the segment, and a ccid must not contain it.
     assert_eq!(by_path(&app, "PUT", &path("a%2Fb", "6105551212"), "rest").await.fields(), ["path.ccid"]);
-    // Dots are not taken for steps up, encoded or not.
+    // Dots are not steps to the parent, encoded or not.
     for dots in ["..", "%2E%2E"] {
         assert_eq!(by_path(&app, "PUT", &path(dots, "6105551212"), "rest").await.fields(), ["path.ccid"]);
     }
-    // A percent sign that begins no escape stays one.
+    // A percent sign that does not begin an escape stays a percent sign.
     assert_eq!(by_path(&app, "PUT", &path("%zz%4", "6105551212"), "rest").await.code(), Some("customer_not_found"));
-    // Route words may be encoded, as any segment may.
+    // The literal segments may be encoded, as any segment may.
     let reply =
         by_path(&app, "PUT", "/%63dm/client/demo%2Dclinic/customer/nobody/add%5Fphone/6105551212", "rest").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
@@ -144,11 +145,11 @@ async fn bad_utf_8_is_a_400_behind_the_key_check() {
     assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
     let reply = by_path(&app, "PUT", &path("demo-clinic", "%C3%28", "%ED%A0%80"), "rest").await;
     assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid", "path.phone_number"]));
-    // It is no client's name.
+    // It is not a client's name.
     assert_eq!(by_path(&app, "PUT", &path("%FF", "a", "6105551212"), "rest").await.status, 401);
 }
 
-/// A ccid that holds the encoded path of another operation.
+/// A ccid that contains the encoded path of another operation.
 const PATH_IN_CCID: &str = "cdm/client/demo-clinic/customer/BAK-11984-007/add_phone/6105551299";
 
 #[tokio::test]
@@ -197,9 +198,9 @@ async fn a_matched_route_without_its_values_is_not_found() {
     }
 }
 
-/// Which fronts have decoded the path before the handler sees it, and which leave it as it was sent.
+/// Which senders decode the path before the handler receives it, and which do not.
 #[tokio::test]
-async fn each_front_is_decoded_exactly_once() {
+async fn each_senders_path_is_decoded_exactly_once() {
     let odd = demo::CUSTOMER_ODD;
     let add = add(odd, "6105551212");
     let (decoded, encoded) = (add.http_event(), add.rest_event());

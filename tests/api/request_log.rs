@@ -1,4 +1,4 @@
-//! The one line that a request leaves in the log, and the metrics in it.
+//! The log line of a request, and the metrics in it.
 
 use std::iter::repeat_n;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::helpers::{Request, TIMEOUT, TRACE_ID, TestApp, add, customer, send};
 use crate::log;
 
 #[tokio::test]
-async fn one_line_a_request_tells_what_an_operator_needs() {
+async fn a_request_writes_one_line_for_operators() {
     let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = "one-line-a-request".into();
@@ -54,7 +54,7 @@ async fn one_line_a_request_tells_what_an_operator_needs() {
 }
 
 #[tokio::test]
-async fn the_line_counts_repeats_and_what_was_refused_for_others() {
+async fn the_line_counts_retries_and_conflicts() {
     let app = TestApp::new().await;
     let [conflict, passed] = ["TransactionConflict", "None"].map(|code| json!({ "Code": code }));
     app.faults.writes([
@@ -67,12 +67,12 @@ async fn the_line_counts_repeats_and_what_was_refused_for_others() {
     event["requestContext"]["requestId"] = "a-line-of-repeats".into();
     assert_eq!(send(&app.handler, event, TIMEOUT).await.status, 200);
     let line = &log::lines_with("a-line-of-repeats")[0];
-    // The key, and five attempts of the write.
+    // The key look-up, and five attempts of the write.
     let told = ["RoundTrips", "Retries", "Conflicts", "Throttles"].map(|name| line[name].as_u64());
     assert_eq!(told, [Some(6), Some(4), Some(1), Some(1)]);
 }
 
-/// Names, by dimensions, of the metrics that a line makes; each must be a number of the line.
+/// The metrics of a line, by dimensions. Each must be a number in the line.
 fn metrics(line: &Value) -> Value {
     let embedded = &line["_aws"];
     assert!(embedded["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
@@ -122,7 +122,7 @@ async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
 }
 
 #[tokio::test]
-async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
+async fn the_cause_of_a_failure_is_logged_and_not_returned() {
     let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER_CORRUPT, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-corrupt-record".into();
@@ -140,7 +140,7 @@ async fn a_failure_tells_the_operator_and_not_the_caller_what_went_wrong() {
 
 /// AWS documents it as a reason of the cancelled transaction; DynamoDB Local refuses the whole call.
 #[tokio::test]
-async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so() {
+async fn a_validation_error_of_a_write_is_a_corrupt_item() {
     let app = TestApp::new().await;
     app.faults.writes([Fault::error(400, "ValidationException")]);
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
@@ -154,7 +154,7 @@ async fn an_item_that_the_write_does_not_fit_is_damage_however_dynamodb_says_so(
 }
 
 #[tokio::test]
-async fn what_came_before_the_key_check_names_no_client() {
+async fn a_request_that_fails_before_the_key_check_logs_no_client() {
     let app = TestApp::new().await;
     let mut event = add(demo::CUSTOMER, "6105551212").no_key().http_event();
     event["requestContext"]["requestId"] = "no-client-yet".into();
@@ -162,7 +162,7 @@ async fn what_came_before_the_key_check_names_no_client() {
     assert_eq!(log::lines_with("no-client-yet")[0].get("client_id"), None);
 }
 
-/// The line of an add whose every write ends in this fault, from the key lookup on where `reads` says so.
+/// The line of an add whose writes all have this fault, or whose reads have it too if `reads` is set.
 async fn failed_line(id: &str, fault: &Fault, reads: bool) -> Value {
     let app = TestApp::new().await;
     let faults = repeat_n(fault.clone(), 1000);
@@ -202,7 +202,7 @@ async fn a_failure_names_its_cause() {
         let line = failed_line(&format!("a-cause-{place}."), &fault, false).await;
         assert_eq!(line["cause"], cause, "{fault:?}: {line}");
         assert!(line["message"].as_str().is_some_and(|message| message != "request answered"), "{line}");
-        // A throttle is no conflict: no other caller is the reason.
+        // A throttle is not a conflict, because no other caller causes it.
         let counted = ["Conflicts", "Throttles"].map(|name| line[name].as_u64() > Some(0));
         assert_eq!(counted, [cause == "conflict", cause == "throttled"], "{line}");
     }
@@ -227,7 +227,7 @@ async fn a_throttled_key_lookup_is_counted_too() {
 }
 
 #[tokio::test]
-async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not() {
+async fn the_line_has_dynamodbs_throttling_reason_without_its_resource() {
     for (place, code) in ["ThrottlingException", "ProvisionedThroughputExceededException"].into_iter().enumerate() {
         let Fault::Response(status, mut body) = Fault::error(400, code) else { panic!("an error is an answer") };
         body["throttlingReasons"] = json!([{
@@ -245,7 +245,7 @@ async fn dynamodbs_reason_for_a_throttle_is_in_the_line_and_its_resource_is_not(
 }
 
 #[tokio::test]
-async fn a_key_is_named_by_its_fingerprint_even_where_it_is_refused() {
+async fn a_refused_key_is_logged_by_its_fingerprint() {
     let app = TestApp::new().await;
     let unknown = ApiKey::from_secret(&[9; 32]);
     for (id, key, hash) in [
@@ -264,7 +264,7 @@ async fn a_key_is_named_by_its_fingerprint_even_where_it_is_refused() {
 #[tokio::test]
 async fn a_request_that_takes_longer_than_a_second_is_slow() {
     let app = TestApp::new().await;
-    // The first attempt is given up after a second and a half.
+    // The first attempt times out after a second and a half.
     app.faults.writes([Fault::Hang]);
     let mut event = add(demo::CUSTOMER, "6105551212").http_event();
     event["requestContext"]["requestId"] = "a-slow-request".into();

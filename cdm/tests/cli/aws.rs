@@ -1,5 +1,5 @@
-//! Stand-ins for AWS: STS, SSO, sign-in and DynamoDB behind host names that exist nowhere, so that the only way to them
-//! is the test's own proxy.
+//! Stand-ins for AWS: STS, SSO, sign-in and DynamoDB behind host names that do not exist, so that only the test's
+//! own proxy leads to them.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ use tokio::process::Command;
 
 use crate::helpers::{Ran, path, ran};
 
-/// The MFA code that STS takes.
+/// The MFA code that STS accepts.
 pub(crate) const CODE: &str = "123456";
 pub(crate) const DEVICE: &str = "arn:aws:iam::012345678901:mfa/operator";
-/// The SSO token that the portal takes.
+/// The SSO token that the portal accepts.
 pub(crate) const TOKEN: &str = "good-token";
 
 /// The services, by the first part of their host name.
 const SERVICES: [&str; 5] = ["dynamodb", "sts", "sso", "oidc", "signin"];
 
-/// What the stand-ins were asked: the service, what for, and the access key of the signature.
+/// A call to a stand-in: the service, the operation, and the access key of the signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) service: String,
@@ -53,7 +53,7 @@ impl Aws {
         Self { address, calls }
     }
 
-    /// What was asked of a service.
+    /// The calls to a service.
     pub(crate) fn asked(&self, service: &str) -> Vec<Call> {
         self.calls.lock().unwrap().iter().filter(|call| call.service == service).cloned().collect()
     }
@@ -81,7 +81,7 @@ async fn answer(State(calls): State<Calls>, request: Request) -> Response<Body> 
         .map(|(_, rest)| rest.split('/').next().unwrap().to_owned())
         .unwrap_or_default();
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    // An open connection is no call.
+    // Opening the connection does not count as a call.
     if service == "dynamodb" && parts.method == "GET" {
         return respond(StatusCode::OK, "text/plain", "healthy".to_owned());
     }
@@ -186,7 +186,7 @@ fn signin(body: &str) -> Response<Body> {
     }
 }
 
-/// The service where a machine finds its role, or a container its task's.
+/// The service that gives a machine the credentials of its role, or a container those of its task.
 fn metadata(method: &Method, path: &str) -> Response<Body> {
     if method == Method::PUT {
         let mut token = respond(StatusCode::OK, "text/plain", "metadata-token".to_owned());
@@ -205,16 +205,16 @@ fn metadata(method: &Method, path: &str) -> Response<Body> {
 pub(crate) enum Manner {
     Open,
     Refusing,
-    /// Demands the user name `me` and the password `pass-word`.
+    /// Requires the user name `me` and the password `pass-word`.
     Asking,
-    /// Hangs up without an answer.
+    /// Closes the connection without a response.
     Silent,
 }
 
-/// A proxy, which leads every host name to one server.
+/// A proxy that leads every host name to one server.
 pub(crate) struct Proxy {
     address: SocketAddr,
-    /// Host and port of each `CONNECT`, and the URL of each request in the clear.
+    /// Host and port of each `CONNECT`, and the URL of each unencrypted request.
     targets: Arc<Mutex<Vec<String>>>,
 }
 
@@ -272,7 +272,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// The different targets, sorted.
+    /// The distinct targets, sorted.
     pub(crate) fn targets(&self) -> Vec<String> {
         let mut targets = self.targets.lock().unwrap().clone();
         targets.sort();
@@ -281,14 +281,14 @@ impl Proxy {
     }
 }
 
-/// An operator's machine: a home with AWS's files in it, and the environment of the shell.
+/// An operator's machine: a home directory with AWS's files, and the environment of the shell.
 pub(crate) struct Machine {
     pub(crate) home: TempDir,
     environment: HashMap<String, String>,
 }
 
 impl Machine {
-    /// Every service has an endpoint of this scheme at a name that exists nowhere.
+    /// Gives every service an endpoint with this scheme, at a name that does not exist.
     pub(crate) fn new(scheme: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(home.path().join(".aws/sso/cache")).unwrap();
@@ -306,7 +306,7 @@ impl Machine {
         Self { home, environment }
     }
 
-    /// With every service in the clear behind one proxy, and these profiles.
+    /// With every service behind one proxy, unencrypted, and with these profiles.
     pub(crate) async fn with_profiles(config: &str) -> (Self, Aws) {
         let aws = Aws::start().await;
         let proxy = Proxy::start(aws.address, Manner::Open).await;
@@ -319,7 +319,7 @@ impl Machine {
         self
     }
 
-    /// Writes a file of the home.
+    /// Writes a file in the home directory.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         std::fs::write(self.home.path().join(name), text).unwrap();
         self
@@ -332,7 +332,7 @@ impl Machine {
         command
     }
 
-    /// One short call to DynamoDB.
+    /// Makes one short call to DynamoDB.
     pub(crate) async fn who(&self) -> Ran {
         let ran = ran(self.command().output().await.unwrap());
         for secret in ["-secret", "hush", "pass-word", TOKEN, "-token\"", "good-refresh", "panicked"] {
@@ -341,14 +341,14 @@ impl Machine {
         ran
     }
 
-    /// Must succeed.
+    /// Asserts that the call succeeds.
     pub(crate) async fn works(&self) {
         let ran = self.who().await;
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
         assert_eq!(ran.out, "No customer of demo-clinic has +16105551212.\n");
     }
 
-    /// Must be refused with one line.
+    /// Asserts that the call fails, and returns its line.
     pub(crate) async fn refused(&self) -> String {
         let ran = self.who().await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");

@@ -17,7 +17,7 @@ use crate::helpers::{
     CLIENT, Ran, Table, ccid, channel, client, counter, number, objects, one_line, phone, record, text,
 };
 
-/// `cdm check --output json`: what it found, and how it ended.
+/// Runs `cdm check --output json`, and returns its findings and how it ended.
 async fn findings(table: &Table, extra: &[&str]) -> (Vec<Value>, Ran) {
     let ran = table.cdm(&[&["check", "--output", "json"], extra].concat()).await;
     (objects(&ran.out), ran)
@@ -69,10 +69,10 @@ fn at(pk: &str, sk: &str) -> Item {
 
 const ONE: &str = "6105551212";
 
-/// What it is, what is planted, and what is found, each with whether it is repaired.
+/// The name, the planted items, and the expected findings, each with whether it is repaired.
 type Corruption = (&'static str, Vec<Item>, &'static [(&'static str, bool)]);
 
-/// A healthy customer A with one number, and then what is put in their place: what is found, and whether it is repaired.
+/// Each case starts with a consistent customer A with one number, and replaces items.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn corruptions() -> Vec<Corruption> {
     let bad = Some(AttributeValue::Bool(true));
@@ -245,7 +245,7 @@ fn corruptions() -> Vec<Corruption> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_corruption_is_found_repaired_where_that_is_certain_and_undone() {
+async fn every_corruption_is_found_repaired_if_certain_and_undone() {
     let mut seen = BTreeSet::<&str>::new();
     let corruptions = corruptions();
     assert!(corruptions.len() >= 30);
@@ -293,7 +293,7 @@ async fn every_corruption_is_found_repaired_where_that_is_certain_and_undone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_repaired_is_as_it_should_have_been() {
+async fn a_repair_restores_the_correct_item() {
     let table = Table::new().await;
     table.put(with(with(record("A", &[ONE]), items::PHONE_COUNT, None), items::CREATED_AT, None)).await;
     table.put(with(counter(ONE, &["A", "B", "NOBODY"]), items::CCID_COUNT, Some(number(17)))).await;
@@ -311,7 +311,7 @@ async fn what_was_repaired_is_as_it_should_have_been() {
         ],
         "{ran:?}"
     );
-    // The record's own channel is the oldest thing that is known of it, and has the time that it was made with.
+    // The record's own channel is the oldest evidence, so the record gets its creation time.
     let expected = [
         record("A", &[ONE]),
         record("B", &[ONE, "6105557777"]),
@@ -381,14 +381,14 @@ async fn the_plan_is_shown_before_it_asks() {
         assert_eq!(table.sorted().await == before, code == 1);
         assert_eq!(table.folder.path().join("saved.jsonl").exists(), code == 0, "no file without a change");
     }
-    // Nothing to repair is nothing to ask.
+    // With nothing to repair, it does not ask.
     assert_eq!(table.cdm(&["check", "--fix"]).await.code, 0);
     let line = table.misused(&["check", "--segments", "0"]).await;
     assert!(line.contains("--segments"));
 }
 
-/// Adds and removes without end while the table is read in small pages, so that what is read is of many moments. The
-/// sums then disagree, pairs are read again, and no finding comes of it.
+/// Adds and removes numbers all the time while the table is read in small pages, so that the pages show different
+/// moments. The sums then disagree and pairs are read again, but there is no finding.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_healthy_table_under_load_gives_no_finding() {
     const CUSTOMERS: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
@@ -436,9 +436,9 @@ async fn a_healthy_table_under_load_gives_no_finding() {
     assert_eq!((customers, findings), (6, 0));
 }
 
-/// Real corruption is found and repaired while the rest of the item changes, and the load never sees a wrong count.
+/// Corruption is found and repaired while the rest of the item changes, and the load never sees a wrong count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_is_corrupt_is_repaired_under_load() {
+async fn corruption_is_repaired_under_load() {
     let table = Table::new().await;
     table.put(record("A", &[])).await;
     table.put(record("B", &[])).await;
@@ -478,7 +478,7 @@ async fn what_is_corrupt_is_repaired_under_load() {
     assert_eq!(sorted(left.into_iter().collect()), [counter(ONE, &["C", "D"])]);
 }
 
-/// Ten pages and more a segment.
+/// Each segment has ten pages and more.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_read() {
     let table = Table::new().await;
@@ -491,10 +491,10 @@ async fn every_page_is_read() {
     assert_eq!(checked, Checked { customers: 300, ..Checked::default() });
 }
 
-/// Ctrl-C keeps the place, and the same command goes on from there.
+/// Ctrl-C keeps the progress, and the same command continues from there.
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_keeps_the_place() {
+async fn ctrl_c_keeps_the_progress() {
     use std::os::unix::fs::PermissionsExt as _;
 
     use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -502,7 +502,7 @@ async fn ctrl_c_keeps_the_place() {
     let table = Table::demo().await;
     let whole = table.cdm(&["check"]).await;
     let resume = ["check", "--resume", "check.state"];
-    // One read unit a second: it is far from its end.
+    // With one read unit per second it does not finish.
     let mut command = table.command(&[&resume[..], &["--read-units", "1"]].concat());
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let mut err = BufReader::new(child.stderr.take().unwrap());
@@ -526,7 +526,7 @@ async fn ctrl_c_keeps_the_place() {
     assert!(!state.exists(), "it is at its end");
 }
 
-/// A reading that has ended is old by the next run: the table is read again, whatever became of the first run.
+/// A finished reading is out of date, so the next run reads the table again, whatever became of the first run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_reading_is_not_used_again() {
     let table = Table::demo().await;
@@ -560,14 +560,14 @@ async fn the_commands_for_a_ccid_that_is_a_hyphen_work() {
     table.done(&["check"]).await;
 }
 
-/// What a check came to, and how many writes were made, while numbers were added and removed all over the table.
+/// The result of a check, and how many writes were made meanwhile.
 struct UnderLoad {
     checked: Checked,
     writes: u64,
     took: Duration,
 }
 
-/// Checks a table of so many customers under a load of 100 writes a second, of which there are at most so many.
+/// Checks a table with this number of customers under a load of 100 writes per second, up to `most_writes`.
 async fn under_load(customers: usize, most_writes: u64, scan: Scan) -> UnderLoad {
     const NUMBERS: usize = 4;
     let table = Table::new().await;
@@ -593,8 +593,8 @@ async fn under_load(customers: usize, most_writes: u64, scan: Scan) -> UnderLoad
         let (mut writes, mut added) = (0_u64, std::collections::VecDeque::new());
         while !until.load(Relaxed) && writes < most_writes {
             every.tick().await;
-            // In turn, a number is added to a customer and an earlier one is removed, all over the table; each stays for
-            // ten seconds, so that a reading of half a minute meets most of them half-way.
+            // Alternately adds a number to one customer and removes an earlier one from another. Each
+            // number stays for ten seconds, so a reading of half a minute meets most of them.
             let mut context = CallContext::within(Duration::from_secs(10));
             let (client_id, is_add) = (client(), added.len() < customers / 5 || writes % 2 == 0);
             let done = if is_add {
@@ -620,9 +620,9 @@ async fn under_load(customers: usize, most_writes: u64, scan: Scan) -> UnderLoad
     UnderLoad { checked, writes: load.await.unwrap(), took }
 }
 
-/// Only what changed while the table was read is read twice.
+/// Only pairs that changed during the reading are read again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_more_pairs_are_read_twice_than_were_written_meanwhile() {
+async fn only_pairs_that_changed_meanwhile_are_read_twice() {
     let scan = Scan { segments: 2, page: 10, ..Scan::default() };
     let UnderLoad { checked, writes, .. } = under_load(250, 200, scan).await;
     assert_eq!(checked.findings, 0, "{checked:?}");
@@ -630,7 +630,7 @@ async fn no_more_pairs_are_read_twice_than_were_written_meanwhile() {
     assert!(checked.pairs_read_again <= writes, "{writes} writes, {checked:?}");
 }
 
-/// How many pairs are read twice while 100 writes a second go on. It prints the figure of docs/cli.md.
+/// Prints how many pairs are read again at 100 writes per second: the figure of docs/cli.md.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "takes six minutes: it measures"]
 async fn pairs_read_twice_at_a_hundred_writes_a_second() {

@@ -6,9 +6,9 @@ use serde_json::json;
 use crate::helpers::{CLIENT, Table, counter, text};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_of_a_client_goes_and_nothing_else() {
+async fn a_client_is_deleted_completely_and_nothing_else() {
     let table = Table::demo().await;
-    // What no record accounts for goes, too: a counter that names nobody's customer, and items that are corrupt.
+    // Orphans are deleted too: a counter of a customer that does not exist, and corrupt items.
     table.put(counter("6105557777", &["GONE"])).await;
     table.put(counter("6105557778", &[])).await;
     let mut corrupt = HashMap::from([("pk".to_owned(), text("CLIENT#demo-clinic#CUSTOMER#a/b"))]);
@@ -57,9 +57,9 @@ async fn the_clients_name_must_be_typed() {
     assert_eq!(table.items().await.len(), 2);
 }
 
-/// A misspelt client is no success, unless the operator says that the name is right.
+/// A misspelled client is an error, unless the operator confirms the name.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_has_nothing_is_asked_about() {
+async fn an_unknown_client_is_asked_about() {
     let table = Table::demo().await;
     let before = table.sorted().await;
     let delete = ["client", "delete", "--client", "demo-clinc"];
@@ -79,9 +79,9 @@ async fn a_client_that_has_nothing_is_asked_about() {
     assert_eq!(table.sorted().await, before);
 }
 
-/// Killed while it works, again and again.
+/// Killed repeatedly while it works.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_is_repeated_after_a_stop() {
+async fn a_deletion_can_be_repeated_after_an_interruption() {
     let table = Table::demo().await;
     let delete = ["client", "delete", "--client", CLIENT, "--yes", "--segments", "2"];
     for _ in 0..4 {

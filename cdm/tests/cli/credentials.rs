@@ -1,4 +1,4 @@
-//! Where credentials come from, against stand-ins for AWS's services, and what is said when one of them refuses.
+//! Where credentials come from, against stand-ins for AWS's services, and the messages when a service refuses.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -66,7 +66,7 @@ async fn a_profile_that_is_incomplete_is_named_with_what_it_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_key_in_the_environment_is_an_error() {
+async fn an_incomplete_key_in_the_environment_is_an_error() {
     let (machine, _) = Machine::with_profiles(KEYS).await;
     let machine = machine.set("AWS_ACCESS_KEY_ID", "AKIAHALF");
     assert_eq!(
@@ -90,7 +90,7 @@ async fn a_credential_process_runs_once_a_command() {
     );
 }
 
-/// What a `credential_process` prints.
+/// The output of a `credential_process`.
 fn printed(access_key: &str, expires: &str) -> String {
     format!(
         r#"{{"Version":1,"AccessKeyId":"{access_key}","SecretAccessKey":"s","SessionToken":"t","Expiration":"{expires}"}}"#
@@ -98,8 +98,8 @@ fn printed(access_key: &str, expires: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_end_while_a_command_runs_are_renewed_or_said_to_have_ended() {
-    // Its credentials end at once, and the second run fails.
+async fn credentials_that_expire_during_a_command_are_renewed_or_reported() {
+    // Its credentials expire at once, and the second run of the process fails.
     let process = "[profile clinic]\ncredential_process = cat $HOME/answer; rm $HOME/answer\n";
     let (machine, aws) = Machine::with_profiles(process).await;
     let machine = machine.set("AWS_PROFILE", "clinic").file("answer", &printed("ASIAONE", "2020-01-01T00:00:00Z"));
@@ -112,7 +112,7 @@ async fn credentials_that_end_while_a_command_runs_are_renewed_or_said_to_have_e
     let machine = machine.file("answer", &printed("ASIAONE", "2020-01-01T00:00:00Z"));
     machine.file("next", &printed("ASIATWO", "2099-01-01T00:00:00Z")).file(".aws/config", process).works().await;
     assert_eq!(aws.keys_at_dynamodb(), ["ASIATWO"]);
-    // Ended for AWS, and not by this machine's clock.
+    // Expired for AWS, but not by this machine's clock.
     let (machine, _) = Machine::with_profiles("").await;
     let machine = machine.set("AWS_ACCESS_KEY_ID", "ASIAEXPIRED").set("AWS_SECRET_ACCESS_KEY", "s");
     assert_eq!(machine.refused().await, "the item cannot be read: the credentials have expired: log in again");
@@ -123,7 +123,7 @@ const SSO: &str = "[profile clinic]\nsso_session = clinic\nsso_account_id = 0123
     [sso-session clinic]\nsso_region = us-east-1\nsso_start_url = https://clinic.awsapps.invalid/start\n\
     [profile old]\nsso_start_url = https://clinic.awsapps.invalid/start\nsso_region = us-east-1\n\
     sso_account_id = 012345678901\nsso_role_name = operator\n";
-/// SHA-1 of `clinic`, and of the start URL: so the AWS CLI names the files.
+/// SHA-1 of `clinic`, and of the start URL. The AWS CLI names the files by them.
 const SSO_FILE: &str = ".aws/sso/cache/cdaaa12922c06f8fc0b262e949468467d689e400.json";
 const OLD_SSO_FILE: &str = ".aws/sso/cache/657069042c0611c6200ba097289c12a3b3d055dd.json";
 
@@ -145,14 +145,14 @@ async fn an_sso_session_gives_credentials_or_says_how_to_open_one() {
     machine.works().await;
     assert_eq!(aws.keys_at_dynamodb(), ["ASIASSO"]);
     assert_eq!(aws.asked("sso").len(), 1);
-    // Expired here, and renewed with the refresh token.
+    // Expired, and renewed with the refresh token.
     let machine = machine.file(SSO_FILE, &sso_token("old-token", "2020-01-01T00:00:00Z", "good-refresh"));
     machine.works().await;
     assert_eq!(aws.asked("oidc").len(), 1);
-    // Expired here, and it cannot be renewed.
+    // Expired, and not renewable.
     let machine = machine.file(SSO_FILE, &sso_token("old-token", "2020-01-01T00:00:00Z", "bad-refresh"));
     assert_eq!(machine.refused().await, expired);
-    // Good here, and ended by an administrator.
+    // Not expired, but revoked by an administrator.
     let machine = machine.file(SSO_FILE, &sso_token("ended-token", "2099-01-01T00:00:00Z", "-"));
     assert_eq!(machine.refused().await, expired);
     let machine = machine.file(SSO_FILE, &sso_token(TOKEN, "2099-01-01T00:00:00Z", "-")).set("AWS_PROFILE", "closed");
@@ -168,7 +168,7 @@ async fn an_sso_session_gives_credentials_or_says_how_to_open_one() {
 }
 
 const LOGIN: &str = "[profile clinic]\nlogin_session = arn:aws:iam::012345678901:user/operator\n";
-/// SHA-256 of the session's name: so the AWS CLI names the file.
+/// SHA-256 of the session's name. The AWS CLI names the file by it.
 const LOGIN_FILE: &str = ".aws/login/cache/66db62a4f270b193f11b9739a52a642b78edb584f102b42541fbde99d4d5e0d6.json";
 /// The AWS SDK's own public test key.
 const LOGIN_KEY: &str = r"-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIBMB/RwQERsVoqWRQG4zK8CnaAa5dfrpbm+9tFdBh3z4oAoGCCqGSM49\nAwEHoUQDQgAEWb1VLi1EA2hJaTz4yYuxSELvY+1GAfL+8rUTCAdiFid87Bf6GY+s\n2+1RpqDv0RpZiDIMCrZrsAh+RK9S3QCaGA==\n-----END EC PRIVATE KEY-----\n";
@@ -231,7 +231,7 @@ async fn a_role_may_take_its_credentials_from_its_own_profile_or_from_another_ro
     );
 }
 
-/// The machine's command with a terminal as its standard input, on which this is typed.
+/// Runs the command with a terminal as its standard input, on which `text` is typed.
 async fn typed(machine: &Machine, text: &str) -> crate::helpers::Ran {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
@@ -264,7 +264,7 @@ async fn an_mfa_code_is_asked_for_once_and_sent() {
     for parameter in ["DurationSeconds=7200", "ExternalId=clinic", "RoleSessionName=me", "TokenCode=123456"] {
         assert!(asked.what.contains(parameter), "{asked:?}");
     }
-    // A second role, assumed with the first one's credentials.
+    // A second role, assumed with the credentials of the first one.
     let machine = machine.set("AWS_PROFILE", "onward");
     assert_eq!(typed(&machine, &format!("{CODE}\n")).await.code, 0);
     assert_eq!(aws.asked("sts").pop().unwrap().access_key, "ASIAoperator");
@@ -272,7 +272,7 @@ async fn an_mfa_code_is_asked_for_once_and_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_mfa_code_that_is_refused_or_cannot_be_asked_for_is_one_line() {
+async fn a_refused_or_impossible_mfa_code_is_reported_in_one_line() {
     let (machine, aws) = Machine::with_profiles(&role("operator", &format!("mfa_serial = {DEVICE}\n"))).await;
     let machine = machine.set("AWS_PROFILE", "clinic");
     let last = |ran: &crate::helpers::Ran| ran.err.lines().last().unwrap().rsplit_once("cdm: ").unwrap().1.to_owned();
@@ -289,7 +289,7 @@ async fn an_mfa_code_that_is_refused_or_cannot_be_asked_for_is_one_line() {
         assert_eq!((ran.code, last(&ran).as_str()), (1, "an MFA code has 6 digits: run the command again"), "{bad:?}");
     }
     assert_eq!(aws.asked("sts").len(), sent, "such a code is not sent");
-    // Without a terminal there is nobody to ask.
+    // Without a terminal it cannot ask.
     let ran = machine.who().await;
     assert_eq!(ran.code, 1);
     let said = one_line(&ran.err);

@@ -11,7 +11,7 @@ fn on<'a>(verb: &'a str, ccid: &'a str) -> [&'a str; 6] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_is_made_shown_and_deleted() {
+async fn a_record_is_created_shown_and_deleted() {
     let table = Table::new().await;
     let odd = "Zoë 7?.%41 #PHONE#";
     assert_eq!(table.done(&on("create", odd)).await, format!("Customer {odd} of {CLIENT} was created.\n"));
@@ -27,7 +27,7 @@ async fn a_record_is_made_shown_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_there_is_left_as_it_is() {
+async fn an_existing_record_is_not_changed() {
     let table = Table::demo().await;
     let key = items::customer_key(&client(), &ccid(testkit::demo::CUSTOMER_WITH_50));
     let before = table.item(key.clone()).await;
@@ -37,7 +37,7 @@ async fn a_record_that_is_there_is_left_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn show_prints_what_the_api_answers() {
+async fn show_prints_the_api_response() {
     let table = Table::demo().await;
     let shown = table.json(&on("show", testkit::demo::CUSTOMER_WITH_PHONE)).await;
     assert_eq!(
@@ -68,7 +68,7 @@ NUMBER        COUNTRY  TYPE    CONSENT  SOURCE    ADDED
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_there_is_neither_shown_nor_deleted() {
+async fn a_missing_customer_is_neither_shown_nor_deleted() {
     let table = Table::demo().await;
     let before = table.items().await.len();
     assert_eq!(
@@ -97,7 +97,7 @@ async fn deleting_asks_first() {
     }
 }
 
-/// Fifty numbers, each of them on two customers or on 49 more.
+/// Fifty numbers, each of them also on one or on 49 other customers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_customer_is_in_no_count() {
     let table = Table::demo().await;
@@ -118,7 +118,7 @@ async fn a_deleted_customer_is_in_no_count() {
     assert_eq!(table.item(last).await, None, "a number that nobody has is gone");
 }
 
-/// It is one transaction, so a stop leaves the record as it was or deleted; either way it can be undone.
+/// It is one transaction, so an interruption leaves the record unchanged or deleted. Either way it can be undone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_all_or_nothing_and_can_be_undone() {
     let table = Table::demo().await;
@@ -128,7 +128,7 @@ async fn a_deletion_is_all_or_nothing_and_can_be_undone() {
         let file = format!("saved-{run}.jsonl");
         let delete = [&on("delete", testkit::demo::CUSTOMER_WITH_50)[..], &["--yes", "--save", &file]].concat();
         let mut child = table.command(&delete).stderr(std::process::Stdio::null()).spawn().unwrap();
-        // Killed as soon as the file is there, which is before or after the write. The last run comes to its end.
+        // Killed as soon as the file exists, before or after the write. The last run finishes.
         let saved = table.folder.path().join(&file);
         let ended = loop {
             if let Some(ended) = child.try_wait().unwrap() {
@@ -145,7 +145,7 @@ async fn a_deletion_is_all_or_nothing_and_can_be_undone() {
         let ran = table.cdm(&["check", "--output", "json"]).await;
         let findings: Vec<_> = crate::helpers::objects(&ran.out).iter().map(|row| row["finding"].clone()).collect();
         assert_eq!(findings, ["customer_channels"], "only what is corrupt in the demo data, in run {run}");
-        // A file that was cut off before its first line is none, and nothing was changed then.
+        // A file without a complete first line is not a file of saved items, and nothing was changed.
         if saved.metadata().unwrap().len() > 0 {
             table.done(&["undo", &file, "--yes"]).await;
         }
@@ -153,9 +153,9 @@ async fn a_deletion_is_all_or_nothing_and_can_be_undone() {
     }
 }
 
-/// More numbers than one transaction takes, which only a corrupt record has.
+/// More numbers than fit into one transaction, which only a corrupt record has.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_with_far_too_many_numbers_can_be_deleted_and_put_back() {
+async fn a_record_with_too_many_numbers_can_be_deleted_and_restored() {
     let table = Table::new().await;
     let numbers: Vec<_> = (0..130).map(|n| format!("6105554{n:03}")).collect();
     let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
@@ -172,7 +172,7 @@ async fn a_record_with_far_too_many_numbers_can_be_deleted_and_put_back() {
     assert_eq!(table.sorted().await, before);
 }
 
-/// Whatever is wrong with a record, it can be erased, and no count is worse for it.
+/// A record can be erased whatever is wrong with it, and no count becomes wrong.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_corrupt_record_can_be_deleted() {
     let corruption: [(&str, AttributeValue); 4] = [
@@ -227,14 +227,14 @@ async fn bad_input() {
     assert_eq!(table.items().await.len(), 0);
 }
 
-/// An erasure that would leave the ccid in a number's item that cannot be read is refused before anything is written.
+/// An erasure that would leave the ccid in an unreadable number's item is refused before anything is written.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_customer_is_not_half_erased_where_a_number_cannot_be_read() {
+async fn an_erasure_is_refused_if_a_number_cannot_be_read() {
     let ccids = AttributeValue::L(vec![text("A")]);
     let mut corrupt = counter("6105551212", &["A"]);
     corrupt.insert(items::CCIDS.to_owned(), ccids);
     let readable = record("A", &["6105551212", "6105551213"]);
-    // Its numbers are searched for in the table.
+    // The table is searched for its numbers.
     let mut unreadable = readable.clone();
     unreadable.insert(items::NOTIFICATION_CHANNELS.to_owned(), AttributeValue::Bool(true));
     for record in [readable, unreadable] {
@@ -249,7 +249,7 @@ async fn a_customer_is_not_half_erased_where_a_number_cannot_be_read() {
             "the item of a number is corrupt, so the customer cannot be taken out of it: `cdm check` says what to do"
         );
         assert_eq!(table.sorted().await, before);
-        // The whole client goes nevertheless: the number's item with it.
+        // Deleting the whole client also deletes the number's item.
         table.done(&["client", "delete", "--client", CLIENT, "--yes"]).await;
         assert!(table.items().await.is_empty());
     }

@@ -39,7 +39,7 @@ async fn a_record_whose_channels_became_a_list_is_left_for_a_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_that_only_the_number_names_stays_named() {
-    // The record is gone, does not have the number, or cannot be read.
+    // The record does not exist, does not have the number, or cannot be read.
     for rest in [None, Some(record("A", &[])), Some(opted_out_in_a_list())] {
         let table = Table::new().await;
         table.put(counter(ONE, &["A"])).await;
@@ -52,8 +52,8 @@ async fn a_customer_that_only_the_number_names_stays_named() {
     }
 }
 
-/// Runs the commands of a finding, these of them, as an operator pastes them. Between `item show` and `item put` the file
-/// is edited.
+/// Runs the selected commands of a finding, as an operator pastes them. Edits the file between `item show` and
+/// `item put`.
 async fn follow(table: &Table, finding: &str, which: &[usize], edit: impl Fn(&str) -> String) {
     let ran = table.cdm(&["check", "--output", "json"]).await;
     let rows = objects(&ran.out);
@@ -72,10 +72,10 @@ async fn follow(table: &Table, finding: &str, which: &[usize], edit: impl Fn(&st
     }
 }
 
-/// What leads out of each finding that is for a person: which corruption, which finding, which of its commands, and how
-/// the item is edited. Afterwards nothing is wrong any more.
+/// For each finding that needs a person: the corruption, the finding, the commands to run, and the edit of the
+/// item. Afterwards there are no findings.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_a_finding_lead_out_of_it() {
+async fn the_commands_of_a_finding_resolve_it() {
     type Edit = fn(&str) -> String;
     type Case<'a> = (&'a str, Vec<Item>, &'a str, &'a [usize], Edit);
     let channels = |channels: &[(&str, AttributeValue)]| {

@@ -18,15 +18,15 @@ use testkit::database::Database;
 
 pub(crate) const CLIENT: &str = "demo-clinic";
 
-/// A table in a database of its own.
+/// A table in its own database.
 pub(crate) struct Table {
     database: Database,
     pub(crate) connection: Connection,
-    /// Where its commands run, and leave the files that they write.
+    /// The current folder of its commands.
     pub(crate) folder: tempfile::TempDir,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: i32,
@@ -35,7 +35,7 @@ pub(crate) struct Ran {
 }
 
 impl Table {
-    /// Empty.
+    /// An empty table.
     pub(crate) async fn new() -> Self {
         let database = Database::start().await;
         let connection =
@@ -44,14 +44,14 @@ impl Table {
         Self { database, connection, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// With the demo data, of which one record is corrupt.
+    /// A table with the demo data, which has one corrupt record.
     pub(crate) async fn demo() -> Self {
         let table = Self::new().await;
         testkit::demo::seed(&table.connection.client, "cdm-phones").await.unwrap();
         table
     }
 
-    /// What a command needs to find the table.
+    /// The environment variables that lead a command to the table.
     pub(crate) fn environment(&self) -> [(&str, &str); 4] {
         [
             ("AWS_ENDPOINT_URL_DYNAMODB", self.database.url()),
@@ -73,34 +73,34 @@ impl Table {
         ran(self.command(arguments).output().await.unwrap())
     }
 
-    /// Must succeed, and gives what was printed.
+    /// Asserts success, and returns the output.
     pub(crate) async fn done(&self, arguments: &[&str]) -> String {
         let ran = self.cdm(arguments).await;
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
         ran.out
     }
 
-    /// Must succeed, and gives each printed object.
+    /// Asserts success, and returns each printed object.
     pub(crate) async fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let out = self.done(&[arguments, &["--output", "json"]].concat()).await;
         objects(&out)
     }
 
-    /// Must be refused with one line.
+    /// Asserts a failure with one line, and returns it.
     pub(crate) async fn refused(&self, arguments: &[&str]) -> String {
         let ran = self.cdm(arguments).await;
         assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{arguments:?}: {ran:?}");
         one_line(&ran.err)
     }
 
-    /// Must be told that it is no way to use it, in one line.
+    /// Asserts a usage error with one line, and returns it.
     pub(crate) async fn misused(&self, arguments: &[&str]) -> String {
         let ran = self.cdm(arguments).await;
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}: {ran:?}");
         one_line(&ran.err)
     }
 
-    /// Runs it with this on its standard input.
+    /// Runs the command with this standard input.
     pub(crate) async fn typed(&self, arguments: &[&str], input: &str) -> Ran {
         typed(self.command(arguments), input).await
     }
@@ -123,7 +123,7 @@ impl Table {
         items
     }
 
-    /// Every item of the table, in the order of their keys, each set in order.
+    /// Every item of the table, sorted by key, with sorted sets.
     pub(crate) async fn sorted(&self) -> Vec<Item> {
         let mut items = self.items().await;
         for item in &mut items {
@@ -135,7 +135,7 @@ impl Table {
         items
     }
 
-    /// A record and the counters of its numbers, as adds would have made them.
+    /// Stores a record and the counters of its numbers, as adds would store them.
     pub(crate) async fn customer(&self, ccid: &str, numbers: &[&str]) {
         self.done(&["customer", "create", "--client", CLIENT, "--ccid", ccid]).await;
         for number in numbers {
@@ -144,12 +144,12 @@ impl Table {
     }
 }
 
-/// Runs a command with this on its standard input.
+/// Runs a command with this standard input.
 pub(crate) async fn typed(mut command: Command, input: &str) -> Ran {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // A command that is wrong usage may have ended before it reads.
+    // After a usage error, the command may end before it reads.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     ran(child.wait_with_output().await.unwrap())
@@ -167,7 +167,7 @@ pub(crate) fn objects(out: &str) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The line, without what every error line begins with.
+/// The line, without the prefix of every error.
 pub(crate) fn one_line(err: &str) -> String {
     assert_eq!(err.lines().count(), 1, "{err:?}");
     err.trim_end().strip_prefix("cdm: ").unwrap().to_owned()
@@ -189,7 +189,7 @@ pub(crate) fn channel(digits: &str) -> Channel {
     Channel::new(phone(digits), UnixMillis::new(1_732_003_200_000).unwrap())
 }
 
-/// A record with these numbers, as it would be stored.
+/// A record with these numbers, as it is stored.
 pub(crate) fn record(ccid: &str, numbers: &[&str]) -> Item {
     let mut record = items::empty_record(&client(), &self::ccid(ccid), UnixMillis::new(1_732_003_200_000).unwrap());
     let channels: HashMap<_, _> =
@@ -199,7 +199,7 @@ pub(crate) fn record(ccid: &str, numbers: &[&str]) -> Item {
     record
 }
 
-/// A number's counter that names these customers, as it would be stored.
+/// A number's counter with these customers, as it is stored.
 pub(crate) fn counter(digits: &str, ccids: &[&str]) -> Item {
     let mut counter = items::phone_key(&client(), &phone(digits));
     counter.insert(items::CCID_COUNT.to_owned(), number(ccids.len()));

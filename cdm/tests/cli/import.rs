@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use crate::helpers::{CLIENT, Table, ccid, client, number, objects, path, ran, record};
 use crate::proxy::{Mode, Proxy};
 
-/// A folder with one file in it.
+/// A folder with one input file.
 struct Input {
     _folder: TempDir,
     file: PathBuf,
@@ -34,7 +34,7 @@ impl Input {
         vec!["customer", "import", "--client", CLIENT, path(&self.file)]
     }
 
-    /// The same, for programs.
+    /// The arguments for JSON output.
     fn json(&self) -> Vec<&str> {
         [&self.arguments()[..], &["--output", "json"]].concat()
     }
@@ -56,7 +56,7 @@ impl Input {
     }
 }
 
-/// Of an import that was finished, with nothing rejected; without the journal's name.
+/// The summary of a finished import without rejects, without the name of its journal.
 fn summary(lines: u64, customers: (u64, u64), numbers: (u64, u64)) -> Value {
     json!({
         "lines": lines, "lines_finished_before": 0, "customers_created": customers.0, "customers_present": customers.1,
@@ -65,7 +65,7 @@ fn summary(lines: u64, customers: (u64, u64), numbers: (u64, u64)) -> Value {
     })
 }
 
-/// Runs an import, which must succeed, and gives its summary without the journal's name.
+/// Runs an import, asserts success, and returns its summary without the name of the journal.
 async fn imported(table: &Table, arguments: &[&str]) -> Value {
     let mut told = table.json(arguments).await.remove(0);
     told.as_object_mut().unwrap().remove("journal").unwrap();
@@ -84,7 +84,7 @@ fn numbers(shown: &Value) -> Vec<&str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn csv_twice() {
+async fn a_csv_file_is_imported_once() {
     let table = Table::new().await;
     let input = Input::new(
         "customers.csv",
@@ -108,7 +108,7 @@ async fn csv_twice() {
         "4 lines (4 finished by an earlier run): 0 customers created, 0 already present; 0 numbers added, 0 already present; 0 \
          lines rejected.\n"
     );
-    // Without the journal every write finds what is there.
+    // Without the journal, every write finds the existing items.
     let again = [&input.arguments()[..], &["--no-journal", "--yes"]].concat();
     assert_eq!(imported(&table, &again).await, summary(4, (0, 4), (0, 3)));
     assert_eq!(table.items().await, before);
@@ -116,9 +116,9 @@ async fn csv_twice() {
     table.done(&["check"]).await;
 }
 
-/// What an operator has removed or erased stays so, however often the import is run.
+/// What an operator removed or erased stays removed, however often the import runs.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_run_brings_nothing_back() {
+async fn a_second_run_restores_nothing_that_was_removed() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\n");
     assert_eq!(table.cdm(&input.arguments()).await.code, 1, "a line is rejected");
@@ -132,7 +132,7 @@ async fn a_second_run_brings_nothing_back() {
     assert_eq!(input.rejected().len(), 1);
     assert_eq!(table.items().await, before);
 
-    // Lines that are new are imported, and those only.
+    // Only new lines are imported.
     std::fs::write(&input.file, "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\nE,6105551212\n").unwrap();
     let told = objects(&table.cdm(&input.json()).await.out).remove(0);
     assert_eq!((&told["lines_finished_before"], &told["customers_created"]), (&json!(4), &json!(1)));
@@ -141,9 +141,9 @@ async fn a_second_run_brings_nothing_back() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
-/// Without a journal it cannot know what was finished: it says so and asks.
+/// Without a journal, an import cannot know what is finished. It says so and asks.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_journal_it_asks() {
+async fn an_import_without_a_journal_asks() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid,phone_number\nA,6105551212\nB,6105551213\n");
     imported(&table, &input.arguments()).await;
@@ -167,7 +167,7 @@ async fn without_a_journal_it_asks() {
         assert!(!input.journal().exists(), "or the next run would not ask");
     }
     assert_eq!(table.items().await, before);
-    // From standard input the answer would be taken for a line.
+    // From standard input, the answer would be read as a line.
     let journal = path(&input.journal()).to_owned();
     let stdin = ["customer", "import", "--client", CLIENT, "-", "--journal", &journal];
     let ran = table.typed(&stdin, "ccid\nA\ny\n").await;
@@ -177,20 +177,20 @@ async fn without_a_journal_it_asks() {
 
     assert_eq!(table.typed(&input.arguments(), "y\n").await.code, 0);
     assert_eq!(numbers(&shown(&table, "A").await), ["+16105551212"]);
-    // An input of customers that are all new is not asked about.
+    // If all customers are new, it does not ask.
     let other = Input::new("b.csv", "ccid\nX\n");
     imported(&table, &other.arguments()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_input_is_noticed() {
+async fn a_changed_input_is_detected() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid,phone_number\nA,6105551212\nb/,6105551213\nC,6105551214\n");
     assert_eq!(table.cdm(&input.arguments()).await.code, 1);
     assert_eq!(input.rejected().len(), 1);
     table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes"]).await;
     let before = table.items().await;
-    // The rejected line is corrected where it stands.
+    // Correct the rejected line in the file.
     std::fs::write(&input.file, "ccid,phone_number\nA,6105551212\nB,6105551213\nC,6105551214\n").unwrap();
     let ran = table.typed(&input.arguments(), "").await;
     assert_eq!(ran.code, 1);
@@ -205,22 +205,22 @@ async fn a_changed_input_is_noticed() {
     assert_eq!(numbers(&shown(&table, "B").await), ["+16105551213"]);
     table.refused(&["customer", "show", "--client", CLIENT, "--ccid", "A"]).await;
 
-    // Another input with this journal: a stream cannot be read twice, so there is nothing to ask.
+    // A stream with another stream's journal: it cannot be read twice, so the import does not ask.
     let journal = path(&input.journal()).to_owned();
     let stdin = ["customer", "import", "--client", CLIENT, "-", "--journal", &journal];
     let ran = table.typed(&stdin, "ccid\nX\nY\n").await;
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("is the journal of another input, or the input has changed"), "{ran:?}");
-    // Nor is it the journal of another client's import.
+    // It is also not the journal of another client's import.
     let other = ["customer", "import", "--client", "other-clinic", path(&input.file)];
     assert!(
         table.refused(&other).await.contains("is the journal of an import for demo-clinic into the table cdm-phones")
     );
 }
 
-/// As docs/operate.md says of an erasure: the customer's line is blanked in the input that is kept.
+/// As docs/operate.md describes for an erasure: the customer's line is blanked in the input file.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_was_blanked_brings_nothing_back() {
+async fn a_blanked_line_restores_nothing() {
     for (text, blanked) in
         [("ccid\nA\nB\n", "ccid\n\nB\n"), ("{\"ccid\":\"B\"}\n{\"ccid\":\"A\"}\n", "{\"ccid\":\"B\"}\n\n")]
     {
@@ -238,9 +238,9 @@ async fn a_line_that_was_blanked_brings_nothing_back() {
     }
 }
 
-/// Lines before `--from-line` are left as an earlier run left them: the next run without it still asks about them.
+/// Lines before `--from-line` keep their state: the next run without it still asks about them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_from_a_later_line_forgets_no_earlier_one() {
+async fn a_run_from_a_later_line_keeps_the_state_of_earlier_lines() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid\nA\nB\nC\n");
     imported(&table, &input.arguments()).await;
@@ -256,9 +256,9 @@ async fn a_run_from_a_later_line_forgets_no_earlier_one() {
     assert_eq!(table.items().await, before);
 }
 
-/// An import that cannot begin leaves the files of earlier runs, and makes none.
+/// An import that cannot start leaves the files of earlier runs, and creates none.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_cannot_begin_leaves_the_files_alone() {
+async fn an_import_that_cannot_start_changes_no_file() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid\nA\n..\n");
     assert_eq!(table.cdm(&input.arguments()).await.code, 1);
@@ -277,9 +277,9 @@ async fn an_import_that_cannot_begin_leaves_the_files_alone() {
     assert_eq!(std::fs::read_to_string(input.rejects()).unwrap(), "a letter\n");
 }
 
-/// What `cdm customer show` prints is taken as it is, with its moments.
+/// The output of `cdm customer show` can be imported, with its times.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_shown_can_be_imported() {
+async fn a_shown_record_can_be_imported() {
     let table = Table::new().await;
     table.customer("A", &["6105551212", "+33612345678", "+4532123456", "+390612345678"]).await;
     let stop = ["--consent-type", "stop", "--phone-type", "mobile", "--client-source", "a desk"];
@@ -321,7 +321,7 @@ async fn json_lines_from_standard_input() {
     let again = typed(lines).await;
     assert_eq!((&again["lines_finished_before"], &again["customers_present"]), (&json!(2), &json!(0)));
     assert_eq!(typed("").await, summary(0, (0, 0), (0, 0)));
-    // Without a name of its own the journal is in the current folder, as the rejects are.
+    // Without an option, the journal is in the current folder, as the rejects are.
     let here = tempfile::tempdir().unwrap();
     let mut command = table.command(&["customer", "import", "--client", CLIENT, "-"]);
     command.current_dir(here.path());
@@ -330,7 +330,7 @@ async fn json_lines_from_standard_input() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_there_is_not_overwritten() {
+async fn existing_records_are_not_overwritten() {
     let table = Table::new().await;
     table.put(record("A", &["6105551212"])).await;
     table.put(crate::helpers::counter("6105551212", &["A"])).await;
@@ -397,7 +397,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(numbers(&shown(&table, "B").await), ["+16105551212"], "what can go in goes in");
 
-    // The next run keeps them. Without a journal they are replaced, and continued by one that begins later.
+    // The next run keeps them. Without a journal they are replaced, or continued by a run with `--from-line`.
     table.cdm(&import).await;
     assert_eq!(input.rejected().len(), 7);
     let no_journal = [&import[..], &["--no-journal"]].concat();
@@ -408,7 +408,7 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     assert_eq!(input.rejected().len(), 8);
 }
 
-/// A run that begins later, without a journal of the one before it, keeps that one's rejects.
+/// A run with `--from-line` and without a journal keeps the rejects of the previous run.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rejects_of_a_run_without_a_journal_are_continued() {
     let table = Table::new().await;
@@ -420,13 +420,14 @@ async fn the_rejects_of_a_run_without_a_journal_are_continued() {
     assert_eq!(lines, [json!(2), json!(3)]);
 }
 
-/// A kill can come between the two files, or in the middle of a row.
+/// A kill can happen between the writes of the two files, or in the middle of a row.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_line_stands_once_in_the_file() {
+async fn a_rejected_line_appears_once_in_the_file() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid\n..\n.\n");
     table.cdm(&input.arguments()).await;
-    // As if it had come before line 3 was in the journal, and line 4 whole in the rejects.
+    // As if the kill had happened before line 3 was in the journal, and before line 4 was complete in the
+    // rejects.
     let journal = std::fs::read(input.journal()).unwrap();
     std::fs::write(input.journal(), &journal[..journal.len() - 8]).unwrap();
     let rejects = std::fs::read_to_string(input.rejects()).unwrap();
@@ -437,7 +438,7 @@ async fn a_rejected_line_stands_once_in_the_file() {
     assert_eq!(lines, [json!(2), json!(3)]);
 }
 
-/// An input that is none leaves what an earlier run has written beside it alone.
+/// An input that is not valid leaves the files of an earlier run unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_cannot_be_read_changes_no_file() {
     let table = Table::new().await;
@@ -461,7 +462,7 @@ async fn an_input_that_cannot_be_read_changes_no_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_not_its_own_is_not_touched() {
+async fn an_unrelated_file_is_not_changed() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid\n..\n");
     let mine = Input::new("mine.txt", "a letter\n");
@@ -497,7 +498,8 @@ async fn bad_input() {
     assert_eq!(table.items().await.len(), 0);
 }
 
-/// Many lines of few customers and numbers: the order within a customer is kept, the limits hold, the counts agree.
+/// Many lines of few customers and numbers: the order within a customer is kept, the limits hold, the counts are
+/// correct.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limits_hold() {
     let table = Table::new().await;
@@ -515,7 +517,7 @@ async fn the_limits_hold() {
     table.done(&["check"]).await;
 }
 
-/// `cdm dev` as a database in a process of its own.
+/// `cdm dev` as a database in its own process.
 struct Elsewhere {
     server: Child,
     url: String,
@@ -575,7 +577,7 @@ impl Elsewhere {
     }
 }
 
-/// The most memory that the process has held so far, in kilobytes.
+/// The peak memory of the process, in kilobytes.
 fn peak(process: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
@@ -596,7 +598,7 @@ async fn twenty_thousand_lines() {
     a_long_file_takes_no_memory_and_survives_a_kill(20_000).await;
 }
 
-/// The same at length. In an optimised build it takes minutes:
+/// The same with more lines. In an optimized build it takes minutes:
 /// `cargo test --release --package cdm --test cli -- --ignored --nocapture`
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
@@ -605,11 +607,11 @@ async fn a_million_lines() {
     a_long_file_takes_no_memory_and_survives_a_kill(1_000_000).await;
 }
 
-/// A long file takes no more memory than a hundred lines; a kill in the middle loses nothing, a second run doubles
-/// nothing. The database is in a process of its own.
+/// A long file needs no more memory than a hundred lines. A kill loses nothing, and a second run adds nothing
+/// twice. The database is in its own process.
 async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
     let database = Elsewhere::start().await;
-    // Each look asks the database something, so that looking takes no time from those who work.
+    // Each poll queries the database, so that polling takes no CPU time from the import.
     let measure = async |input: &Input, client: &str, kill_when_there: Option<&str>| {
         let mut child = database.import(&input.file, client).spawn().unwrap();
         let process = child.id().unwrap();
@@ -653,7 +655,7 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
         (figure("lines_finished_before"), figure("customers_created"), figure("customers_present"));
     assert_eq!((figure("lines"), before + created + present), (count, count), "each line is finished once");
     assert!(before > count / 10 && created > 0, "{told}");
-    // A line that was written when the kill came, and not yet in the journal, is done again, and finds itself.
+    // A line that was written but not yet in the journal at the kill is imported again, and finds its own items.
     assert!(present <= 2 * 128, "no more lines are under way at a time: {told}");
     let figures = format!("peak memory: {small} kB for 100 lines, {large} kB for {count}");
     println!("{figures}\n{told}");
@@ -669,9 +671,9 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
     drop(database.server);
 }
 
-/// Ctrl-C, or SIGTERM: what is under way is finished, and the summary says where to go on.
+/// On Ctrl-C or SIGTERM, lines in progress are finished, and the summary says where to continue.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_is_orderly_and_the_next_run_finishes() {
+async fn an_interrupted_import_is_finished_by_the_next_run() {
     for signal in ["INT", "TERM"] {
         let table = Table::new().await;
         let input = Input::new("a.csv", lines(2_000));
@@ -706,9 +708,9 @@ async fn a_stop_is_orderly_and_the_next_run_finishes() {
     }
 }
 
-/// A table that throttles, responses and connections that are lost: no fault of the lines, which wait until it is over.
+/// A throttled table, lost responses and lost connections are not the lines' fault. The lines wait until they pass.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_in_trouble_is_waited_for() {
+async fn an_import_waits_for_a_failing_database() {
     for mode in [Mode::Throttle, Mode::LoseResponses, Mode::Unreachable] {
         let table = Table::new().await;
         let proxy = Proxy::before(table.environment()[0].1).await;
@@ -735,9 +737,10 @@ async fn a_database_in_trouble_is_waited_for() {
     }
 }
 
-/// The function's own write gives up after a while and says that it wrote nothing. That is no reason to reject a line.
+/// The function's own write gives up after a while and reports that it wrote nothing. The line must not be
+/// rejected.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_gives_up_is_begun_again() {
+async fn a_write_that_gives_up_is_repeated() {
     let table = Table::new().await;
     let proxy = Proxy::before(table.environment()[0].1).await;
     let mut text = "ccid,phone_number\n".to_owned();
@@ -761,7 +764,7 @@ async fn a_write_that_gives_up_is_begun_again() {
     table.done(&["check"]).await;
 }
 
-/// The operator stops an import that waits: its lines are unfinished, and the next run does them.
+/// The operator stops an import that waits. Its lines are unfinished, and the next run imports them.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_waits_can_be_stopped() {
     let table = Table::new().await;
@@ -789,16 +792,16 @@ async fn an_import_that_waits_can_be_stopped() {
     assert_eq!(rest.code, 0, "{rest:?}");
     let rest = objects(&rest.out).remove(0);
     assert_eq!(rest["lines_finished_before"], told["lines"]);
-    // A record may have been made when its number had to wait.
+    // A record may have been created when its number had to wait.
     let figure = |summary: &Value, name: &str| summary[name].as_u64().unwrap();
     let done = figure(&rest, "customers_created") + figure(&rest, "customers_present");
     assert_eq!(done, 400 - figure(&told, "lines"));
     table.done(&["check"]).await;
 }
 
-/// What no waiting helps ends the import at once, and blames no line.
+/// A failure that does not pass ends the import at once, and rejects no line.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_not_there_stops_the_import() {
+async fn a_missing_table_stops_the_import() {
     let table = Table::new().await;
     let input = Input::new("a.csv", "ccid\nA\n");
     let arguments = [&["--table", "no-such-table"][..], &input.arguments(), &["--yes"]].concat();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::helpers::{CLIENT, Table};
 
-/// Whether the function would take the key.
+/// Whether the function would accept the key.
 async fn is_good(table: &Table, key: &str, client: &str) -> bool {
     let keys = KeyCache::new(Duration::ZERO);
     let mut context = CallContext::within(Duration::from_secs(10));
@@ -45,7 +45,7 @@ async fn rotation_issue_deploy_revoke() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_shown_once_and_stored_never() {
+async fn a_key_is_shown_once_and_never_stored() {
     let table = Table::new().await;
     let shown = table.cdm(&["key", "issue", "--client", CLIENT, "--yes"]).await;
     assert_eq!(shown.code, 0);
@@ -90,7 +90,7 @@ async fn a_list_says_what_state_each_key_is_in() {
 
 /// More than one page of the index.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_is_whole() {
+async fn a_list_is_complete() {
     let table = Table::new().await;
     let label = "x".repeat(100);
     for seed in 0..60_u8 {
@@ -121,9 +121,9 @@ async fn revoking_asks_first() {
     }
 }
 
-/// A misspelt client is asked about before it gets a key.
+/// For a misspelled client, it asks before it issues a key.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_key_of_a_client_is_asked_about() {
+async fn the_first_key_of_a_client_needs_confirmation() {
     let table = Table::demo().await;
     let before = table.items().await.len();
     let misspelt = ["key", "issue", "--client", "demo-clinc"];
@@ -133,7 +133,7 @@ async fn the_first_key_of_a_client_is_asked_about() {
         assert!(ran.err.starts_with("demo-clinc has no API key so far. Issue the first key of demo-clinc? [y/N]"));
         assert_eq!(table.items().await.len(), before + usize::from(code == 0));
     }
-    // A client with keys, even if none is good any more, is not asked about.
+    // For a client with keys, even invalid ones, it does not ask.
     table.done(&misspelt).await;
     table.done(&["key", "issue", "--client", CLIENT]).await;
     table.done(&["key", "issue", "--client", "third-clinic", "--yes"]).await;
@@ -172,9 +172,9 @@ async fn a_leaked_key_is_identified_and_revoked_by_itself() {
     assert!(is_good(&table, testkit::demo::KEY, CLIENT).await);
 }
 
-/// What is no key is not sent anywhere: a look-up would find that there is no such table.
+/// A text that is not a key is not looked up: a look-up would report that the table does not exist.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_key_is_not_looked_up() {
+async fn a_text_that_is_not_a_key_is_not_looked_up() {
     let table = Table::new().await;
     let mut misspelt = testkit::demo::KEY.to_owned();
     misspelt.replace_range(20..21, if &misspelt[20..21] == "A" { "B" } else { "A" });
@@ -201,7 +201,7 @@ async fn what_is_no_key_is_not_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_a_clients_key_is_not_revoked() {
+async fn the_key_of_another_client_is_not_revoked() {
     let table = Table::demo().await;
     let other = ApiKey::parse(testkit::demo::OTHER_KEY).unwrap().sha256_hex();
     for print in [&other[..12], "000000000000"] {
@@ -231,7 +231,7 @@ async fn bad_input() {
         (&["key", "list", "--client", ""], "--client"),
         (&["key", "revoke", "--client", "a", "--key-stdin"], "cannot be used with"),
         (&["key", "revoke", "000000000000", "--key-stdin"], "cannot be used with"),
-        // A key has no place among the arguments.
+        // A key must not be an argument.
         (&["key", "identify", testkit::demo::KEY], "unexpected argument"),
     ] {
         let line = table.misused(arguments).await;

@@ -1,4 +1,4 @@
-//! The operator's command line, as an operator uses it: the `cdm` program, run against an embedded DynamoDB.
+//! The operator's command line, as an operator uses it: the `cdm` program against an embedded DynamoDB.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at its first surprise")]
 
 mod aws;

@@ -1,4 +1,4 @@
-//! Proxies and certificates: for every call, and what is said when one of them is in the way.
+//! Proxies and certificates: every call uses them, and the messages name the setting that caused a failure.
 
 use testkit::tls::Authority;
 
@@ -7,11 +7,11 @@ use crate::helpers::path;
 
 const NAMES: [&str; 1] = ["*.aws.invalid"];
 
-/// A profile whose credentials take a call to STS.
+/// A profile whose credentials need a call to STS.
 const ROLE: &str = "[profile base]\naws_access_key_id = AKIABASE\naws_secret_access_key = base-secret\n\
     [profile clinic]\nrole_arn = arn:aws:iam::012345678901:role/operator\nsource_profile = base\n";
 
-/// A machine whose services are reached over TLS through a proxy.
+/// A machine that reaches the services over TLS through a proxy.
 async fn behind(manner: Manner) -> (Machine, Aws, Proxy) {
     let (aws, authority) = (Aws::start().await, Authority::new());
     let proxy = Proxy::start(authority.serve(aws.address(), &NAMES).await, manner).await;
@@ -39,7 +39,7 @@ async fn every_call_goes_through_the_proxy_and_trusts_the_bundle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_proxy_is_kept() {
+async fn no_proxy_is_respected() {
     for (variable, value) in [("NO_PROXY", "dynamodb.aws.invalid"), ("no_proxy", "example.com, .dynamodb.aws.invalid")]
     {
         let (machine, _, proxy) = behind(Manner::Open).await;
@@ -94,7 +94,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
     }
     let (machine, _, proxy) = behind(Manner::Asking).await;
     machine.set("HTTPS_PROXY", &proxy.url().replace("http://", "http://me:pass-word@")).works().await;
-    // In the clear, the refusal is an answer of the proxy's.
+    // Without TLS, the proxy itself sends the refusal.
     let aws = Aws::start().await;
     let proxy = Proxy::start(aws.address(), Manner::Asking).await;
     let machine = Machine::new("http").set("AWS_ACCESS_KEY_ID", "a").set("AWS_SECRET_ACCESS_KEY", "b");
@@ -103,7 +103,7 @@ async fn a_proxy_that_refuses_is_named_without_its_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_is_not_there_is_named() {
+async fn an_unreachable_proxy_is_named() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let machine = Machine::new("https").set("AWS_ACCESS_KEY_ID", "a").set("AWS_SECRET_ACCESS_KEY", "b");
     for proxy in [format!("127.0.0.1:{port}"), "proxy.invalid:3128".to_owned()] {
@@ -116,7 +116,7 @@ async fn a_proxy_that_is_not_there_is_named() {
             )
         );
     }
-    // Small letters come first, as in the AWS CLI.
+    // Lower case takes precedence, as in the AWS CLI.
     let machine = machine.set("HTTPS_PROXY", "http://other.invalid").set("https_proxy", "proxy.invalid:3128");
     assert!(machine.refused().await.contains("the proxy proxy.invalid:3128 does not respond: check https_proxy"));
     for bad in ["socks5://me:pass-word@proxy.invalid:1080", "http://", "ftp://proxy", "http://pro xy:1", "a b"] {
@@ -127,7 +127,7 @@ async fn a_proxy_that_is_not_there_is_named() {
             "{bad}"
         );
     }
-    // Such a value matters only to those who use it.
+    // An invalid value matters only for URLs that use it.
     let aws = Aws::start().await;
     let url = format!("http://127.0.0.1:{}", aws.address().port());
     machine.set("http_proxy", "socks5://proxy.invalid:1080").set("AWS_ENDPOINT_URL_DYNAMODB", &url).works().await;

@@ -40,7 +40,7 @@ async fn a_number_is_added_found_and_removed() {
     assert_eq!(table.done(&["phone", "who", "--client", "other-clinic", "6105551212", "--output", "json"]).await, "");
 }
 
-/// Every command takes what a record shows.
+/// Every command accepts the E.164 form that a record shows.
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_taken_in_e164_form() {
     let table = Table::new().await;
@@ -71,12 +71,12 @@ async fn numbers_are_taken_in_e164_form() {
             table.refused(&on("add", "A", other)).await,
             "the phone number must be the number's E.164 form, without a trunk prefix"
         );
-        // Nothing like it is on the record, so there is nothing to find.
+        // The record does not have this number, so there is nothing to find.
         assert_eq!(table.json(&who(other)).await.len(), 0);
     }
 }
 
-/// `-` stands for a line of standard input, in the order of the arguments.
+/// `-` means a line of standard input, in the order of the arguments.
 #[tokio::test(flavor = "multi_thread")]
 async fn ccids_and_numbers_come_from_standard_input() {
     let table = Table::new().await;
@@ -96,7 +96,7 @@ async fn ccids_and_numbers_come_from_standard_input() {
     run(&[&customer("delete")[..], &["--yes"]].concat(), "Zoë 7\n", 0).await;
     assert!(run(&customer("show"), "Zoë 7\n", 1).await.err.contains("the client has no customer with this ccid"));
 
-    // An item's key can hold a ccid.
+    // An item's key may contain a ccid.
     run(&customer("create"), "B\n", 0).await;
     let item = run(&["item", "show", "--pk", "-", "--sk", "CUSTOMER"], "CLIENT#demo-clinic#CUSTOMER#B\n", 0).await;
     assert!(item.out.contains("phone_count"));
@@ -189,9 +189,9 @@ async fn bad_input() {
     assert_eq!(line, "the phone number must begin with 1 when it has 11 digits and country code 1");
 }
 
-/// A number's item that cannot be read is no answer, and not the answer that no customer has it.
+/// An unreadable number's item is an error. It must not be reported as a number without customers.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corrupt_number_is_not_said_to_be_of_no_one() {
+async fn a_corrupt_number_is_an_error() {
     let table = Table::new().await;
     let with = |ccids: Option<AttributeValue>| {
         let mut item = counter("6105551212", &["A"]);

@@ -1,4 +1,4 @@
-//! A proxy before the database, which throttles, or loses connections, while it is told to.
+//! A proxy in front of the database that throttles writes or loses connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::SeqCst};
@@ -8,19 +8,19 @@ use tokio::sync::Notify;
 
 use testkit::http1::Message;
 
-/// What it does with a write. Reads always get through.
+/// What it does with a write. Reads always pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Forward,
-    /// Refuses it with DynamoDB's words for a table that is throttled.
+    /// Refuses it with DynamoDB's error of a throttled table.
     Throttle,
-    /// Refuses it with DynamoDB's words for a caller who may not write.
+    /// Refuses it with DynamoDB's error of a missing permission.
     Deny,
-    /// Cancels transactions with throttled items as the reason, and lets every other write through.
+    /// Cancels transactions with throttled items as the reason, and passes every other write.
     ThrottleItems,
-    /// Lets it through, and then closes the connection instead of responding.
+    /// Passes it, then closes the connection instead of responding.
     LoseResponses,
-    /// Closes the connection before it gets through.
+    /// Closes the connection before passing it.
     Unreachable,
 }
 
@@ -37,11 +37,11 @@ const ITEMS_THROTTLED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#Tra
 #[derive(Debug, Default)]
 struct State {
     mode: AtomicU8,
-    /// How many writes more get through before the mode counts.
+    /// How many more writes pass before the mode applies.
     forward: AtomicUsize,
-    /// Writes that were not answered as the database answers them.
+    /// The number of disturbed writes.
     disturbed: AtomicUsize,
-    /// One more was.
+    /// Notified for each disturbed write.
     more: Notify,
 }
 
@@ -66,14 +66,14 @@ impl Proxy {
         Self { url, state }
     }
 
-    /// In this mode from now on, after as many writes as `forward`.
+    /// Sets the mode, which applies after `forward` writes.
     pub(crate) fn set(&self, mode: Mode, forward: usize) {
         self.state.forward.store(forward, SeqCst);
         let place = MODES.iter().position(|one| *one == mode).unwrap();
         self.state.mode.store(u8::try_from(place).unwrap(), SeqCst);
     }
 
-    /// Waits until this many writes were disturbed in all.
+    /// Waits until this number of writes was disturbed in total.
     pub(crate) async fn disturbed(&self, writes: usize) {
         while self.state.disturbed.load(SeqCst) < writes {
             self.state.more.notified().await;
@@ -81,7 +81,7 @@ impl Proxy {
     }
 }
 
-/// One connection of the caller's, until either side ends it.
+/// Serves one connection until either side closes it.
 async fn serve(mut caller: TcpStream, to: &str, state: &State) -> Option<()> {
     let mut database = TcpStream::connect(to).await.ok()?;
     loop {

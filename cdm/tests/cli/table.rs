@@ -4,7 +4,7 @@ use serde_json::json;
 use crate::helpers::Table;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_is_made_once() {
+async fn a_table_is_created_once() {
     let table = Table::new().await;
     let arguments = ["table", "create", "--table", "another"];
     assert_eq!(table.json(&arguments).await, [json!({ "table": "another", "created": true })]);
@@ -19,7 +19,7 @@ async fn a_table_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_not_there_is_named() {
+async fn a_missing_table_is_named() {
     let table = Table::new().await;
     let expected =
         "the table elsewhere does not exist here: check --table and the region, or create it with `cdm table create`";

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use crate::helpers::{Table, ran};
 
-/// What the imports of the page read.
+/// The input files of the page's imports.
 const CUSTOMERS: &str = "\
 ccid,phone_number,consent_type
 IMP-1,6105557001,written
@@ -13,10 +13,10 @@ IMP/3,6105557003,
 BAK-11984-050,6105557001,
 ";
 
-/// Every transcript of docs/cli.md is what its commands print, one after the other, on the demo data. Moments, keys and
-/// fingerprints differ from run to run and are not compared. `UPDATE_TRANSCRIPTS=1` writes the page anew.
+/// Every transcript of docs/cli.md is the output of its commands, in order, on the demo data. Times, keys and
+/// fingerprints differ between runs and are not compared. `UPDATE_TRANSCRIPTS=1` rewrites the page.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_shows_what_is_printed() {
+async fn the_pages_transcripts_are_current() {
     let page_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md");
     let page = std::fs::read_to_string(&page_file).unwrap();
     let table = Table::demo().await;
@@ -51,7 +51,7 @@ async fn the_page_shows_what_is_printed() {
     assert_eq!(page.lines().count(), real.lines().count());
 }
 
-/// Every finding that there is, is in the page's table.
+/// Every possible finding is in the page's table.
 #[test]
 fn the_page_has_every_finding() {
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli.md")).unwrap();
@@ -62,7 +62,7 @@ fn the_page_has_every_finding() {
 }
 
 impl Table {
-    /// What a shell prints.
+    /// The output of a shell command.
     pub(crate) async fn shell(&self, command: &str, folder: &Path) -> String {
         let program = Path::new(env!("CARGO_BIN_EXE_cdm")).parent().unwrap();
         let mut shell = tokio::process::Command::new("sh");
@@ -76,7 +76,7 @@ impl Table {
     }
 }
 
-/// Without what differs from run to run.
+/// Removes what differs between runs.
 fn steady(text: &str) -> String {
     let mut steady = String::new();
     let mut rest = text;

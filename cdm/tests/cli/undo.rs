@@ -9,15 +9,15 @@ use crate::proxy::{Mode, Proxy};
 
 const ONE: &str = "6105551212";
 
-/// The files of saved items in the folder where the commands ran.
+/// The files of saved items in the commands' folder.
 fn files(table: &Table) -> Vec<PathBuf> {
     std::fs::read_dir(table.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Each command that removes something: without further ado its items are in a file that you alone can read, and can be
-/// put back from there.
+/// Each command that removes something saves the items, without an option, in a file that only the operator can
+/// read. They can be put back from it.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_command_removes_can_be_put_back() {
+async fn every_removal_can_be_undone() {
     let number_pk = "CLIENT#demo-clinic#PHONE#+16105551208";
     let commands: [&[&str]; 5] = [
         &["phone", "remove", "--client", CLIENT, "--ccid", testkit::demo::CUSTOMER_WITH_PHONE, testkit::demo::PHONE],
@@ -51,9 +51,9 @@ async fn whatever_a_command_removes_can_be_put_back() {
     }
 }
 
-/// Killed while several of its parts take customers out of the same numbers' items.
+/// Killed while several of its parts remove customers from the items of the same numbers.
 #[tokio::test(flavor = "multi_thread")]
-async fn half_a_command_can_be_undone() {
+async fn an_interrupted_command_can_be_undone() {
     let table = Table::demo().await;
     let before = table.sorted().await;
     let mut killed = 0;
@@ -61,7 +61,7 @@ async fn half_a_command_can_be_undone() {
         let file = format!("saved-{run}.jsonl");
         let delete = ["client", "delete", "--client", CLIENT, "--yes", "--save", &file];
         let mut child = table.command(&delete).spawn().unwrap();
-        // Later from run to run.
+        // The kill comes later in each run.
         while child.try_wait().unwrap().is_none() {
             if table.items().await.len() + 20 * run < before.len() {
                 child.kill().await.unwrap();
@@ -94,9 +94,9 @@ async fn an_erasure_keeps_no_copy() {
     }
 }
 
-/// Nothing is changed before its old state is in the file: where there can be no file, nothing is changed.
+/// Nothing is changed before its old state is saved. If the file cannot be created, nothing is changed.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_its_file_a_command_changes_nothing() {
+async fn a_command_changes_nothing_if_it_cannot_save_the_items() {
     let table = Table::demo().await;
     let before = table.sorted().await;
     std::fs::write(table.folder.path().join("earlier.jsonl"), "precious").unwrap();
@@ -125,13 +125,13 @@ async fn without_its_file_a_command_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_has_changed_since_is_left_alone() {
+async fn an_item_that_changed_since_is_not_put_back() {
     let table = Table::new().await;
     table.customer("A", &[ONE, "6105551213"]).await;
     table.customer("B", &[]).await;
     let delete = ["customer", "delete", "--client", CLIENT, "--ccid", "A", "--yes", "--save", "a.jsonl"];
     table.done(&delete).await;
-    // The one number is with another customer now, and the other with none.
+    // One number now has another customer, and the other number has none.
     table.done(&["phone", "add", "--client", CLIENT, "--ccid", "B", ONE]).await;
     let ran = table.cdm(&["undo", "a.jsonl", "--yes", "--output", "json"]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -142,7 +142,7 @@ async fn what_has_changed_since_is_left_alone() {
         let is_changed = pk == "CLIENT#demo-clinic#PHONE#+16105551212";
         assert_eq!(result, if is_changed { "changed_since" } else { "put_back" }, "{pk}");
     }
-    // What is not counted now follows from the record with certainty.
+    // The missing count follows from the record with certainty.
     let ran = table.cdm(&["check", "--fix", "--yes"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     let number = table.item(items::phone_key(&client(), &phone(ONE))).await.unwrap();
@@ -151,7 +151,7 @@ async fn what_has_changed_since_is_left_alone() {
     assert_eq!(ccids, ["A", "B"]);
 }
 
-/// A record that was made again since is not overwritten, and its number's item does not name it.
+/// A record that was created again is not overwritten, and its number's item does not name it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_is_not_put_back_without_its_record() {
     let table = Table::new().await;
@@ -180,7 +180,7 @@ async fn a_file_of_another_kind_or_table_is_refused() {
         (ran.code, one_line(&ran.err).as_str()),
         (1, "the items are of the table cdm-phones: name it with --table")
     );
-    // The same names behind another endpoint.
+    // The same names at another endpoint.
     let proxy = Proxy::before(table.environment()[0].1).await;
     let mut elsewhere = table.command(&["undo", "a.jsonl", "--yes"]);
     elsewhere.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
@@ -195,7 +195,7 @@ async fn a_file_of_another_kind_or_table_is_refused() {
     assert_eq!(table.sorted().await, before);
 }
 
-/// What a person corrects is checked first, and is no way past the rules.
+/// A corrected item is checked first, so a correction cannot bypass the rules.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_is_only_put_back_corrected() {
     let table = Table::new().await;
@@ -230,7 +230,7 @@ async fn an_item_is_only_put_back_corrected() {
     );
 }
 
-/// What changed between `item show` and `item put` is not reverted: not a STOP, an added number or a removed one.
+/// A change between `item show` and `item put` is not reverted: a STOP, an added number or a removed number.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
     let table = Table::new().await;
@@ -239,7 +239,7 @@ async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
     let put = ["item", "put", "item.json", "--yes", "--save", "put.jsonl"];
     let file = table.folder.path().join("item.json");
     let shown = table.done(&show).await;
-    // The type of line is corrected.
+    // Correct the type of line.
     let edited = shown.replace("\"phone_count\"", "\"note\": {\"S\": \"checked\"}, \"phone_count\"");
     assert_ne!(edited, shown);
     std::fs::write(&file, &edited).unwrap();
@@ -260,7 +260,7 @@ async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
         assert_eq!(table.sorted().await, before);
         assert_eq!(files(&table).len(), 1, "nothing was saved");
     }
-    // The hash of the item as it is now, which the removal has brought back.
+    // The hash of the item as it is now, after the removal restored it.
     std::fs::write(&file, &edited).unwrap();
     table.done(&put).await;
     let record = table.item(items::customer_key(&client(), &ccid("A"))).await.unwrap();
@@ -268,7 +268,7 @@ async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
     assert!(!record.contains_key("cdm_shown"));
 }
 
-/// A command that failed for certain keeps no file, so that no undo brings back what a later erasure removed.
+/// A command that certainly failed keeps no file, so that no undo restores what a later erasure removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_wrote_nothing_leaves_nothing_to_undo() {
     let commands: [&[&str]; 5] = [
@@ -293,7 +293,8 @@ async fn a_command_that_wrote_nothing_leaves_nothing_to_undo() {
     }
 }
 
-/// A write whose outcome no one knows may be put back, and the command says so. What was certainly not written is not.
+/// An item whose write has an unknown outcome may be put back, and the command says so. An item that was certainly
+/// not written is not put back.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_was_written_is_put_back() {
     let table = Table::new().await;

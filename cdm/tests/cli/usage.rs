@@ -4,14 +4,14 @@ use tokio::process::Command;
 
 use crate::helpers::{CLIENT, Ran, Table, objects, one_line, ran};
 
-/// `cdm` with nothing in its environment but this.
+/// `cdm` with only these environment variables.
 async fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cdm"));
     command.args(arguments).env_clear().envs(environment.iter().copied()).stdin(Stdio::null());
     ran(command.output().await.unwrap())
 }
 
-/// Every command that there is, by what its help says.
+/// Every command, with a part of its help.
 const COMMANDS: [&[&str]; 20] = [
     &["dev"],
     &["key", "issue"],
@@ -83,7 +83,7 @@ async fn output_is_accepted_before_and_after_the_command() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_usage_is_two_and_one_line() {
+async fn a_usage_error_is_one_line_with_exit_code_2() {
     let table = Table::new().await;
     for (arguments, line) in [
         (
@@ -116,7 +116,7 @@ async fn wrong_usage_is_two_and_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_from_the_environment_is_named() {
+async fn a_missing_setting_is_named() {
     let endpoint = ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1");
     let ran = bare(&["check"], &[endpoint]).await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn what_is_missing_from_the_environment_is_named() {
         "{ran:?}"
     );
 
-    // No region and no credentials anywhere, and no machine role to ask for.
+    // No region, no credentials, and no machine role.
     let nothing = [
         ("TABLE_NAME", "cdm-phones"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
@@ -159,7 +159,8 @@ async fn what_is_missing_from_the_environment_is_named() {
     assert!(one_line(&ran.err).starts_with("no AWS credentials are found: set AWS_PROFILE"), "{ran:?}");
 }
 
-/// Credentials come from a profile, as for every AWS tool; the endpoint is elsewhere, so they are really looked for.
+/// Credentials come from a profile, as in other AWS tools. The endpoint is not on this machine, so they are
+/// required.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_gives_region_and_credentials() {
     let folder = tempfile::tempdir().unwrap();
@@ -172,7 +173,7 @@ async fn a_profile_gives_region_and_credentials() {
         ("AWS_CONFIG_FILE", crate::helpers::path(&config)),
         ("AWS_SHARED_CREDENTIALS_FILE", crate::helpers::path(&credentials)),
         ("AWS_PROFILE", "clinic"),
-        // A name that is reserved for being no host.
+        // A reserved name that is never a host.
         ("AWS_ENDPOINT_URL_DYNAMODB", "http://dynamodb.invalid:8000"),
     ];
     let ran = bare(&["phone", "who", "--client", "a", "6105551212"], &environment).await;
@@ -184,7 +185,7 @@ async fn a_profile_gives_region_and_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_not_there_is_one_line() {
+async fn an_unreachable_database_is_one_line() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
@@ -204,12 +205,12 @@ async fn a_database_that_is_not_there_is_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_colours_but_on_a_terminal() {
+async fn colors_appear_only_on_a_terminal() {
     let table = Table::demo().await;
     let listed = table.done(&["key", "list", "--client", CLIENT]).await;
     assert!(!listed.contains('\u{1b}'));
     assert!(!table.cdm(&["customer", "show", "--client", CLIENT, "--ccid", "NOBODY"]).await.err.contains('\u{1b}'));
-    // Asked for as on a terminal, and not with NO_COLOR.
+    // Colors on request, as on a terminal, but not with NO_COLOR.
     let colours = |name: &'static str, value: &'static str| {
         let mut command = table.command(&["key", "list", "--client", CLIENT]);
         command.env("CLICOLOR_FORCE", "1").env(name, value);
