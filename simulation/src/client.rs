@@ -8,18 +8,18 @@ use tokio::time::{sleep, timeout};
 use crate::draw::{Draw, Purpose};
 use crate::lambda::{Heard, invoke};
 use crate::plan::Request;
-use crate::world::World;
+use crate::runner::Simulation;
 
 /// Makes a request, and repeats it until it is answered.
-pub async fn ask(world: Arc<World>, request: Request) {
-    world.totals(|totals| totals.requests += 1);
+pub async fn ask(sim: Arc<Simulation>, request: Request) {
+    sim.totals(|totals| totals.requests += 1);
     let mut executed = 0;
     for attempt in 0.. {
-        if executed == world.plan.tries {
+        if executed == sim.plan.tries {
             break;
         }
-        let mut draw = Draw::new(world.plan.seed, Purpose::Client, &[request.id.into(), attempt.into()]);
-        let invocation = tokio::spawn(invoke(Arc::clone(&world), request, attempt));
+        let mut draw = Draw::new(sim.plan.seed, Purpose::Client, &[request.id.into(), attempt.into()]);
+        let invocation = tokio::spawn(invoke(Arc::clone(&sim), request, attempt));
         executed += 1;
         let pause = match timeout(Duration::from_millis(request.patience), invocation).await {
             // `try_again` says when to come back.
@@ -28,7 +28,7 @@ pub async fn ask(world: Arc<World>, request: Request) {
                     let header = response.headers.iter().find(|(name, _)| *name == "retry-after");
                     let seconds = header.and_then(|(_, value)| value.parse().ok());
                     let Some(seconds @ 1..=5) = seconds else {
-                        world.violation(format_args!("r{}.{attempt}: try_again without Retry-After", request.id));
+                        sim.violation(format_args!("r{}.{attempt}: try_again without Retry-After", request.id));
                         return;
                     };
                     Duration::from_secs(seconds)
@@ -43,13 +43,13 @@ pub async fn ask(world: Arc<World>, request: Request) {
             }
             _ => Duration::from_millis(draw.range(50, 1_000)),
         };
-        if !world.check().violations.is_empty() {
+        if !sim.check().violations.is_empty() {
             return;
         }
         sleep(pause).await;
     }
-    world.totals(|totals| totals.not_served += 1);
-    if !world.plan.is_storm {
-        world.violation(format_args!("r{} was not served after {} tries", request.id, world.plan.tries));
+    sim.totals(|totals| totals.not_served += 1);
+    if !sim.plan.is_storm {
+        sim.violation(format_args!("r{} was not served after {} tries", request.id, sim.plan.tries));
     }
 }

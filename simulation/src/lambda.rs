@@ -23,9 +23,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::check::Facts;
 use crate::draw::{Draw, Purpose};
-use crate::network::{Caller, Wire, shipped_client};
+use crate::network::{Caller, SimulatedNetwork, shipped_client};
 use crate::plan::{Accident, Request};
-use crate::world::World;
+use crate::runner::Simulation;
 use crate::{log, story};
 
 /// The function's timeout in the template.
@@ -96,7 +96,7 @@ pub struct Environment {
 /// The clock and the random numbers of one environment.
 #[derive(Debug)]
 pub struct EnvironmentSources {
-    world: Arc<World>,
+    sim: Arc<Simulation>,
     caller: Arc<Caller>,
     offset: AtomicI64,
     /// By how many milliseconds the clock went backwards, in all.
@@ -106,9 +106,9 @@ pub struct EnvironmentSources {
 
 impl EnvironmentSources {
     /// Sources for this caller.
-    pub fn new(world: &Arc<World>, caller: &Arc<Caller>) -> Self {
+    pub fn new(sim: &Arc<Simulation>, caller: &Arc<Caller>) -> Self {
         Self {
-            world: Arc::clone(world),
+            sim: Arc::clone(sim),
             caller: Arc::clone(caller),
             offset: AtomicI64::new(0),
             backwards: AtomicU64::new(0),
@@ -127,13 +127,13 @@ impl EnvironmentSources {
     fn draw(&self) -> Draw {
         let (request, attempt) = self.caller.current();
         let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
-        Draw::new(self.world.plan.seed, Purpose::Function, &[request.into(), attempt.into(), drawn])
+        Draw::new(self.sim.plan.seed, Purpose::Function, &[request.into(), attempt.into(), drawn])
     }
 }
 
 impl Sources for EnvironmentSources {
     fn now(&self) -> UnixMillis {
-        log::wall_clock(self.world.elapsed_millis(), self.offset.load(Ordering::Relaxed))
+        log::wall_clock(self.sim.elapsed_millis(), self.offset.load(Ordering::Relaxed))
     }
 
     fn token(&self) -> Option<u128> {
@@ -153,10 +153,10 @@ impl TimeSource for EnvironmentSources {
 }
 
 /// The function's own client with a simulated network.
-pub fn client(world: &Arc<World>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>) -> Client {
-    let wire = SharedHttpConnector::new(Wire { world: Arc::clone(world), caller: Arc::clone(caller) });
+pub fn client(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>) -> Client {
+    let network = SharedHttpConnector::new(SimulatedNetwork { sim: Arc::clone(sim), caller: Arc::clone(caller) });
     let config = shipped_client().config().to_builder();
-    let config = config.http_client(http_client_fn(move |_, _| wire.clone()));
+    let config = config.http_client(http_client_fn(move |_, _| network.clone()));
     Client::from_conf(config.time_source(SharedSources(Arc::clone(sources))).build())
 }
 
@@ -170,15 +170,15 @@ impl TimeSource for SharedSources {
 }
 
 /// The store of a caller.
-pub fn store(world: &Arc<World>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>, table: usize) -> Store {
-    let (phones_per_customer, customers_per_phone) = world.plan.limits;
+pub fn store(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>, table: usize) -> Store {
+    let (phones_per_customer, customers_per_phone) = sim.plan.limits;
     let limits = Limits { phones_per_customer, customers_per_phone };
     let sources_of_store: Arc<dyn Sources> = Arc::<EnvironmentSources>::clone(sources);
-    Store::new(client(world, caller, sources), story::table(table), limits).with_sources(sources_of_store)
+    Store::new(client(sim, caller, sources), story::table(table), limits).with_sources(sources_of_store)
 }
 
-fn platform(world: &World) -> MutexGuard<'_, Platform> {
-    world.platform.lock().unwrap_or_else(PoisonError::into_inner)
+fn platform(sim: &Simulation) -> MutexGuard<'_, Platform> {
+    sim.platform.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a client hears from the gateway.
@@ -193,12 +193,11 @@ pub enum Heard {
 }
 
 /// Invokes the function for one try of a request.
-pub async fn invoke(world: Arc<World>, request: Request, attempt: u32) -> Heard {
-    let fault =
-        world.plan.invocation_faults.iter().find(|fault| (fault.request, fault.attempt) == (request.id, attempt));
+pub async fn invoke(sim: Arc<Simulation>, request: Request, attempt: u32) -> Heard {
+    let fault = sim.plan.invocation_faults.iter().find(|fault| (fault.request, fault.attempt) == (request.id, attempt));
     let (after, accident) =
         fault.map_or((Duration::ZERO, None), |fault| (Duration::from_millis(fault.after), Some(fault.fault)));
-    let invocation = tokio::spawn(invoke_environment(Arc::clone(&world), request, attempt, after, accident));
+    let invocation = tokio::spawn(invoke_environment(Arc::clone(&sim), request, attempt, after, accident));
     if accident == Some(Accident::GatewayGivesUp) {
         return match timeout(after, invocation).await {
             Ok(Ok(heard)) => heard,
@@ -209,45 +208,45 @@ pub async fn invoke(world: Arc<World>, request: Request, attempt: u32) -> Heard 
 }
 
 /// Takes an idle environment, or starts one.
-async fn environment(world: &Arc<World>, request: &Request, attempt: u32) -> Option<Arc<Environment>> {
+async fn environment(sim: &Arc<Simulation>, request: &Request, attempt: u32) -> Option<Arc<Environment>> {
     let (id, deployment, key_cache_seconds, table) = {
-        let mut platform = platform(world);
+        let mut platform = platform(sim);
         if let Some(idle) = platform.idle.pop() {
             return Some(idle);
         }
-        if platform.alive.len() >= usize::try_from(world.plan.environments).unwrap_or(usize::MAX) {
+        if platform.alive.len() >= usize::try_from(sim.plan.environments).unwrap_or(usize::MAX) {
             return None;
         }
         platform.born += 1;
         (platform.born, platform.deployment, platform.key_cache_seconds, platform.table)
     };
-    world.totals(|totals| totals.environments += 1);
-    world.trace(format_args!("env{id}"), format_args!("starts, deployment {deployment}, {}", story::table(table)));
+    sim.totals(|totals| totals.environments += 1);
+    sim.trace(format_args!("env{id}"), format_args!("starts, deployment {deployment}, {}", story::table(table)));
     let caller = Arc::new(Caller::default());
-    let clock = Arc::new(EnvironmentSources::new(world, &caller));
-    let store = store(world, &caller, &clock, table);
+    let clock = Arc::new(EnvironmentSources::new(sim, &caller));
+    let store = store(sim, &caller, &clock, table);
     let handler = Handler::new(store, Duration::from_secs(key_cache_seconds));
     let key_cache_millis = key_cache_seconds * 1000;
     let environment = Arc::new(Environment { id, deployment, handler, caller, clock, key_cache_millis, table });
-    platform(world).alive.push(Arc::clone(&environment));
-    let mut draw = Draw::new(world.plan.seed, Purpose::Start, &[request.id.into(), attempt.into()]);
+    platform(sim).alive.push(Arc::clone(&environment));
+    let mut draw = Draw::new(sim.plan.seed, Purpose::Start, &[request.id.into(), attempt.into()]);
     sleep(Duration::from_millis(draw.range(20, 120))).await;
     Some(environment)
 }
 
 async fn invoke_environment(
-    world: Arc<World>,
+    sim: Arc<Simulation>,
     request: Request,
     attempt: u32,
     after: Duration,
     accident: Option<Accident>,
 ) -> Heard {
-    let Some(environment) = environment(&world, &request, attempt).await else {
-        world.trace(format_args!("r{}.{attempt}", request.id), format_args!("429: no environment is free"));
+    let Some(environment) = environment(&sim, &request, attempt).await else {
+        sim.trace(format_args!("r{}.{attempt}", request.id), format_args!("429: no environment is free"));
         return Heard::TooMany;
     };
-    let heard = handle(&world, &environment, &request, attempt, after, accident).await;
-    let mut platform = platform(&world);
+    let heard = handle(&sim, &environment, &request, attempt, after, accident).await;
+    let mut platform = platform(&sim);
     if matches!(heard, Heard::Response(_)) && environment.deployment == platform.deployment {
         if platform.alive.iter().any(|alive| alive.id == environment.id) {
             platform.idle.push(environment);
@@ -259,18 +258,18 @@ async fn invoke_environment(
 }
 
 async fn handle(
-    world: &Arc<World>,
+    sim: &Arc<Simulation>,
     environment: &Arc<Environment>,
     request: &Request,
     attempt: u32,
     after: Duration,
     accident: Option<Accident>,
 ) -> Heard {
-    let began = world.elapsed_millis();
+    let began = sim.elapsed_millis();
     environment.caller.begin(request.id, attempt);
     let offset = environment.clock.offset.load(Ordering::Relaxed);
     let seq =
-        world.trace(format_args!("r{}.{attempt}", request.id), format_args!("on env{}: {request:?}", environment.id));
+        sim.trace(format_args!("r{}.{attempt}", request.id), format_args!("on env{}: {request:?}", environment.id));
     let facts = Facts {
         began_seq: seq,
         began_millis: began,
@@ -279,11 +278,11 @@ async fn handle(
         key_cache_millis: environment.key_cache_millis,
         clock: Arc::clone(&environment.clock),
     };
-    world.check().began(*request, attempt, facts);
+    sim.check().began(*request, attempt, facts);
     let mut context = Context::default();
     context.request_id = format!("lambda-{}-{attempt}", request.id);
     context.deadline = log::wall_clock(began + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default(), 0).millis();
-    let event = RawValue::from_string(story::event(world.plan.seed, request, attempt));
+    let event = RawValue::from_string(story::event(sim.plan.seed, request, attempt));
     let event = event.unwrap_or_else(|error| unreachable!("an event is JSON: {error}"));
     let handling = environment.handler.handle(LambdaEvent::new(event, context));
     let gate = Arc::new(Gate::default());
@@ -306,26 +305,26 @@ async fn handle(
         }
         _ => timeout(TIMEOUT, handling).await.ok(),
     };
-    let held = world.elapsed_millis() - began;
+    let held = sim.elapsed_millis() - began;
     let (calls, is_faulty) = environment.caller.calls();
-    world.totals(|totals| {
+    sim.totals(|totals| {
         totals.invocations += 1;
         totals.environment_millis += held;
         totals.calls += u64::from(calls);
     });
-    world.check().spent(request.id, attempt, calls, held);
+    sim.check().spent(request.id, attempt, calls, held);
     let response = match ended {
         Some(Ok(response)) => response,
         Some(Err(_)) => unreachable!("every event is an HTTP request"),
         None => {
             let what = if accident == Some(Accident::Killed) { "killed" } else { "timed out" };
-            world.trace(format_args!("r{}.{attempt}", request.id), format_args!("env{} {what}", environment.id));
-            world.check().unknown(request.id, attempt);
-            world.totals(|totals| totals.response(what));
+            sim.trace(format_args!("r{}.{attempt}", request.id), format_args!("env{} {what}", environment.id));
+            sim.check().unknown(request.id, attempt);
+            sim.totals(|totals| totals.response(what));
             // A clock that is behind shows a later deadline than there is.
             let is_excused = was_frozen || accident == Some(Accident::Killed) || offset < -400;
             if !is_excused {
-                world.violation(format_args!("r{}.{attempt} had no response before its deadline", request.id));
+                sim.violation(format_args!("r{}.{attempt} had no response before its deadline", request.id));
             }
             return Heard::GatewayFailed;
         }
@@ -333,20 +332,20 @@ async fn handle(
     let code = response.code.unwrap_or("ok");
     let counted = log::take_round_trips();
     if counted != Some(calls) {
-        world.violation(format_args!("r{}.{attempt} made {calls} calls and logged {counted:?}", request.id));
+        sim.violation(format_args!("r{}.{attempt} made {calls} calls and logged {counted:?}", request.id));
     }
-    let seq = world.trace(
+    let seq = sim.trace(
         format_args!("r{}.{attempt}", request.id),
         format_args!("{} {code} {:?} {}", response.status_code, response.headers.get(2), response.body),
     );
-    world.totals(|totals| totals.response(code));
-    let found = world.check().ended(request.id, attempt, seq, &response);
+    sim.totals(|totals| totals.response(code));
+    let found = sim.check().ended(request.id, attempt, seq, &response);
     for violation in found {
-        world.violation(format_args!("r{}.{attempt}: {violation}", request.id));
+        sim.violation(format_args!("r{}.{attempt}: {violation}", request.id));
     }
     let contention_only = code == "try_again" && !is_faulty && calls > 0 && !was_frozen;
     if contention_only && Duration::from_millis(held) > CONTENTION_AND_ATTEMPT {
-        world.violation(format_args!("r{}.{attempt} retried contention for {held} ms", request.id));
+        sim.violation(format_args!("r{}.{attempt} retried contention for {held} ms", request.id));
     }
     Heard::Response(response)
 }
@@ -394,12 +393,12 @@ impl<F: Future> Future for Gated<F> {
 }
 
 /// The end of a run: every environment ends, and lets go of the run.
-pub fn end(world: &World) {
-    let mut platform = platform(world);
+pub fn end(sim: &Simulation) {
+    let mut platform = platform(sim);
     platform.alive.clear();
     platform.idle.clear();
-    let elapsed = world.elapsed_millis();
-    world.totals(|totals| totals.virtual_millis = elapsed);
+    let elapsed = sim.elapsed_millis();
+    sim.totals(|totals| totals.virtual_millis = elapsed);
 }
 
 impl Environment {
@@ -410,8 +409,8 @@ impl Environment {
 }
 
 /// Ends an environment once it is idle, as after its credentials expired.
-pub fn retire(world: &World, id: u32) {
-    platform(world).end(id);
+pub fn retire(sim: &Simulation, id: u32) {
+    platform(sim).end(id);
 }
 
 impl EnvironmentSources {

@@ -3,7 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`plan`], [`generate`], [`storm`] | what is asked and what goes wrong, as data; from a seed to a plan; a conflict storm |
-//! | [`world`] | one run of a plan |
+//! | [`runner`] | one run of a plan |
 //! | [`client`], [`lambda`], [`operator`] | who acts: clients, execution environments behind a gateway, operators |
 //! | [`network`] | the connector under the SDK's client, and its faults |
 //! | [`service`] | the simulated DynamoDB |
@@ -22,10 +22,10 @@ pub mod log;
 pub mod network;
 pub mod operator;
 pub mod plan;
+pub mod runner;
 pub mod service;
 pub mod shrink;
 pub mod storm;
 pub mod story;
 pub mod totals;
 pub mod trace;
-pub mod world;

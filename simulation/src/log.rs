@@ -11,8 +11,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::runner::{EPOCH, Simulation};
 use crate::story::PRIVATE;
-use crate::world::{EPOCH, World};
 
 thread_local! {
     /// The environment whose code is running, and by how many milliseconds its clock is off.
@@ -35,19 +35,19 @@ pub fn take_round_trips() -> Option<u32> {
 }
 
 /// Captures the log lines of this thread until the guard is dropped.
-pub fn capture(world: &Arc<World>) -> DefaultGuard {
-    let lines = Lines(Arc::downgrade(world));
-    let clock = LogClock(Arc::downgrade(world));
+pub fn capture(sim: &Arc<Simulation>) -> DefaultGuard {
+    let lines = Lines(Arc::downgrade(sim));
+    let clock = LogClock(Arc::downgrade(sim));
     tracing::subscriber::set_default(telemetry::subscriber_with_sources(LevelFilter::INFO, lines, clock))
 }
 
 /// The clock of the environment whose code is running.
 #[derive(Debug)]
-struct LogClock(Weak<World>);
+struct LogClock(Weak<Simulation>);
 
 impl Sources for LogClock {
     fn now(&self) -> UnixMillis {
-        let millis = self.0.upgrade().map_or(0, |world| world.elapsed_millis());
+        let millis = self.0.upgrade().map_or(0, |sim| sim.elapsed_millis());
         wall_clock(millis, RUNNING.get().1)
     }
 
@@ -67,11 +67,11 @@ pub fn wall_clock(elapsed: u64, offset: i64) -> UnixMillis {
 }
 
 #[derive(Debug)]
-struct Lines(Weak<World>);
+struct Lines(Weak<Simulation>);
 
 /// One line. The subscriber writes a whole line at once.
 #[derive(Debug)]
-pub struct Line(Weak<World>);
+pub struct Line(Weak<Simulation>);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line;
@@ -83,19 +83,19 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl io::Write for Line {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(world) = self.0.upgrade() else { return Ok(bytes.len()) };
+        let Some(sim) = self.0.upgrade() else { return Ok(bytes.len()) };
         let line = String::from_utf8_lossy(bytes);
         let (environment, _) = RUNNING.get();
-        world.trace(format_args!("env{environment}"), format_args!("log {}", line.trim_end()));
-        world.totals(|totals| totals.log_lines += 1);
+        sim.trace(format_args!("env{environment}"), format_args!("log {}", line.trim_end()));
+        sim.totals(|totals| totals.log_lines += 1);
         if let Some(private) = PRIVATE.iter().find(|private| line.contains(**private)) {
-            world.violation(format_args!("a log line of env{environment} contains {private}"));
+            sim.violation(format_args!("a log line of env{environment} contains {private}"));
         }
         if let Some((_, rest)) = line.split_once("\"RoundTrips\":") {
             ROUND_TRIPS.set(rest.split(',').next().and_then(|number| number.parse().ok()));
         }
         if line.contains("panicked") {
-            world.violation(format_args!("env{environment} panicked"));
+            sim.violation(format_args!("env{environment} panicked"));
         }
         Ok(bytes.len())
     }

@@ -10,11 +10,11 @@ use clap::{Parser, Subcommand};
 use simulation::breaks::{self, BREAKS};
 use simulation::generate;
 use simulation::plan::Plan;
+use simulation::runner::{Outcome, run};
 use simulation::shrink::shrink;
 use simulation::storm;
 use simulation::totals::Totals;
 use simulation::trace::Keep;
-use simulation::world::{Outcome, run};
 
 #[derive(Parser)]
 #[command(about = "Simulates the function: the shipped code in virtual time, from one seed")]

@@ -21,9 +21,9 @@ use tokio::time::sleep;
 
 use crate::draw::{Draw, Purpose};
 use crate::plan::Fault;
+use crate::runner::Simulation;
 use crate::service;
 use crate::service::message::{Call, Reason, Reply};
-use crate::world::World;
 
 /// Where a call comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,29 +103,29 @@ impl Caller {
 
 /// The connector of one caller.
 #[derive(Debug)]
-pub struct Wire {
+pub struct SimulatedNetwork {
     /// The run.
-    pub world: Arc<World>,
+    pub sim: Arc<Simulation>,
     /// Who calls.
     pub caller: Arc<Caller>,
 }
 
-impl HttpConnector for Wire {
+impl HttpConnector for SimulatedNetwork {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (world, caller) = (Arc::clone(&self.world), Arc::clone(&self.caller));
+        let (sim, caller) = (Arc::clone(&self.sim), Arc::clone(&self.caller));
         HttpConnectorFuture::new(async move {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let call = Call::parse(target, request.body().bytes().unwrap_or_default());
             let call = call.unwrap_or_else(|unknown| unreachable!("{unknown}"));
-            let (origin, fault) = begin(&world, &caller);
-            world.trace(format_args!("{origin}"), format_args!("-> {call}"));
-            let outcome = send(&world, &caller, origin, fault, call, request).await;
+            let (origin, fault) = begin(&sim, &caller);
+            sim.trace(format_args!("{origin}"), format_args!("-> {call}"));
+            let outcome = send(&sim, &caller, origin, fault, call, request).await;
             match &outcome {
                 Ok(response) => {
-                    world.trace(format_args!("{origin}"), format_args!("<- {}", response.status().as_u16()));
+                    sim.trace(format_args!("{origin}"), format_args!("<- {}", response.status().as_u16()));
                 }
                 Err(_) => {
-                    world.trace(format_args!("{origin}"), format_args!("<- no response"));
+                    sim.trace(format_args!("{origin}"), format_args!("<- no response"));
                 }
             }
             outcome
@@ -133,10 +133,10 @@ impl HttpConnector for Wire {
     }
 }
 
-fn begin(world: &World, caller: &Caller) -> (Origin, Option<Fault>) {
+fn begin(sim: &Simulation, caller: &Caller) -> (Origin, Option<Fault>) {
     let mut state = caller.state();
-    let call = world.next_call(state.request);
-    let fault = world.fault(state.request, call).filter(|_| !state.is_reliable);
+    let call = sim.next_call(state.request);
+    let fault = sim.fault(state.request, call).filter(|_| !state.is_reliable);
     state.calls += 1;
     state.faulty |=
         fault.is_some_and(|fault| !matches!(fault, Fault::Conflict | Fault::Throttled(_) | Fault::ItemThrottled(_)));
@@ -177,7 +177,7 @@ fn instead(fault: Fault, call: &Call) -> Option<Reply> {
 }
 
 async fn send(
-    world: &Arc<World>,
+    sim: &Arc<Simulation>,
     caller: &Caller,
     origin: Origin,
     fault: Option<Fault>,
@@ -185,8 +185,8 @@ async fn send(
     request: HttpRequest,
 ) -> Result<HttpResponse, ConnectorError> {
     if let Some(fault) = fault {
-        world.totals(|totals| totals.fault(fault));
-        world.trace(format_args!("{origin}"), format_args!("!! {fault:?}"));
+        sim.totals(|totals| totals.fault(fault));
+        sim.trace(format_args!("{origin}"), format_args!("!! {fault:?}"));
     }
     match fault {
         Some(Fault::Dns) => return failing(Resolution::Fails).call(request).await,
@@ -196,7 +196,7 @@ async fn send(
         _ => {}
     }
     let key = [u64::from(origin.request), u64::from(origin.call)];
-    let mut draw = Draw::new(world.plan.seed, Purpose::Latency, &key);
+    let mut draw = Draw::new(sim.plan.seed, Purpose::Latency, &key);
     let (there, back) = (draw.range(1, 4), draw.range(1, 4));
     let reset = || Err(ConnectorError::io("connection reset".into()));
     if fault == Some(Fault::ResetBefore) {
@@ -210,14 +210,14 @@ async fn send(
     };
     if let Some(reply) = instead {
         sleep(Duration::from_millis(there + back)).await;
-        world.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
+        sim.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
         return Ok(response(&reply, origin));
     }
     let late = if let Some(Fault::Late(millis) | Fault::ResetAndLate(millis)) = fault { millis } else { 0 };
     let slow = if let Some(Fault::SlowResponse(millis)) = fault { millis } else { 0 };
     // The call goes on if its sender gives up.
     let (to_sender, from_service) = oneshot::channel();
-    let carrier = Arc::clone(world);
+    let carrier = Arc::clone(sim);
     tokio::spawn(async move {
         sleep(Duration::from_millis(there + late)).await;
         let reply = service::handle(&carrier, origin, call).await;
@@ -288,7 +288,7 @@ fn failing(resolution: Resolution) -> SharedHttpConnector {
     })
 }
 
-/// The function's own client. Every caller puts its own [`Wire`] in the place of the connector.
+/// The function's own client. Every caller puts its own [`SimulatedNetwork`] in the place of the connector.
 pub fn shipped_client() -> aws_sdk_dynamodb::Client {
     thread_local! {
         static CLIENT: OnceCell<aws_sdk_dynamodb::Client> = const { OnceCell::new() };

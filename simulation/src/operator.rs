@@ -9,15 +9,15 @@ use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
 use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
 
-use crate::check::model::Answer;
+use crate::check::model::ModelResponse;
 use crate::generate::CONTRACT;
 use crate::lambda::{self, EnvironmentSources};
 use crate::network::Caller;
 use crate::plan::{ApiKey, Happening, Operation, Request};
+use crate::runner::{EPOCH, Simulation};
 use crate::service::message::ItemKey;
 use crate::service::value::{Item, Value};
 use crate::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
-use crate::world::{EPOCH, World};
 use crate::{log, story};
 
 /// The number of the first request that an operator makes.
@@ -27,32 +27,32 @@ const FIRST: u32 = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Fills the first table: customers, some of them near a limit, and half of the keys.
-pub fn prepare(world: &World) {
+pub fn prepare(sim: &Simulation) {
     for client in 0..CLIENTS {
         for customer in 0..CUSTOMERS {
             let fillers: Vec<u16> =
-                if world.plan.limits == CONTRACT && customer == 0 { FILLERS.collect() } else { vec![] };
-            self::customer(world, client, customer, &fillers);
+                if sim.plan.limits == CONTRACT && customer == 0 { FILLERS.collect() } else { vec![] };
+            self::customer(sim, client, customer, &fillers);
         }
-        if world.plan.limits == CONTRACT {
+        if sim.plan.limits == CONTRACT {
             for customer in FILLERS {
-                self::customer(world, client, customer, &[0]);
+                self::customer(sim, client, customer, &[0]);
             }
         }
         for place in 0..KEYS_PER_CLIENT {
             if place % 2 == 0 {
                 let key = ApiKey::Of { client, place };
-                let item = key_item(world, key, None);
+                let item = key_item(sim, key, None);
                 let item_key =
-                    ItemKey { table: story::table(0), pk: story::key_pk(world.plan.seed, key), sk: "KEY".to_owned() };
-                world.service().tables.set(item_key, Some(item));
-                world.check().table(0).keys.issued(key, (0, 0), None);
+                    ItemKey { table: story::table(0), pk: story::key_pk(sim.plan.seed, key), sk: "KEY".to_owned() };
+                sim.service().tables.set(item_key, Some(item));
+                sim.check().table(0).keys.issued(key, (0, 0), None);
             }
         }
     }
 }
 
-fn customer(world: &World, client: u16, customer: u16, phones: &[u16]) {
+fn customer(sim: &Simulation, client: u16, customer: u16, phones: &[u16]) {
     let text = |name: &str, value: String| (name.to_owned(), Value::S(value));
     let number = |name: &str, value: usize| (name.to_owned(), Value::N(i64::try_from(value).unwrap_or_default()));
     let channels = phones.iter().map(|phone| {
@@ -67,7 +67,7 @@ fn customer(world: &World, client: u16, customer: u16, phones: &[u16]) {
         number("created_at", usize::try_from(EPOCH).unwrap_or_default()),
         ("notification_channels".to_owned(), Value::M(channels.collect())),
     ]);
-    let mut service = world.service();
+    let mut service = sim.service();
     let key = |pk: &str, sk: &str| ItemKey { table: story::table(0), pk: pk.to_owned(), sk: sk.to_owned() };
     service.tables.set(key(&pk, "CUSTOMER"), Some(record));
     for phone in phones {
@@ -86,13 +86,13 @@ fn customer(world: &World, client: u16, customer: u16, phones: &[u16]) {
         service.tables.set(key, Some(counter));
     }
     drop(service);
-    world.check().table(0).customer(client, customer, phones);
+    sim.check().table(0).customer(client, customer, phones);
 }
 
-fn key_item(world: &World, key: ApiKey, expires_at: Option<u64>) -> Item {
+fn key_item(sim: &Simulation, key: ApiKey, expires_at: Option<u64>) -> Item {
     let client = if let ApiKey::Of { client, .. } = key { client } else { u16::MAX };
     let mut item = Item::from([
-        ("pk".to_owned(), Value::S(story::key_pk(world.plan.seed, key))),
+        ("pk".to_owned(), Value::S(story::key_pk(sim.plan.seed, key))),
         ("sk".to_owned(), Value::S("KEY".to_owned())),
         ("client_id".to_owned(), Value::S(story::client(client))),
         ("label".to_owned(), Value::S("simulated".to_owned())),
@@ -105,17 +105,17 @@ fn key_item(world: &World, key: ApiKey, expires_at: Option<u64>) -> Item {
 }
 
 /// Everything of the plan that is not a request.
-pub async fn events(world: Arc<World>) {
-    let events = world.plan.events.clone();
+pub async fn events(sim: Arc<Simulation>) {
+    let events = sim.plan.events.clone();
     for (event, number) in events.into_iter().zip(FIRST..) {
-        world.wait_until(event.at).await;
-        world.trace(format_args!("event"), format_args!("{:?}", event.what));
-        tokio::spawn(happen(Arc::clone(&world), event.what, number));
+        sim.wait_until(event.at).await;
+        sim.trace(format_args!("event"), format_args!("{:?}", event.what));
+        tokio::spawn(happen(Arc::clone(&sim), event.what, number));
     }
 }
 
-async fn happen(world: Arc<World>, what: Happening, number: u32) {
-    let platform = || world.platform.lock().unwrap_or_else(PoisonError::into_inner);
+async fn happen(sim: Arc<Simulation>, what: Happening, number: u32) {
+    let platform = || sim.platform.lock().unwrap_or_else(PoisonError::into_inner);
     match what {
         Happening::ClockJumps { environment, by, lasts } => {
             let Some(environment) = platform().environment(environment) else { return };
@@ -127,59 +127,59 @@ async fn happen(world: Arc<World>, what: Happening, number: u32) {
             let Some(environment) = platform().environment(environment) else { return };
             environment.caller.expire_credentials();
             sleep(Duration::from_millis(lasts)).await;
-            lambda::retire(&world, environment.id);
+            lambda::retire(&sim, environment.id);
         }
-        Happening::Outage { lasts } => world.outage(world.elapsed_millis() + lasts),
+        Happening::Outage { lasts } => sim.outage(sim.elapsed_millis() + lasts),
         Happening::Recycle => platform().recycle(),
         Happening::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
         Happening::IssueKey { client, place, expires_in } => {
             let table = platform().table;
-            issue(&world, ApiKey::Of { client, place }, expires_in, number, table).await;
+            issue(&sim, ApiKey::Of { client, place }, expires_in, number, table).await;
         }
         Happening::RevokeKey { client, place } => {
             let table = platform().table;
-            revoke(&world, ApiKey::Of { client, place }, number, table).await;
+            revoke(&sim, ApiKey::Of { client, place }, number, table).await;
         }
         Happening::Import { client, customer, phone } => {
             let table = platform().table;
-            import(&world, number, table, client, customer, phone).await;
+            import(&sim, number, table, client, customer, phone).await;
         }
         Happening::Backup => {
             let table = platform().table;
-            let mut service = world.service();
+            let mut service = sim.service();
             let old: Vec<_> = service.tables.of("backup").map(|(key, _)| key.clone()).collect();
             for key in old {
                 service.tables.set(key, None);
             }
             service.tables.copy(&story::table(table), "backup");
             drop(service);
-            world.check().backed_up(table);
+            sim.check().backed_up(table);
         }
         Happening::Restore => {
-            let Some(place) = world.check().restored() else { return };
-            world.service().tables.copy("backup", &story::table(place));
+            let Some(place) = sim.check().restored() else { return };
+            sim.service().tables.copy("backup", &story::table(place));
             platform().deploy(None, Some(place));
-            world.trace(format_args!("operator"), format_args!("restored as {}", story::table(place)));
+            sim.trace(format_args!("operator"), format_args!("restored as {}", story::table(place)));
         }
     }
 }
 
-fn connection(world: &Arc<World>, number: u32) -> (Arc<Caller>, Arc<EnvironmentSources>) {
+fn connection(sim: &Arc<Simulation>, number: u32) -> (Arc<Caller>, Arc<EnvironmentSources>) {
     let caller = Arc::new(Caller::default());
     caller.begin(number, 0);
-    let sources = Arc::new(EnvironmentSources::new(world, &caller));
+    let sources = Arc::new(EnvironmentSources::new(sim, &caller));
     (caller, sources)
 }
 
-async fn issue(world: &Arc<World>, key: ApiKey, expires_in: Option<u64>, number: u32, table: usize) {
-    let (caller, sources) = connection(world, number);
+async fn issue(sim: &Arc<Simulation>, key: ApiKey, expires_in: Option<u64>, number: u32, table: usize) {
+    let (caller, sources) = connection(sim, number);
     caller.make_reliable();
-    let expires_at = expires_in.map(|expires_in| EPOCH + world.elapsed_millis() + expires_in);
-    let mut put = lambda::client(world, &caller, &sources)
+    let expires_at = expires_in.map(|expires_in| EPOCH + sim.elapsed_millis() + expires_in);
+    let mut put = lambda::client(sim, &caller, &sources)
         .put_item()
         .table_name(story::table(table))
         .condition_expression("attribute_not_exists(pk)");
-    for (name, value) in key_item(world, key, expires_at) {
+    for (name, value) in key_item(sim, key, expires_at) {
         let value = match value {
             Value::N(number) => AttributeValue::N(number.to_string()),
             other => AttributeValue::S(other.text().unwrap_or_default().to_owned()),
@@ -187,32 +187,32 @@ async fn issue(world: &Arc<World>, key: ApiKey, expires_in: Option<u64>, number:
         put = put.item(name, value);
     }
     if put.send().await.is_ok() {
-        let seq = world.trace(format_args!("operator"), format_args!("issued {key:?}"));
-        world.check().table(table).keys.issued(key, (seq, world.elapsed_millis()), expires_at);
+        let seq = sim.trace(format_args!("operator"), format_args!("issued {key:?}"));
+        sim.check().table(table).keys.issued(key, (seq, sim.elapsed_millis()), expires_at);
     }
 }
 
-async fn revoke(world: &Arc<World>, key: ApiKey, number: u32, table: usize) {
-    let (caller, sources) = connection(world, number);
+async fn revoke(sim: &Arc<Simulation>, key: ApiKey, number: u32, table: usize) {
+    let (caller, sources) = connection(sim, number);
     caller.make_reliable();
-    let hash = story::api_key(world.plan.seed, key).sha256_hex();
-    let update = lambda::client(world, &caller, &sources)
+    let hash = story::api_key(sim.plan.seed, key).sha256_hex();
+    let update = lambda::client(sim, &caller, &sources)
         .update_item()
         .table_name(story::table(table))
         .set_key(Some(items::api_key_key(&hash)))
         .update_expression("SET revoked_at = :now")
         .condition_expression("attribute_exists(pk) AND attribute_not_exists(revoked_at)")
-        .expression_attribute_values(":now", items::from_unix_millis(log::wall_clock(world.elapsed_millis(), 0)));
+        .expression_attribute_values(":now", items::from_unix_millis(log::wall_clock(sim.elapsed_millis(), 0)));
     if update.send().await.is_ok() {
-        let seq = world.trace(format_args!("operator"), format_args!("revoked {key:?}"));
-        world.check().table(table).keys.revoked(key, (seq, world.elapsed_millis()));
+        let seq = sim.trace(format_args!("operator"), format_args!("revoked {key:?}"));
+        sim.check().table(table).keys.revoked(key, (seq, sim.elapsed_millis()));
     }
 }
 
-async fn import(world: &Arc<World>, number: u32, table: usize, client: u16, customer: u16, phone: u16) {
-    let (caller, sources) = connection(world, number);
-    let store = lambda::store(world, &caller, &sources, table);
-    let now: UnixMillis = log::wall_clock(world.elapsed_millis(), 0);
+async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, customer: u16, phone: u16) {
+    let (caller, sources) = connection(sim, number);
+    let store = lambda::store(sim, &caller, &sources, table);
+    let now: UnixMillis = log::wall_clock(sim.elapsed_millis(), 0);
     let digits = story::digits(phone);
     let parsed = Digits::parse(&digits).and_then(|digits| Phone::new(digits, CountryCode::default()));
     let (Ok(client_id), Ok(ccid), Ok(parsed)) =
@@ -230,7 +230,7 @@ async fn import(world: &Arc<World>, number: u32, table: usize, client: u16, cust
     };
     let request = Request {
         id: number,
-        at: world.elapsed_millis(),
+        at: sim.elapsed_millis(),
         operation: Operation::Add,
         client,
         customer,
@@ -240,25 +240,25 @@ async fn import(world: &Arc<World>, number: u32, table: usize, client: u16, cust
         key: ApiKey::Unknown,
         patience: 0,
     };
-    let seq = world.trace(format_args!("r{number}.0"), format_args!("import: {request:?}"));
-    world.check().import_began(request, seq, table);
+    let seq = sim.trace(format_args!("r{number}.0"), format_args!("import: {request:?}"));
+    sim.check().import_began(request, seq, table);
     let mut context = CallContext::new(now, Deadline::new(PATIENCE));
     let add = AddPhone { client_id, ccid, channel };
-    let refused = |code: &str| Answer::Refused(code.to_owned());
-    let told = match store.add_phone(&add, &mut context).await {
-        Ok(_) => Answer::Done,
+    let refused = |code: &str| ModelResponse::Refused(code.to_owned());
+    let observed = match store.add_phone(&add, &mut context).await {
+        Ok(_) => ModelResponse::Done,
         Err(StoreError::CustomerNotFound) => refused("customer_not_found"),
         Err(StoreError::PhoneNotFound) => refused("phone_not_found"),
         Err(StoreError::PhoneAlreadyAdded) => refused("phone_already_added"),
         Err(StoreError::CustomerPhoneLimitReached) => refused("customer_phone_limit_reached"),
         Err(StoreError::PhoneCustomerLimitReached) => refused("phone_customer_limit_reached"),
         Err(StoreError::IdempotencyKeyReused) => refused("idempotency_key_reused"),
-        Err(StoreError::TryAgain(_)) => Answer::TryAgain,
-        Err(StoreError::Internal(_)) => Answer::Unknown,
+        Err(StoreError::TryAgain(_)) => ModelResponse::TryAgain,
+        Err(StoreError::Internal(_)) => ModelResponse::Unknown,
     };
-    let seq = world.trace(format_args!("r{number}.0"), format_args!("import: {told:?}"));
-    let found = world.check().answered((number, 0), seq, &told);
+    let seq = sim.trace(format_args!("r{number}.0"), format_args!("import: {observed:?}"));
+    let found = sim.check().answered((number, 0), seq, &observed);
     for violation in found {
-        world.violation(format_args!("r{number}.0: {violation}"));
+        sim.violation(format_args!("r{number}.0: {violation}"));
     }
 }

@@ -1,8 +1,8 @@
 //! Shrinks a failing plan: leaves out requests, faults and events as long as the run still fails.
 
 use crate::plan::Plan;
+use crate::runner::run;
 use crate::trace::Keep;
-use crate::world::run;
 
 /// Runs that a shrink may take.
 const RUNS: usize = 2_000;

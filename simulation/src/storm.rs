@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::check::model::Answer;
+use crate::check::model::ModelResponse;
 use crate::draw::{Draw, Purpose};
 use crate::generate::CONTRACT;
 use crate::plan::{ApiKey, Operation, Plan, Request};
+use crate::runner;
 use crate::service::Reading;
 use crate::trace::Keep;
-use crate::world;
 
 /// The readings that a storm is run under: who is refused, and for how long a transaction holds its items.
 pub const READINGS: [Reading; 4] = [
@@ -82,14 +82,14 @@ fn plan(callers: u16, reading: Reading) -> Plan {
 
 /// Runs a storm.
 pub fn run(callers: u16, reading: Reading) -> Storm {
-    let outcome = world::run(plan(callers, reading), Keep::Hash);
+    let outcome = runner::run(plan(callers, reading), Keep::Hash);
     let first: Vec<_> = outcome.history.iter().filter(|begun| begun.attempt == 0).collect();
     let mut answers = BTreeMap::new();
     for begun in &first {
         let name = match &begun.ended {
-            Some((_, Answer::Done)) => "200",
-            Some((_, Answer::Refused(_))) => "409",
-            Some((_, Answer::TryAgain)) => "try_again",
+            Some((_, ModelResponse::Done)) => "200",
+            Some((_, ModelResponse::Refused(_))) => "409",
+            Some((_, ModelResponse::TryAgain)) => "try_again",
             _ => "other",
         };
         *answers.entry(name).or_insert(0) += 1;

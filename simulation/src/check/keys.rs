@@ -16,9 +16,9 @@ struct Life {
 
 /// The keys of one table.
 #[derive(Debug, Clone, Default)]
-pub struct Keys(BTreeMap<ApiKey, Life>);
+pub struct KeyHistory(BTreeMap<ApiKey, Life>);
 
-impl Keys {
+impl KeyHistory {
     /// A key was issued.
     pub fn issued(&mut self, key: ApiKey, at: (u64, u64), expires_at: Option<u64>) {
         self.0.insert(key, Life { issued: Some(at), revoked: None, expires_at });

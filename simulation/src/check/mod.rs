@@ -21,8 +21,8 @@ use crate::service::message::ItemKey;
 use crate::service::table::Tables;
 use crate::service::value::{Item, Value};
 use crate::story::{customer_place, phone_place, record_pk, table};
-use keys::Keys;
-use model::{Answer, Counter, Record, Versions, answer, mark};
+use keys::KeyHistory;
+use model::{Counter, ModelResponse, Record, Versions, answer, fingerprint};
 
 /// What is known of an invocation when it begins.
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ pub struct Try {
     /// The table.
     pub table: usize,
     /// The number of the event with which it ended, and the answer.
-    pub ended: Option<(u64, Answer)>,
+    pub ended: Option<(u64, ModelResponse)>,
     /// The events in which it was committed.
     pub commits: Vec<u64>,
 }
@@ -68,7 +68,7 @@ pub struct TableModel {
     records: BTreeMap<(u16, u16), Versions<Record>>,
     counters: BTreeMap<(u16, u16), Versions<Counter>>,
     /// The API keys.
-    pub keys: Keys,
+    pub keys: KeyHistory,
 }
 
 /// The checks of a run.
@@ -165,7 +165,7 @@ impl Check {
     /// A try will have no response.
     pub fn unknown(&mut self, request: u32, attempt: u32) {
         if let Some(begun) = self.tries.get_mut(&(request, attempt)) {
-            begun.ended = Some((u64::MAX, Answer::Unknown));
+            begun.ended = Some((u64::MAX, ModelResponse::Unknown));
         }
     }
 
@@ -180,7 +180,7 @@ impl Check {
             wrong.push("written more than once".to_owned());
         }
         if let Some((_, answer)) = &begun.ended
-            && *answer != Answer::Unknown
+            && *answer != ModelResponse::Unknown
         {
             wrong.push(format!("written after the answer {answer:?}"));
         }
@@ -192,12 +192,12 @@ impl Check {
         let counter = (request.client, request.phone);
         let counter = model.counters.entry(counter).or_insert_with(|| Versions::new(Counter::new()));
         let expected = answer(&request, record.last(), counter.last(), limits);
-        if expected != Answer::Done || request.operation == Operation::Read {
+        if expected != ModelResponse::Done || request.operation == Operation::Read {
             wrong.push(format!("committed, though the contract answers {expected:?}"));
         }
         let (mut phones, mut customers) = (record.last().clone().unwrap_or_default(), counter.last().clone());
         if request.operation == Operation::Add {
-            phones.insert(request.phone, mark(&request));
+            phones.insert(request.phone, fingerprint(&request));
             customers.insert(request.customer);
         } else {
             phones.remove(&request.phone);
@@ -223,36 +223,38 @@ impl Check {
     pub fn ended(&mut self, request: u32, attempt: u32, seq: u64, response: &Response) -> Vec<String> {
         let Some(begun) = self.tries.get(&(request, attempt)) else { return Vec::new() };
         let mut wrong = Vec::new();
-        let told = read(&begun.request, response, &mut wrong);
-        if let (Some(facts), false) = (&begun.facts, matches!(told, Answer::TryAgain | Answer::Unknown)) {
+        let observed = read(&begun.request, response, &mut wrong);
+        if let (Some(facts), false) =
+            (&begun.facts, matches!(observed, ModelResponse::TryAgain | ModelResponse::Unknown))
+        {
             let is_unauthorized = response.code == Some("unauthorized");
             let model = self.tables.get(begun.table);
             wrong.extend(model.and_then(|model| model.keys.check(&begun.request, facts, seq, is_unauthorized)));
         }
-        wrong.extend(self.answered((request, attempt), seq, &told));
+        wrong.extend(self.answered((request, attempt), seq, &observed));
         wrong
     }
 
     /// A try has this answer.
-    pub fn answered(&mut self, id: (u32, u32), seq: u64, told: &Answer) -> Vec<String> {
+    pub fn answered(&mut self, id: (u32, u32), seq: u64, observed: &ModelResponse) -> Vec<String> {
         let Some(begun) = self.tries.get_mut(&id) else { return Vec::new() };
-        begun.ended = Some((seq, told.clone()));
+        begun.ended = Some((seq, observed.clone()));
         let begun = begun.clone();
         let commits = begun.commits.len();
         let mut wrong = Vec::new();
-        match told {
-            Answer::TryAgain if commits > 0 => wrong.push("try_again, but it was written".to_owned()),
-            Answer::Done if commits != 1 => wrong.push(format!("answered 200, and written {commits} times")),
-            Answer::Unknown | Answer::TryAgain | Answer::Done => {}
-            _ if commits > 0 => wrong.push(format!("written, but answered {told:?}")),
-            Answer::Refused(code) if code == "unauthorized" => {}
-            _ => wrong.extend(self.placed(&begun, seq, told)),
+        match observed {
+            ModelResponse::TryAgain if commits > 0 => wrong.push("try_again, but it was written".to_owned()),
+            ModelResponse::Done if commits != 1 => wrong.push(format!("answered 200, and written {commits} times")),
+            ModelResponse::Unknown | ModelResponse::TryAgain | ModelResponse::Done => {}
+            _ if commits > 0 => wrong.push(format!("written, but answered {observed:?}")),
+            ModelResponse::Refused(code) if code == "unauthorized" => {}
+            _ => wrong.extend(self.placed(&begun, seq, observed)),
         }
         wrong
     }
 
     /// Finds a moment at which the contract gives this answer.
-    fn placed(&mut self, begun: &Try, seq: u64, told: &Answer) -> Option<String> {
+    fn placed(&mut self, begun: &Try, seq: u64, observed: &ModelResponse) -> Option<String> {
         let limits = self.limits;
         let request = &begun.request;
         let none = (Versions::new(None), Versions::new(Counter::new()));
@@ -264,17 +266,17 @@ impl Check {
         moments.extend(counter.changes(begun.began, seq));
         moments.sort_unstable();
         let at = |record_at, counter_at| answer(request, record.at(record_at), counter.at(counter_at), limits);
-        if moments.iter().any(|moment| at(*moment, *moment) == *told) {
+        if moments.iter().any(|moment| at(*moment, *moment) == *observed) {
             return None;
         }
         // DynamoDB looks at the items one after another, so a counter's refusal need not hold at one moment.
-        if *told == Answer::Refused("phone_customer_limit_reached".to_owned())
-            && moments.iter().any(|first| moments.iter().any(|second| at(*first, *second) == *told))
+        if *observed == ModelResponse::Refused("phone_customer_limit_reached".to_owned())
+            && moments.iter().any(|first| moments.iter().any(|second| at(*first, *second) == *observed))
         {
             self.item_by_item += 1;
             return None;
         }
-        Some(format!("answered {told:?}, which the contract gives at no moment of the request"))
+        Some(format!("answered {observed:?}, which the contract gives at no moment of the request"))
     }
 
     /// At the end: every record and counter is as the contract has it.
@@ -293,7 +295,7 @@ impl Check {
     }
 }
 
-fn agrees_with_record(item: &Item, phones: &BTreeMap<u16, model::Mark>, limit: u32) -> bool {
+fn agrees_with_record(item: &Item, phones: &BTreeMap<u16, model::StoredFingerprint>, limit: u32) -> bool {
     let count = item.get("phone_count").and_then(Value::number);
     let channels = item.get("notification_channels").and_then(Value::map);
     count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(phones.len()))
@@ -313,10 +315,10 @@ fn agrees_with_counter(item: &Item, customers: &Counter, limit: u32) -> bool {
 }
 
 /// Reads a response, and checks its form.
-fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> Answer {
+fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> ModelResponse {
     let Ok(body) = serde_json::from_str::<Json>(&response.body) else {
         wrong.push("the body is not JSON".to_owned());
-        return Answer::Unknown;
+        return ModelResponse::Unknown;
     };
     let code = body.get("code").and_then(Json::as_str);
     let is_replay = response.headers.iter().any(|(name, _)| *name == "idempotency-replayed");
@@ -330,16 +332,16 @@ fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> Answ
             if body.get("phone_count").and_then(Json::as_u64) != Some(places.len() as u64) {
                 wrong.push("phone_count is not the number of channels".to_owned());
             }
-            Answer::Record(places)
+            ModelResponse::Record(places)
         }
-        (200, None) if is_replay => Answer::Replayed,
-        (200, None) => Answer::Done,
-        (500, Some("try_again")) => Answer::TryAgain,
-        (500, Some("internal_error")) => Answer::Unknown,
-        (400..500, Some(code)) => Answer::Refused(code.to_owned()),
+        (200, None) if is_replay => ModelResponse::Replayed,
+        (200, None) => ModelResponse::Done,
+        (500, Some("try_again")) => ModelResponse::TryAgain,
+        (500, Some("internal_error")) => ModelResponse::Unknown,
+        (400..500, Some(code)) => ModelResponse::Refused(code.to_owned()),
         _ => {
             wrong.push(format!("an undocumented response: {} {code:?}", response.status_code));
-            Answer::Unknown
+            ModelResponse::Unknown
         }
     }
 }

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::plan::{Operation, Request};
 
 /// The idempotency key of the add, and the value in which two requests can differ.
-pub type Mark = Option<(u16, u16)>;
+pub type StoredFingerprint = Option<(u16, u16)>;
 
 /// The numbers of a customer, and by which add. `None` if there is no such customer.
-pub type Record = Option<BTreeMap<u16, Mark>>;
+pub type Record = Option<BTreeMap<u16, StoredFingerprint>>;
 
 /// The customers that have a number.
 pub type Counter = BTreeSet<u16>;
 
 /// A response, as the contract distinguishes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum ModelResponse {
     /// An add or a removal was done.
     Done,
     /// An earlier add did it.
@@ -31,28 +31,28 @@ pub enum Answer {
 }
 
 /// The mark of a request.
-pub fn mark(request: &Request) -> Mark {
+pub fn fingerprint(request: &Request) -> StoredFingerprint {
     request.idempotency.map(|key| (key, request.source))
 }
 
 /// What the contract answers to a request at this moment.
-pub fn answer(request: &Request, record: &Record, counter: &Counter, limits: (u32, u32)) -> Answer {
-    let refused = |code: &str| Answer::Refused(code.to_owned());
+pub fn answer(request: &Request, record: &Record, counter: &Counter, limits: (u32, u32)) -> ModelResponse {
+    let refused = |code: &str| ModelResponse::Refused(code.to_owned());
     let is_full = |count: usize, limit: u32| count >= usize::try_from(limit).unwrap_or(usize::MAX);
     let Some(phones) = record else { return refused("customer_not_found") };
     let entry = phones.get(&request.phone);
     match (request.operation, entry) {
-        (Operation::Read, _) => Answer::Record(phones.keys().copied().collect()),
+        (Operation::Read, _) => ModelResponse::Record(phones.keys().copied().collect()),
         (Operation::Remove, None) => refused("phone_not_found"),
-        (Operation::Add, Some(Some(earlier))) => match mark(request) {
-            Some(own) if own == *earlier => Answer::Replayed,
+        (Operation::Add, Some(Some(earlier))) => match fingerprint(request) {
+            Some(own) if own == *earlier => ModelResponse::Replayed,
             Some(own) if own.0 == earlier.0 => refused("idempotency_key_reused"),
             _ => refused("phone_already_added"),
         },
         (Operation::Add, Some(None)) => refused("phone_already_added"),
         (Operation::Add, None) if is_full(phones.len(), limits.0) => refused("customer_phone_limit_reached"),
         (Operation::Add, None) if is_full(counter.len(), limits.1) => refused("phone_customer_limit_reached"),
-        (Operation::Remove, Some(_)) | (Operation::Add, None) => Answer::Done,
+        (Operation::Remove, Some(_)) | (Operation::Add, None) => ModelResponse::Done,
     }
 }
 

@@ -19,7 +19,7 @@ use table::Tables;
 pub use transaction::transact;
 
 use crate::network::Origin;
-use crate::world::World;
+use crate::runner::Simulation;
 
 /// How the service behaves where AWS is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,11 +62,11 @@ impl Service {
 }
 
 /// Carries out a call that arrived.
-pub async fn handle(world: &World, origin: Origin, call: Call) -> Reply {
+pub async fn handle(sim: &Simulation, origin: Origin, call: Call) -> Reply {
     match call {
-        Call::Transaction(token, actions) => transact(world, origin, token, actions).await,
+        Call::Transaction(token, actions) => transact(sim, origin, token, actions).await,
         Call::Get(action) => {
-            let service = world.service();
+            let service = sim.service();
             let item = service.tables.get(&action.item_key());
             let names = &action.expression_attribute_names;
             let attributes = expression::Attributes { names, values: &action.expression_attribute_values };
@@ -82,13 +82,13 @@ pub async fn handle(world: &World, origin: Origin, call: Call) -> Reply {
                 Some(item) => Reply::ok(&json!({ "Item": item }), "an item"),
             }
         }
-        Call::Write(action) => write(world, &action),
+        Call::Write(action) => write(sim, &action),
     }
 }
 
 /// A put, an update or a deletion of one item.
-fn write(world: &World, action: &Action) -> Reply {
-    let mut service = world.service();
+fn write(sim: &Simulation, action: &Action) -> Reply {
+    let mut service = sim.service();
     let key = action.item_key();
     if service.is_held(&key) {
         return Reply::error(400, "TransactionConflictException", json!({}));
@@ -102,7 +102,7 @@ fn write(world: &World, action: &Action) -> Reply {
             let attributes = action.return_values.as_deref().filter(|values| *values == "ALL_NEW").and(new.clone());
             service.tables.set(key.clone(), new);
             drop(service);
-            world.written(&key);
+            sim.written(&key);
             match attributes {
                 Some(attributes) => Reply::ok(&json!({ "Attributes": attributes }), "written"),
                 None => Reply::ok(&json!({}), "written"),

@@ -12,13 +12,13 @@ use super::message::{Action, Reason, Reply};
 use super::{Service, TOKEN_LIFETIME, TokenState};
 use crate::draw::{Draw, Purpose};
 use crate::network::Origin;
-use crate::world::World;
+use crate::runner::Simulation;
 
 /// Carries out `TransactWriteItems`.
-pub async fn transact(world: &World, origin: Origin, token: Option<String>, actions: Vec<Action>) -> Reply {
-    let now = world.elapsed_millis();
+pub async fn transact(sim: &Simulation, origin: Origin, token: Option<String>, actions: Vec<Action>) -> Reply {
+    let now = sim.elapsed_millis();
     let id = {
-        let mut service = world.service();
+        let mut service = sim.service();
         if let Some(token) = &token {
             if let Some(reply) = service.known(token, &actions, now) {
                 return reply;
@@ -29,7 +29,7 @@ pub async fn transact(world: &World, origin: Origin, token: Option<String>, acti
         service.transactions
     };
     let key = [u64::from(origin.request), u64::from(origin.call)];
-    let mut draw = Draw::new(world.plan.seed, Purpose::Transaction, &key);
+    let mut draw = Draw::new(sim.plan.seed, Purpose::Transaction, &key);
     let mut order: Vec<_> = (0..actions.len()).collect();
     if draw.chance(1, 2) {
         order.reverse();
@@ -41,19 +41,19 @@ pub async fn transact(world: &World, origin: Origin, token: Option<String>, acti
             sleep(Duration::from_millis(gap)).await;
         }
         if let (Some(action), Some(reason)) = (actions.get(place), reasons.get_mut(place)) {
-            *reason = world.service().look_at(world, id, place, action);
+            *reason = sim.service().look_at(sim, id, place, action);
         }
     }
     if reasons.iter().all(|reason| *reason == Reason::PASSED) {
-        let (shortest, longest) = world.plan.reading.holds;
+        let (shortest, longest) = sim.plan.reading.holds;
         let hold = draw.range(shortest, longest) + origin.stuck;
         sleep(Duration::from_millis(hold)).await;
     }
-    let (reply, changed) = world.service().finish(world, id, &actions, reasons);
-    let ended_at = world.elapsed_millis();
+    let (reply, changed) = sim.service().finish(sim, id, &actions, reasons);
+    let ended_at = sim.elapsed_millis();
     if let Some(token) = token {
-        let mut service = world.service();
-        if changed.is_some() || world.plan.reading.remembers_cancelled {
+        let mut service = sim.service();
+        if changed.is_some() || sim.plan.reading.remembers_cancelled {
             let ended = TokenState::Ended { reply: reply.clone(), at: ended_at };
             service.tokens.insert(token, (actions.clone(), ended));
         } else {
@@ -61,7 +61,7 @@ pub async fn transact(world: &World, origin: Origin, token: Option<String>, acti
         }
     }
     if changed == Some(true) {
-        world.committed(origin, &actions);
+        sim.committed(origin, &actions);
     }
     reply
 }
@@ -90,10 +90,10 @@ impl Service {
     }
 
     /// Prepares one item: refuses it, or holds it until the transaction ends.
-    fn look_at(&mut self, world: &World, id: u64, place: usize, action: &Action) -> Reason {
+    fn look_at(&mut self, sim: &Simulation, id: u64, place: usize, action: &Action) -> Reason {
         let key = action.item_key();
         if let Some(holder) = self.holders.get(&key).copied() {
-            if world.plan.reading.refuses_both {
+            if sim.plan.reading.refuses_both {
                 self.broken.insert(holder, place);
                 self.holders.remove(&key);
             }
@@ -110,7 +110,7 @@ impl Service {
     /// whether it changed an item.
     fn finish(
         &mut self,
-        world: &World,
+        sim: &Simulation,
         id: u64,
         actions: &[Action],
         mut reasons: Vec<Reason>,
@@ -126,7 +126,7 @@ impl Service {
         let units = units.map(|(action, new)| self.tables.units(action, new.as_ref().ok().and_then(Option::as_ref)));
         let units: u64 = units.sum();
         let is_cancelled = reasons.iter().any(|reason| *reason != Reason::PASSED);
-        world.totals(|totals| {
+        sim.totals(|totals| {
             totals.units += units;
             if is_cancelled {
                 totals.cancelled += 1;

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use simulation::check::Try;
-use simulation::check::model::{Answer, Counter, Record, answer, mark};
+use simulation::check::model::{Counter, ModelResponse, Record, answer, fingerprint};
 use simulation::generate;
 use simulation::plan::{Happening, Operation, Request};
+use simulation::runner::run;
 use simulation::story::{CLIENTS, CUSTOMERS};
 use simulation::trace::Keep;
-use simulation::world::run;
 use todc_utils::specifications::Specification;
 use todc_utils::{Action as Moment, History, WGLChecker};
 
@@ -26,7 +26,7 @@ struct Table {
 #[derive(Debug, Clone)]
 enum Step {
     Asked,
-    Answered(Request, Answer),
+    Answered(Request, ModelResponse),
     /// After every operation that was answered.
     Ended,
 }
@@ -44,29 +44,30 @@ impl Specification for Contract {
     }
 
     fn apply(step: &Step, table: &Table) -> (bool, Table) {
-        let (request, told) = match step {
+        let (request, observed) = match step {
             Step::Asked => return (false, table.clone()),
             Step::Ended => return (!table.is_over, Table { is_over: true, ..table.clone() }),
-            Step::Answered(request, told) => (request, told),
+            Step::Answered(request, observed) => (request, observed),
         };
         if table.is_over {
             // What is unknown may never have happened.
-            return (*told == Answer::Unknown, table.clone());
+            return (*observed == ModelResponse::Unknown, table.clone());
         }
         let mut next = table.clone();
         let record = next.records.entry((request.client, request.customer)).or_default();
         let counter = next.counters.entry((request.client, request.phone)).or_default();
         let right = answer(request, record, counter, LIMITS);
-        if let (Answer::Done, Some(phones)) = (&right, record) {
+        if let (ModelResponse::Done, Some(phones)) = (&right, record) {
             if request.operation == Operation::Add {
-                phones.insert(request.phone, mark(request));
+                phones.insert(request.phone, fingerprint(request));
                 counter.insert(request.customer);
             } else {
                 phones.remove(&request.phone);
                 counter.remove(&request.customer);
             }
         }
-        let is_right = if *told == Answer::Unknown { right == Answer::Done } else { *told == right };
+        let is_right =
+            if *observed == ModelResponse::Unknown { right == ModelResponse::Done } else { *observed == right };
         (is_right, next)
     }
 }
@@ -75,15 +76,16 @@ fn is_linearizable(history: &[Try]) -> bool {
     let mut moments = Vec::new();
     let mut unknown = Vec::new();
     for (begun, id) in history.iter().zip(1..) {
-        let (ended, told) = begun.ended.clone().unwrap();
-        let is_silent = told == Answer::TryAgain || told == Answer::Refused("unauthorized".to_owned());
+        let (ended, observed) = begun.ended.clone().unwrap();
+        let is_silent =
+            observed == ModelResponse::TryAgain || observed == ModelResponse::Refused("unauthorized".to_owned());
         // A read whose outcome is unknown says nothing.
-        if is_silent || (told == Answer::Unknown && begun.request.operation == Operation::Read) {
+        if is_silent || (observed == ModelResponse::Unknown && begun.request.operation == Operation::Read) {
             continue;
         }
         moments.push((begun.began, id, Moment::Call(Step::Asked)));
-        let answered = Moment::Response(Step::Answered(begun.request, told.clone()));
-        if told == Answer::Unknown {
+        let answered = Moment::Response(Step::Answered(begun.request, observed.clone()));
+        if observed == ModelResponse::Unknown {
             unknown.push((id, answered));
         } else {
             moments.push((ended, id, answered));
@@ -108,8 +110,8 @@ fn a_general_checker_agrees_on_short_histories() {
         assert!(is_linearizable(&outcome.history), "seed {seed}");
         // A history with one wrong answer is refused.
         let mut wrong = outcome.history;
-        let read = wrong.iter_mut().find(|begun| matches!(&begun.ended, Some((_, Answer::Record(_)))));
-        if let Some(Some((_, Answer::Record(phones)))) = read.map(|begun| &mut begun.ended) {
+        let read = wrong.iter_mut().find(|begun| matches!(&begun.ended, Some((_, ModelResponse::Record(_)))));
+        if let Some(Some((_, ModelResponse::Record(phones)))) = read.map(|begun| &mut begun.ended) {
             phones.insert(200);
             refused += 1;
             assert!(!is_linearizable(&wrong), "seed {seed}");

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use dynoxide::Database;
 use serde_json::{Value as Json, from_slice, from_value, json, to_value};
 use simulation::generate;
+use simulation::runner::{Exchange, run};
 use simulation::service::value::Item;
 use simulation::trace::Keep;
-use simulation::world::{Exchange, run};
 
 const REQUESTS: u32 = 150;
 

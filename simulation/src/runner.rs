@@ -38,7 +38,7 @@ const AFTERWARDS: Duration = Duration::from_secs(60);
 
 /// The state that everything in a run shares. One thread uses it, so no lock is ever contended.
 #[derive(Debug)]
-pub struct World {
+pub struct Simulation {
     /// What is asked, and what goes wrong.
     pub plan: Plan,
     /// What goes wrong with which call.
@@ -91,7 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl World {
+impl Simulation {
     fn new(plan: Plan, keep: Keep) -> Self {
         let faults = plan.call_faults.iter().map(|fault| ((fault.request, fault.call), fault.fault)).collect();
         let check = Check::new(plan.limits);
@@ -199,46 +199,46 @@ pub fn run(plan: Plan, keep: Keep) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| unreachable!("a runtime without I/O: {error}"));
     runtime.block_on(async {
-        let world = Arc::new(World::new(plan, keep));
-        let _logs = log::capture(&world);
-        operator::prepare(&world);
-        let first = world.service().tables.of("table-0").map(|(_, item)| item.clone()).collect();
-        let events = tokio::spawn(operator::events(Arc::clone(&world)));
-        let requests = world.plan.requests.clone();
+        let sim = Arc::new(Simulation::new(plan, keep));
+        let _logs = log::capture(&sim);
+        operator::prepare(&sim);
+        let first = sim.service().tables.of("table-0").map(|(_, item)| item.clone()).collect();
+        let events = tokio::spawn(operator::events(Arc::clone(&sim)));
+        let requests = sim.plan.requests.clone();
         let mut clients = Vec::with_capacity(requests.len());
         for request in requests {
-            world.wait_until(request.at).await;
-            if world.check().violations.is_empty() {
-                clients.push(tokio::spawn(client::ask(Arc::clone(&world), request)));
+            sim.wait_until(request.at).await;
+            if sim.check().violations.is_empty() {
+                clients.push(tokio::spawn(client::ask(Arc::clone(&sim), request)));
             }
         }
         for asked in clients {
             if let Err(panic) = asked.await {
-                world.violation(format_args!("a client panicked: {panic}"));
+                sim.violation(format_args!("a client panicked: {panic}"));
             }
         }
         events.abort();
         sleep(AFTERWARDS).await;
-        lambda::end(&world);
-        let found = world.check().end(&world.service().tables);
+        lambda::end(&sim);
+        let found = sim.check().end(&sim.service().tables);
         for violation in found {
-            world.violation(format_args!("{violation}"));
+            sim.violation(format_args!("{violation}"));
         }
-        outcome(&world, first)
+        outcome(&sim, first)
     })
 }
 
-fn outcome(world: &World, first: Vec<Item>) -> Outcome {
-    let mut trace = lock(&world.trace);
-    let mut history: Vec<_> = world.check().tries().cloned().collect();
+fn outcome(sim: &Simulation, first: Vec<Item>) -> Outcome {
+    let mut trace = lock(&sim.trace);
+    let mut history: Vec<_> = sim.check().tries().cloned().collect();
     history.sort_by_key(|begun| begun.began);
     Outcome {
         history,
-        calls: (first, std::mem::take(&mut lock(&world.exchanges))),
-        violations: std::mem::take(&mut world.check().violations),
+        calls: (first, std::mem::take(&mut lock(&sim.exchanges))),
+        violations: std::mem::take(&mut sim.check().violations),
         hash: trace.hash(),
         trace_lines: trace.count(),
         lines: trace.take_lines(),
-        totals: lock(&world.totals).clone(),
+        totals: lock(&sim.totals).clone(),
     }
 }
