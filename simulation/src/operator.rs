@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::{AddPhone, Ccid, Channel, ClientId, ClientSource, CountryCode, Digits, Phone, PhoneType};
+use cdm_lambda::domain::{AddPhone, Ccid, Channel, ClientId, CountryCode, Digits, Phone};
 use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
 use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
@@ -220,14 +220,7 @@ async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, c
     else {
         unreachable!("the story's names are valid")
     };
-    let channel = Channel {
-        phone: parsed,
-        phone_type: PhoneType::default(),
-        consent_type: None,
-        client_source: ClientSource::default(),
-        created_at: now,
-        fingerprint: None,
-    };
+    let channel = Channel::new(parsed, now);
     let request = Request {
         id: number,
         at: sim.elapsed_millis(),

@@ -9,7 +9,7 @@ mod limits;
 mod phone;
 mod rule;
 
-pub use channel::{Channel, ClientSource, ConsentType, PhoneType};
+pub use channel::*;
 pub use channel_fields::{ChannelField, ChannelFields, parse_stated_number};
 pub use commands::{AddOutcome, AddPhone, RemovePhone};
 pub use customer::{Ccid, ClientId, CustomerRecord};

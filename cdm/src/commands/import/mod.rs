@@ -52,10 +52,10 @@ use crate::ui::signals::Interrupts;
 /// comes back that was removed since.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "CSV has a header with ccid, and optionally phone_number, country_code, phone_type, consent_type,
-client_source; a line has one number. A JSON line has all of a customer's:
+    after_help = "CSV has a header with ccid, and optionally phone_number and the body fields of the API's add; a line has one
+number. A JSON line has all numbers of a customer:
   {\"ccid\": \"A-1\", \"phone_numbers\": [\"6105551212\", {\"phone_number\": \"+33612345678\", \"consent_type\": \"written\"}]}
-or is what `cdm customer show --output json` has printed.
+or is the output of `cdm customer show --output json`.
 
 Examples:
   cdm customer import --client demo-clinic customers.csv
