@@ -32,7 +32,7 @@ pub struct IdempotencyFingerprint {
 
 impl Channel {
     /// The fingerprint of a request that adds this channel under `key`. Two spellings of one request have the same
-    /// fingerprint, because the values are normalised.
+    /// fingerprint, because the values are normalized.
     ///
     /// Fingerprints are stored, so the list of values must not change. Hash a field that is added to the contract later
     /// only if the request states it, as one more text `name=value` at the end: the fingerprint of a request that does

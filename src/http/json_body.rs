@@ -42,7 +42,7 @@ impl JsonBody {
     }
 
     /// Reports the rule that the body as a whole breaks, and each member that is not in `known`. An unknown member is an
-    /// error, because it may be a misspelt field.
+    /// error, because it may be a misspelled field.
     pub(super) fn check(&self, known: &[&str], mut report: impl FnMut(String, Rule)) {
         let members = match &self.0 {
             Ok(members) => members,
@@ -80,7 +80,7 @@ fn members(event: &Event) -> Result<Vec<(String, Value)>, Rule> {
     Ok(members)
 }
 
-/// Whether a response may repeat the name of a member. A misspelt field looks like this; a phone number does not.
+/// Whether a response may repeat the name of a member. A misspelled field looks like this; a phone number does not.
 fn is_field_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= 64

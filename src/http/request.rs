@@ -79,12 +79,12 @@ impl<'a> Fields<'a> {
         match value {
             Some(value) if self.errors.is_empty() => Ok(value),
             _ => {
-                let section = |error: &FieldError| {
-                    ["path", "header", "body"].iter().position(|section| error.field.starts_with(section))
-                };
-                // Stable, so that the fields of a section keep the contract's order.
-                self.errors.sort_by_key(section);
-                Err(RequestError::Invalid(self.errors))
+                let mut errors = Vec::with_capacity(self.errors.len());
+                // Section by section, because a sort would cost 20 kB of code.
+                for section in ["path", "header", "body"] {
+                    errors.extend(self.errors.extract_if(.., |error| error.field.starts_with(section)));
+                }
+                Err(RequestError::Invalid(errors))
             }
         }
     }

@@ -28,12 +28,12 @@ async fn a_repeat_is_replayed_and_writes_nothing() {
 async fn two_spellings_of_a_request_are_one_request() {
     let app = TestApp::new().await;
     assert_eq!(app.send(&keyed("k")).await.status, 200);
-    let spelt = [
+    let spelled = [
         keyed("k").body(json!({})),
         keyed("k").body(json!({ "country_code": "+1", "phone_type": "unknown", "client_source": "internal" })),
         add(demo::CUSTOMER, "16105551212").header("idempotency-key", "k"),
     ];
-    for request in spelt {
+    for request in spelled {
         let reply = app.send(&request).await;
         assert_eq!((reply.status, &reply.headers["idempotency-replayed"]), (200, &json!("true")));
     }

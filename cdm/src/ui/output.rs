@@ -69,7 +69,7 @@ impl Output {
     }
 }
 
-/// Prints text for people, whatever the output form is. Its colours appear only on a terminal.
+/// Prints text for people, whatever the output form is. Its colors appear only on a terminal.
 ///
 /// # Errors
 /// The output is closed.

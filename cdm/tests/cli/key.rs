@@ -126,15 +126,15 @@ async fn revoking_asks_first() {
 async fn the_first_key_of_a_client_needs_confirmation() {
     let table = Table::demo().await;
     let before = table.items().await.len();
-    let misspelt = ["key", "issue", "--client", "demo-clinc"];
+    let misspelled = ["key", "issue", "--client", "demo-clinc"];
     for (input, code) in [("", 1), ("n\n", 1), ("y\n", 0)] {
-        let ran = table.typed(&misspelt, input).await;
+        let ran = table.typed(&misspelled, input).await;
         assert_eq!(ran.code, code, "{input:?}: {ran:?}");
         assert!(ran.err.starts_with("demo-clinc has no API key so far. Issue the first key of demo-clinc? [y/N]"));
         assert_eq!(table.items().await.len(), before + usize::from(code == 0));
     }
     // For a client with keys, even invalid ones, it does not ask.
-    table.done(&misspelt).await;
+    table.done(&misspelled).await;
     table.done(&["key", "issue", "--client", CLIENT]).await;
     table.done(&["key", "issue", "--client", "third-clinic", "--yes"]).await;
 }
@@ -176,12 +176,12 @@ async fn a_leaked_key_is_identified_and_revoked_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_not_a_key_is_not_looked_up() {
     let table = Table::new().await;
-    let mut misspelt = testkit::demo::KEY.to_owned();
-    misspelt.replace_range(20..21, if &misspelt[20..21] == "A" { "B" } else { "A" });
+    let mut misspelled = testkit::demo::KEY.to_owned();
+    misspelled.replace_range(20..21, if &misspelled[20..21] == "A" { "B" } else { "A" });
     let no_key =
         "this is not an API key (wrong shape or checksum), so it was not looked up: check that all of it was copied";
     for (input, line) in [
-        (misspelt.as_str(), no_key),
+        (misspelled.as_str(), no_key),
         ("hunter2\n", no_key),
         ("\n", no_key),
         ("", "the API key must be a line of standard input, which has none: write the API key to it"),

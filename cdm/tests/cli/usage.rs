@@ -211,11 +211,11 @@ async fn colors_appear_only_on_a_terminal() {
     assert!(!listed.contains('\u{1b}'));
     assert!(!table.cdm(&["customer", "show", "--client", CLIENT, "--ccid", "NOBODY"]).await.err.contains('\u{1b}'));
     // Colors on request, as on a terminal, but not with NO_COLOR.
-    let colours = |name: &'static str, value: &'static str| {
+    let colors = |name: &'static str, value: &'static str| {
         let mut command = table.command(&["key", "list", "--client", CLIENT]);
         command.env("CLICOLOR_FORCE", "1").env(name, value);
         async move { ran(command.output().await.unwrap()).out.contains('\u{1b}') }
     };
-    assert!(colours("NONE", "1").await);
-    assert!(!colours("NO_COLOR", "1").await);
+    assert!(colors("NONE", "1").await);
+    assert!(!colors("NO_COLOR", "1").await);
 }
