@@ -10,12 +10,12 @@ use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::aws::credentials::{loader, nothing_found};
 use crate::aws::network::Network;
 use crate::aws::network_failure::NetworkFailure;
 use crate::aws::profile::{Base, Role, Way};
-use crate::table::call_failure::plain;
+use crate::aws::sdk::{loader, nothing_found};
 use crate::ui::Failure;
+use crate::ui::plain;
 
 /// Assumes the roles of a profile once, with the codes that the operator types. The command ends when the last
 /// role's session ends: `duration_seconds` of the profile sets its length.

@@ -4,8 +4,8 @@
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
+use aws_config::SdkConfig;
 use aws_config::profile::{self, ProfileSet};
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
@@ -17,12 +17,13 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::sync::Mutex;
 
 use crate::aws::assumed_role::with_mfa;
+use crate::aws::environment::set;
 use crate::aws::network::Network;
 use crate::aws::network_failure::{NetworkFailure, find};
 use crate::aws::profile::{Base, Way};
-use crate::table::call_failure::plain;
-use crate::table::connection::set;
+use crate::aws::sdk::{loader, nothing_found};
 use crate::ui::Failure;
+use crate::ui::plain;
 
 /// Credentials are renewed this long before they expire.
 const MARGIN: Duration = Duration::from_secs(300);
@@ -65,10 +66,6 @@ pub(crate) async fn find_aws() -> Result<Aws, Failure> {
         Failure("no region is set: set AWS_REGION, or AWS_PROFILE to a profile that names one".to_owned())
     })?;
     Ok(Aws { region: region.to_string(), credentials: credentials(&profiles, &config, &network).await?, network })
-}
-
-pub(crate) fn loader(network: &Network) -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::latest()).http_client(network.client())
 }
 
 async fn credentials(
@@ -137,14 +134,6 @@ impl Origin {
 
 fn half_a_key(missing: &str, there: &str) -> Failure {
     Failure(format!("{missing} is not set, and {there} is: set both or neither"))
-}
-
-pub(crate) fn nothing_found() -> Failure {
-    Failure(
-        "no AWS credentials are found: set AWS_PROFILE and run `aws login` or `aws sso login`, or set \
-         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            .to_owned(),
-    )
 }
 
 impl Way {

@@ -2,7 +2,9 @@
 
 mod assumed_role;
 pub(crate) mod credentials;
+pub(crate) mod environment;
 pub(crate) mod network;
 pub(crate) mod network_failure;
 mod profile;
 mod proxies;
+mod sdk;

@@ -26,9 +26,9 @@ use rustls::CertificateError;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use crate::aws::environment::is_loopback_name;
 use crate::aws::network_failure::{Cause, NetworkFailure, find};
 use crate::aws::proxies::{Proxies, Proxy};
-use crate::table::connection::is_loopback_name;
 use crate::ui::Failure;
 
 /// How long a connection to a remote host may take. Through a proxy it needs four round trips.

@@ -4,7 +4,7 @@ use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 use axum::http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::table::connection::set;
+use crate::aws::environment::set;
 
 /// If both spellings of a variable are set, the AWS CLI uses the one in lower case.
 const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];

@@ -7,9 +7,10 @@ use axum::http::Uri;
 use testkit::embedded::{self, Embedded};
 use tokio::net::TcpStream;
 
+use crate::aws::environment::{is_loopback_name, is_this_machine, set};
 use crate::dev::data_file::{self, DataFile};
 use crate::dev::listen::bind;
-use crate::table::connection::{Connection, is_loopback_name, is_this_machine, set};
+use crate::table::connection::Connection;
 use crate::ui::Failure;
 
 /// The database that the handler uses.

@@ -21,9 +21,9 @@ use clap::{Args, ValueEnum};
 use testkit::gateway::{Gateway, LARGEST_BODY};
 use testkit::{demo, embedded};
 
+use crate::aws::environment::set;
 use crate::commands::table;
 use crate::dev::database::Database;
-use crate::table::connection::set;
 use crate::ui::Failure;
 use crate::ui::signals::Interrupts;
 

@@ -10,7 +10,7 @@ use cdm_lambda::store::throttling;
 use cdm_lambda::store::{Cause, FailureDetail, StoreError};
 
 use crate::aws::network_failure::{NetworkFailure, find};
-use crate::ui::Failure;
+use crate::ui::{Failure, plain};
 
 /// Describes a failed call. `what` says what could not be done.
 pub(crate) fn call<E, R>(what: &str, error: &SdkError<E, R>, table: &str) -> Failure
@@ -119,12 +119,6 @@ fn of_trouble(detail: &FailureDetail, table: &str) -> String {
         cause if cause.is_corruption() => format!("{what}: run `cdm check`"),
         _ => format!("{what}: run the command again"),
     }
-}
-
-/// A code from outside, if it is safe in a line of text.
-pub(crate) fn plain(code: &str) -> &str {
-    let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if fit { code } else { "an unreadable code" }
 }
 
 #[cfg(test)]

@@ -15,3 +15,9 @@ impl From<testkit::Error> for Failure {
         Self(error.0)
     }
 }
+
+/// A code from outside, if it is safe in a line of text.
+pub(crate) fn plain(code: &str) -> &str {
+    let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fit { code } else { "an unreadable code" }
+}

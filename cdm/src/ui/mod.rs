@@ -7,3 +7,4 @@ pub(crate) mod signals;
 pub(crate) mod stdin;
 
 pub use failure::Failure;
+pub(crate) use failure::plain;
