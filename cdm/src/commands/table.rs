@@ -36,7 +36,7 @@ pub(crate) async fn run(command: Table, connection: &Connection, output: Output)
 ///
 /// # Errors
 /// The failure of the call, in one line.
-pub async fn create(client: &Client, table: &str) -> Result<bool, Failure> {
+pub(crate) async fn create(client: &Client, table: &str) -> Result<bool, Failure> {
     let created = schema::create_table(client, table)
         .map_err(|error| Failure(format!("the table cannot be described: {error}")))?
         .send()

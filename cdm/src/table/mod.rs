@@ -10,6 +10,3 @@ pub(crate) mod erase;
 pub(crate) mod repair;
 pub(crate) mod saved;
 pub mod scan;
-
-// Until the tests of the function take the table from the testkit.
-pub use crate::commands::table::create;

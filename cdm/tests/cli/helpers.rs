@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Stdio;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::table;
 use cdm::table::connection::Connection;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, CountryCode, Digits, Phone};
 use cdm_lambda::store::items::{self, Item};
@@ -40,7 +39,7 @@ impl Table {
         let database = Database::start().await;
         let connection =
             Connection::to(&database.endpoint(), database.credentials(), "cdm-phones".to_owned()).await.unwrap();
-        assert!(table::create(&connection.client, "cdm-phones").await.unwrap());
+        testkit::create_table(&connection.client, "cdm-phones").await.unwrap();
         Self { database, connection, folder: tempfile::tempdir().unwrap() }
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::store::items::{self, Item};
 
-use super::{About, Again, Corrupt, Found};
+use super::reread::Again;
+use super::{About, Corrupt, Found};
 use crate::table::change::{Change, ROUNDS};
 use crate::table::connection::Connection;
 use crate::table::erase;

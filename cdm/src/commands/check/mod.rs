@@ -13,33 +13,35 @@
 
 mod fix;
 
+mod reading;
+mod reread;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Get, ReturnConsumedCapacity, TransactGetItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::time::UnixMillis;
 use clap::Args;
 use fix::Repaired;
+use reading::{begun, place, read, search};
+use reread::Again;
 
-use crate::table::connection::{Connection, Place};
+use crate::table::connection::Connection;
 use crate::table::corruption::{Kind, Subject, subject};
 use crate::table::counter;
-use crate::table::erase;
 use crate::table::repair::findings::{Finding, Outcome};
-use crate::table::repair::{self, Planned, Record};
+use crate::table::repair::{Planned, Record};
 use crate::table::saved::SaveTo;
 use crate::table::scan::pace::Pace;
-use crate::table::scan::resume::{Counts, MOST_IDLE, Reading, ResumeFile};
-use crate::table::scan::sums::{Pair, Side};
-use crate::table::scan::{Page, Position, Scan, concurrently};
+use crate::table::scan::resume::{Counts, Reading, ResumeFile};
+use crate::table::scan::sums::Pair;
+use crate::table::scan::{Scan, concurrently};
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, count};
-use crate::ui::signals::Interrupts;
 
 /// Read the whole table and report what is corrupt. Without --fix it changes nothing.
 ///
@@ -250,261 +252,6 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
     });
     let (pairs_read_again, idle) = (again.pairs.load(Relaxed), idle.into_iter().collect());
     Ok(Found { counts, pairs_read_again, pace: scan.pace, items: corrupt, idle })
-}
-
-/// The reading of an interrupted check.
-fn begun(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
-    let Some(reading) = file.load(place)? else { return Ok(None) };
-    let (shown, began) = (file.0.display(), reading.began.to_rfc3339());
-    // The reading ended, but its result was not written. The table may have changed since then.
-    if reading.positions.iter().all(|position| *position == Position::End) {
-        output::note(&format!("The reading of {shown}, which began {began}, has ended: the table is read again."));
-        return Ok(None);
-    }
-    output::note(&format!("This check goes on from a reading that began {began} ({shown})."));
-    Ok(Some(reading))
-}
-
-/// A reading that the parts of the table share.
-struct SharedReading {
-    /// Has no positions after it was taken out. An interruption takes it out while parts are still reading.
-    reading: Reading,
-    /// When it was last written to the file.
-    stored: Instant,
-}
-
-impl SharedReading {
-    fn new(reading: Reading) -> Self {
-        Self { reading, stored: Instant::now() }
-    }
-
-    /// Adds a page, and writes the file when it is due. The next check reads a page again that arrives after
-    /// [`SharedReading::take`].
-    fn add(&mut self, page: Page, store: impl FnOnce(&Reading) -> Result<(), Failure>) -> Result<(), Failure> {
-        if self.reading.positions.is_empty() {
-            return Ok(());
-        }
-        self.reading.add(page);
-        if self.stored.elapsed() >= EVERY {
-            store(&self.reading)?;
-            self.stored = Instant::now();
-        }
-        Ok(())
-    }
-
-    fn take(&mut self) -> Reading {
-        std::mem::replace(&mut self.reading, Reading::new(0))
-    }
-}
-
-/// The first reading: every item by itself, and the sums over all pairs.
-async fn read(
-    connection: &Connection,
-    scan: &Scan,
-    begun: Reading,
-    resume: Option<&ResumeFile>,
-) -> Result<Reading, Failure> {
-    let from = begun.positions.clone();
-    let state = Arc::new(Mutex::new(SharedReading::new(begun)));
-    let (shared, file, place) = (Arc::clone(&state), resume.cloned(), connection.place());
-    let each = move |page: Page| {
-        let (shared, file, place) = (Arc::clone(&shared), file.clone(), place.clone());
-        async move {
-            let store = |reading: &Reading| file.map_or(Ok(()), |file| file.store(&place, reading));
-            shared.lock().unwrap_or_else(PoisonError::into_inner).add(page, store)
-        }
-    };
-    let pages = scan.pages(connection, None, &from, each);
-    let ended = if resume.is_some() {
-        let mut interrupts = Interrupts::listen()?;
-        output::note("Ctrl-C stops the reading, and the same command goes on from there.");
-        tokio::select! {
-            ended = pages => ended,
-            () = interrupts.next() => Err(Failure("interrupted: the same command goes on from here".to_owned())),
-        }
-    } else {
-        pages.await
-    };
-    // The parts of an interrupted reading may still hold the state, so take the reading out of it.
-    let reading = state.lock().unwrap_or_else(PoisonError::into_inner).take();
-    match (resume, &ended) {
-        // The progress is out of date once the reading has ended.
-        (Some(file), Ok(())) => file.remove(),
-        (Some(file), Err(_)) => file.store(&connection.place(), &reading)?,
-        (None, _) => {}
-    }
-    ended.map(|()| reading)
-}
-
-impl Reading {
-    fn add(&mut self, page: Page) {
-        for item in &page.items {
-            let (pk, sk) = place(item);
-            match subject(item) {
-                Subject::Customer { client_id, ccid } => {
-                    self.counts.customers += 1;
-                    for phone in erase::channels(item).filter_map(Phone::from_e164) {
-                        self.counts.pairs += 1;
-                        self.sums.add(Side::Record, &Pair::new(&client_id, &ccid, &phone));
-                    }
-                }
-                Subject::Phone { client_id, phone } => {
-                    self.counts.phones += 1;
-                    for ccid in counter::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
-                        self.sums.add(Side::Number, &Pair::new(&client_id, &ccid, &phone));
-                    }
-                    if repair::is_idle(item) {
-                        self.counts.idle += 1;
-                        if self.idle.len() < MOST_IDLE {
-                            self.idle.insert(pk.clone());
-                        }
-                    }
-                }
-                Subject::Key => self.counts.keys += 1,
-                Subject::Malformed(_) => {}
-            }
-            if !repair::item(item, UnixMillis::now()).findings.is_empty() {
-                self.corrupt.insert((pk, sk));
-            }
-        }
-        if let Some(position) = self.positions.get_mut(page.segment) {
-            *position = page.position;
-        }
-    }
-}
-
-/// Finds the pairs that the sums could not separate, by reading the table again.
-async fn search(
-    connection: &Connection,
-    scan: &Scan,
-    left: crate::table::scan::sums::Left,
-) -> Result<Vec<Pair>, Failure> {
-    let (left, found) = (Arc::new(left), Arc::new(Mutex::new(Vec::new())));
-    let pairs = Arc::clone(&found);
-    let each = move |item: Item| {
-        let suspects = pairs_of(&item).into_iter().filter(|pair| left.may_hold(pair));
-        pairs.lock().unwrap_or_else(PoisonError::into_inner).extend(suspects);
-        async { Ok(()) }
-    };
-    scan.each(connection, None, each).await?;
-    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(std::mem::take(&mut *found))
-}
-
-/// The pairs of which the item is one side. An entry that cannot be a pair is a finding of the item itself.
-fn pairs_of(item: &Item) -> Vec<Pair> {
-    match subject(item) {
-        Subject::Customer { client_id, ccid } => erase::channels(item)
-            .filter_map(Phone::from_e164)
-            .map(|phone| Pair::new(&client_id, &ccid, &phone))
-            .collect(),
-        Subject::Phone { client_id, phone } => counter::ccids(item)
-            .iter()
-            .filter_map(|ccid| Ccid::parse(ccid).ok())
-            .map(|ccid| Pair::new(&client_id, &ccid, &phone))
-            .collect(),
-        Subject::Key | Subject::Malformed(_) => Vec::new(),
-    }
-}
-
-/// Partition and sort key as text. DynamoDB stores no other type for them.
-fn place(item: &Item) -> (String, String) {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
-    (text(items::PK), text(items::SK))
-}
-
-/// Reads items again, as they are now.
-#[derive(Clone)]
-struct Again {
-    connection: Connection,
-    pace: Arc<Pace>,
-    /// How many pairs were read again.
-    pairs: Arc<AtomicU64>,
-}
-
-impl Again {
-    /// Plans the repair of an item from what it is now.
-    async fn plan(&self, about: &About) -> Result<Planned, Failure> {
-        match about {
-            About::Item(key) => {
-                let item = self.item(key.clone()).await?;
-                Ok(item.map(|item| repair::item(&item, UnixMillis::now())).unwrap_or_default())
-            }
-            About::Number { client_id, phone, ccids } => {
-                let mut records = Vec::new();
-                for ccid in ccids {
-                    let (record, _) = self.read(client_id, ccid, phone).await?;
-                    records.push((ccid.clone(), record));
-                }
-                // Read the records first, because adding or removing a number meanwhile also changes
-                // the number's item.
-                let item = self.item(items::phone_key(client_id, phone)).await?;
-                Ok(repair::number(client_id, phone, item.as_ref(), &records))
-            }
-        }
-    }
-
-    /// Reads one item, strongly consistent, within the limit on reads.
-    async fn item(&self, key: Item) -> Result<Option<Item>, Failure> {
-        let connection = &self.connection;
-        let mut get =
-            connection.client.get_item().table_name(&connection.table).set_key(Some(key)).consistent_read(true);
-        if self.pace.is_limited() {
-            get = get.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        }
-        let turn = self.pace.turn().await;
-        let read = get.send().await;
-        turn.took(read.as_ref().ok().and_then(|read| read.consumed_capacity()?.capacity_units()));
-        read.map(|read| read.item).map_err(|error| connection.failed("the item cannot be read", &error))
-    }
-
-    /// Reads what the customer's record says about the number, and the number's item, both at one moment.
-    async fn read(&self, client_id: &ClientId, ccid: &Ccid, phone: &Phone) -> Result<(Record, Option<Item>), Failure> {
-        use aws_sdk_dynamodb::operation::transact_get_items::TransactGetItemsError;
-
-        let connection = &self.connection;
-        let unmade = |_| Failure("the transaction cannot be described".to_owned());
-        let mut call = connection.client.transact_get_items();
-        if self.pace.is_limited() {
-            call = call.return_consumed_capacity(ReturnConsumedCapacity::Total);
-        }
-        for key in [items::customer_key(client_id, ccid), items::phone_key(client_id, phone)] {
-            let get = Get::builder().table_name(&connection.table).set_key(Some(key)).build().map_err(unmade)?;
-            call = call.transact_items(TransactGetItem::builder().get(get).build());
-        }
-        let mut pause = Duration::from_millis(20);
-        let output = loop {
-            let turn = self.pace.turn().await;
-            let read = call.clone().send().await;
-            turn.took(
-                read.as_ref()
-                    .ok()
-                    .map(|read| read.consumed_capacity().iter().filter_map(|capacity| capacity.capacity_units).sum()),
-            );
-            match read {
-                Ok(output) => break output,
-                // Another write holds one of the two items, for a short time.
-                Err(error)
-                    if pause < Duration::from_secs(20)
-                        && matches!(
-                            error.as_service_error(),
-                            Some(TransactGetItemsError::TransactionCanceledException(_))
-                        ) =>
-                {
-                    tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
-                    pause *= 2;
-                }
-                Err(error) => return Err(connection.failed("two items cannot be read together", &error)),
-            }
-        };
-        let mut read = output.responses.unwrap_or_default().into_iter().map(|response| response.item);
-        let (Some(record), Some(number), None) = (read.next(), read.next(), read.next()) else {
-            return Err(Failure("two items were asked for and others came: run the command again".to_owned()));
-        };
-        // DynamoDB may return an empty item for an absent one.
-        let there = |item: Option<Item>| item.filter(|item| !item.is_empty());
-        Ok((Record::from_item(there(record).as_ref(), phone), there(number)))
-    }
 }
 
 impl Found {

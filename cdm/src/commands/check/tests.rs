@@ -1,5 +1,8 @@
 //! The whole command against a database: repairing planted corruption loses nothing, and can be undone.
 
+use std::sync::Mutex;
+use std::time::Instant;
+
 use std::path::Path;
 
 use clap::Parser;
@@ -7,12 +10,17 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use super::reading::{SharedReading, pairs_of};
 use super::*;
 use crate::commands::undo::Undo;
 use crate::table::change;
+use crate::table::connection::Place;
+use crate::table::erase;
 use crate::table::repair::corrupt_tables::{
     self, KINDS, Table, assert_nothing_lost, corrupt, corruption, healthy, of_kind, place,
 };
+use crate::table::scan::sums::Side;
+use crate::table::scan::{Page, Position};
 use testkit::embedded::{Embedded, any_credentials};
 
 #[derive(Parser)]
