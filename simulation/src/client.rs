@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::draw::{Draw, Purpose};
-use crate::lambda::{Heard, invoke};
+use crate::lambda::{Heard, Run, invoke};
 use crate::plan::Request;
-use crate::runner::Simulation;
 
 /// Makes a request, and repeats it until it is answered.
-pub async fn ask(sim: Arc<Simulation>, request: Request) {
+pub async fn ask(run: Arc<Run>, request: Request) {
+    let sim = &run.sim;
     sim.totals(|totals| totals.requests += 1);
     let mut executed = 0;
     for attempt in 0.. {
@@ -19,7 +19,7 @@ pub async fn ask(sim: Arc<Simulation>, request: Request) {
             break;
         }
         let mut draw = Draw::new(sim.plan.seed, Purpose::Client, &[request.id.into(), attempt.into()]);
-        let invocation = tokio::spawn(invoke(Arc::clone(&sim), request, attempt));
+        let invocation = tokio::spawn(invoke(Arc::clone(&run), request, attempt));
         executed += 1;
         let pause = match timeout(Duration::from_millis(request.patience), invocation).await {
             // `try_again` says when to come back.

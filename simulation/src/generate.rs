@@ -1,12 +1,10 @@
 //! From a seed to a plan.
 
 use crate::draw::{Draw, Purpose};
-use crate::plan::{Accident, ApiKey, CallFault, Event, Fault, Happening, InvocationFault, Operation, Plan, Request};
-use crate::service::Reading;
+use crate::plan::{
+    Accident, ApiKey, CONTRACT, CallFault, Event, Fault, Happening, InvocationFault, Operation, Plan, Reading, Request,
+};
 use crate::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
-
-/// The limits of the contract.
-pub const CONTRACT: (u32, u32) = (50, 50);
 
 /// After so many tries that were executed, a client counts as not served. Faults end long before.
 const TRIES: u32 = 60;

@@ -25,7 +25,7 @@ use crate::check::Facts;
 use crate::draw::{Draw, Purpose};
 use crate::network::{Caller, SimulatedNetwork, shipped_client};
 use crate::plan::{Accident, Request};
-use crate::runner::Simulation;
+use crate::state::Simulation;
 use crate::{log, story};
 
 /// The function's timeout in the template.
@@ -100,7 +100,7 @@ pub struct EnvironmentSources {
     caller: Arc<Caller>,
     offset: AtomicI64,
     /// By how many milliseconds the clock went backwards, in all.
-    backwards: AtomicU64,
+    backwards: Arc<AtomicU64>,
     drawn: AtomicU64,
 }
 
@@ -111,7 +111,7 @@ impl EnvironmentSources {
             sim: Arc::clone(sim),
             caller: Arc::clone(caller),
             offset: AtomicI64::new(0),
-            backwards: AtomicU64::new(0),
+            backwards: Arc::default(),
             drawn: AtomicU64::new(0),
         }
     }
@@ -177,8 +177,39 @@ pub fn store(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<Environm
     Store::new(client(sim, caller, sources), story::table(table), limits).with_sources(sources_of_store)
 }
 
-fn platform(sim: &Simulation) -> MutexGuard<'_, Platform> {
-    sim.platform.lock().unwrap_or_else(PoisonError::into_inner)
+/// A run in which the platform is up.
+#[derive(Debug)]
+pub struct Run {
+    /// The state that everything shares.
+    pub sim: Arc<Simulation>,
+    platform: Mutex<Platform>,
+}
+
+impl Run {
+    /// A run whose first deployment has the plan's settings.
+    pub fn new(sim: Arc<Simulation>) -> Self {
+        let platform = Mutex::new(Platform::new(sim.plan.key_cache_seconds));
+        Self { sim, platform }
+    }
+
+    /// The environments.
+    pub fn platform(&self) -> MutexGuard<'_, Platform> {
+        self.platform.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends an environment once it is idle, as after its credentials expired.
+    pub fn retire(&self, id: u32) {
+        self.platform().end(id);
+    }
+
+    /// The end of a run: every environment ends, and releases the run.
+    pub fn end(&self) {
+        let mut platform = self.platform();
+        platform.alive.clear();
+        platform.idle.clear();
+        let elapsed = self.sim.elapsed_millis();
+        self.sim.totals(|totals| totals.virtual_millis = elapsed);
+    }
 }
 
 /// What a client hears from the gateway.
@@ -193,11 +224,12 @@ pub enum Heard {
 }
 
 /// Invokes the function for one try of a request.
-pub async fn invoke(sim: Arc<Simulation>, request: Request, attempt: u32) -> Heard {
-    let fault = sim.plan.invocation_faults.iter().find(|fault| (fault.request, fault.attempt) == (request.id, attempt));
+pub async fn invoke(run: Arc<Run>, request: Request, attempt: u32) -> Heard {
+    let fault =
+        run.sim.plan.invocation_faults.iter().find(|fault| (fault.request, fault.attempt) == (request.id, attempt));
     let (after, accident) =
         fault.map_or((Duration::ZERO, None), |fault| (Duration::from_millis(fault.after), Some(fault.fault)));
-    let invocation = tokio::spawn(invoke_environment(Arc::clone(&sim), request, attempt, after, accident));
+    let invocation = tokio::spawn(invoke_environment(Arc::clone(&run), request, attempt, after, accident));
     if accident == Some(Accident::GatewayGivesUp) {
         return match timeout(after, invocation).await {
             Ok(Ok(heard)) => heard,
@@ -208,9 +240,10 @@ pub async fn invoke(sim: Arc<Simulation>, request: Request, attempt: u32) -> Hea
 }
 
 /// Takes an idle environment, or starts one.
-async fn environment(sim: &Arc<Simulation>, request: &Request, attempt: u32) -> Option<Arc<Environment>> {
+async fn environment(run: &Run, request: &Request, attempt: u32) -> Option<Arc<Environment>> {
+    let sim = &run.sim;
     let (id, deployment, key_cache_seconds, table) = {
-        let mut platform = platform(sim);
+        let mut platform = run.platform();
         if let Some(idle) = platform.idle.pop() {
             return Some(idle);
         }
@@ -228,25 +261,25 @@ async fn environment(sim: &Arc<Simulation>, request: &Request, attempt: u32) -> 
     let handler = Handler::new(store, Duration::from_secs(key_cache_seconds));
     let key_cache_millis = key_cache_seconds * 1000;
     let environment = Arc::new(Environment { id, deployment, handler, caller, clock, key_cache_millis, table });
-    platform(sim).alive.push(Arc::clone(&environment));
+    run.platform().alive.push(Arc::clone(&environment));
     let mut draw = Draw::new(sim.plan.seed, Purpose::Start, &[request.id.into(), attempt.into()]);
     sleep(Duration::from_millis(draw.range(20, 120))).await;
     Some(environment)
 }
 
 async fn invoke_environment(
-    sim: Arc<Simulation>,
+    run: Arc<Run>,
     request: Request,
     attempt: u32,
     after: Duration,
     accident: Option<Accident>,
 ) -> Heard {
-    let Some(environment) = environment(&sim, &request, attempt).await else {
-        sim.trace(format_args!("r{}.{attempt}", request.id), format_args!("429: no environment is free"));
+    let Some(environment) = environment(&run, &request, attempt).await else {
+        run.sim.trace(format_args!("r{}.{attempt}", request.id), format_args!("429: no environment is free"));
         return Heard::TooMany;
     };
-    let heard = handle(&sim, &environment, &request, attempt, after, accident).await;
-    let mut platform = platform(&sim);
+    let heard = handle(&run.sim, &environment, &request, attempt, after, accident).await;
+    let mut platform = run.platform();
     if matches!(heard, Heard::Response(_)) && environment.deployment == platform.deployment {
         if platform.alive.iter().any(|alive| alive.id == environment.id) {
             platform.idle.push(environment);
@@ -276,7 +309,7 @@ async fn handle(
         wall_millis: Sources::now(&*environment.clock).millis(),
         table: environment.table,
         key_cache_millis: environment.key_cache_millis,
-        clock: Arc::clone(&environment.clock),
+        clock_went_back: Arc::clone(&environment.clock.backwards),
     };
     sim.check().began(*request, attempt, facts);
     let mut context = Context::default();
@@ -392,30 +425,9 @@ impl<F: Future> Future for Gated<F> {
     }
 }
 
-/// The end of a run: every environment ends, and lets go of the run.
-pub fn end(sim: &Simulation) {
-    let mut platform = platform(sim);
-    platform.alive.clear();
-    platform.idle.clear();
-    let elapsed = sim.elapsed_millis();
-    sim.totals(|totals| totals.virtual_millis = elapsed);
-}
-
 impl Environment {
     /// Moves its clock.
     pub fn jump(&self, by: i64) {
         self.clock.jump(by);
-    }
-}
-
-/// Ends an environment once it is idle, as after its credentials expired.
-pub fn retire(sim: &Simulation, id: u32) {
-    platform(sim).end(id);
-}
-
-impl EnvironmentSources {
-    /// By how many milliseconds the clock went backwards, in all.
-    pub fn backwards(&self) -> u64 {
-        self.backwards.load(Ordering::Relaxed)
     }
 }

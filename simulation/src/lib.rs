@@ -4,11 +4,12 @@
 //! |---|---|
 //! | [`plan`], [`generate`], [`storm`] | what is asked and what goes wrong, as data; from a seed to a plan; a conflict storm |
 //! | [`runner`] | one run of a plan |
-//! | [`client`], [`lambda`], [`operator`] | who acts: clients, execution environments behind a gateway, operators |
-//! | [`network`] | the connector under the SDK's client, and its faults |
-//! | [`service`] | the simulated DynamoDB |
+//! | [`client`], [`operator`], [`lambda`] | who acts: clients, operators, execution environments behind a gateway |
+//! | [`log`] | the function's log lines |
+//! | [`network`], `endpoint` | the connector under the SDK's client, and its faults; DynamoDB at work |
+//! | [`state`], [`trace`], [`totals`] | what everything in a run shares; the trace and its hash; the figures |
 //! | [`check`] | what must hold |
-//! | [`trace`], [`log`], [`totals`] | the trace and its hash, the function's log lines, the figures |
+//! | [`service`], [`origin`] | DynamoDB's items, transactions and tokens; where a call comes from |
 //! | [`shrink`], [`breaks`] | smaller plans that still fail; the code broken on purpose |
 //! | [`draw`], [`story`] | random numbers by purpose; the names in a run |
 
@@ -16,15 +17,18 @@ pub mod breaks;
 pub mod check;
 pub mod client;
 pub mod draw;
+mod endpoint;
 pub mod generate;
 pub mod lambda;
 pub mod log;
 pub mod network;
 pub mod operator;
+pub mod origin;
 pub mod plan;
 pub mod runner;
 pub mod service;
 pub mod shrink;
+pub mod state;
 pub mod storm;
 pub mod story;
 pub mod totals;

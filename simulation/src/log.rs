@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::runner::{EPOCH, Simulation};
+use crate::state::{EPOCH, Simulation};
 use crate::story::PRIVATE;
 
 thread_local! {

@@ -1,7 +1,6 @@
 //! The network between the function and DynamoDB: the connector under the SDK's client, and its faults.
 
 use std::cell::OnceCell;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,29 +19,11 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use crate::draw::{Draw, Purpose};
+use crate::endpoint;
+use crate::origin::Origin;
 use crate::plan::Fault;
-use crate::runner::Simulation;
-use crate::service;
 use crate::service::message::{Call, Reason, Reply};
-
-/// Where a call comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// The request.
-    pub request: u32,
-    /// The try of the request: 0 is the first.
-    pub attempt: u32,
-    /// The number of the call, over all tries of the request.
-    pub call: u32,
-    /// For how many milliseconds longer the transaction holds its items.
-    pub stuck: u64,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "r{}.{}c{}", self.request, self.attempt, self.call)
-    }
-}
+use crate::state::Simulation;
 
 /// Who calls: an environment, or an operator.
 #[derive(Debug)]
@@ -220,7 +201,7 @@ async fn send(
     let carrier = Arc::clone(sim);
     tokio::spawn(async move {
         sleep(Duration::from_millis(there + late)).await;
-        let reply = service::handle(&carrier, origin, call).await;
+        let reply = endpoint::handle(&carrier, origin, call).await;
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         carrier.exchanged(target, request.body().bytes().unwrap_or_default(), &reply);
         carrier.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));

@@ -1,6 +1,6 @@
 //! Operators: they prepare the table, issue and revoke keys, import, back up and restore, and the platform's accidents.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -10,13 +10,12 @@ use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
 
 use crate::check::model::ModelResponse;
-use crate::generate::CONTRACT;
-use crate::lambda::{self, EnvironmentSources};
+use crate::lambda::{self, EnvironmentSources, Run};
 use crate::network::Caller;
-use crate::plan::{ApiKey, Happening, Operation, Request};
-use crate::runner::{EPOCH, Simulation};
+use crate::plan::{ApiKey, CONTRACT, Happening, Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::value::{Item, Value};
+use crate::state::{EPOCH, Simulation};
 use crate::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
 use crate::{log, story};
 
@@ -46,7 +45,10 @@ pub fn prepare(sim: &Simulation) {
                 let item_key =
                     ItemKey { table: story::table(0), pk: story::key_pk(sim.plan.seed, key), sk: "KEY".to_owned() };
                 sim.service().tables.set(item_key, Some(item));
-                sim.check().table(0).keys.issued(key, (0, 0), None);
+                let mut check = sim.check();
+                let keys = &mut check.table(0).keys;
+                keys.issue_began(key, 0);
+                keys.issued(key, 0, None);
             }
         }
     }
@@ -105,17 +107,18 @@ fn key_item(sim: &Simulation, key: ApiKey, expires_at: Option<u64>) -> Item {
 }
 
 /// Everything of the plan that is not a request.
-pub async fn events(sim: Arc<Simulation>) {
+pub async fn events(run: Arc<Run>) {
+    let sim = &run.sim;
     let events = sim.plan.events.clone();
     for (event, number) in events.into_iter().zip(FIRST..) {
         sim.wait_until(event.at).await;
         sim.trace(format_args!("event"), format_args!("{:?}", event.what));
-        tokio::spawn(happen(Arc::clone(&sim), event.what, number));
+        tokio::spawn(happen(Arc::clone(&run), event.what, number));
     }
 }
 
-async fn happen(sim: Arc<Simulation>, what: Happening, number: u32) {
-    let platform = || sim.platform.lock().unwrap_or_else(PoisonError::into_inner);
+async fn happen(run: Arc<Run>, what: Happening, number: u32) {
+    let (sim, platform) = (&run.sim, || run.platform());
     match what {
         Happening::ClockJumps { environment, by, lasts } => {
             let Some(environment) = platform().environment(environment) else { return };
@@ -127,22 +130,22 @@ async fn happen(sim: Arc<Simulation>, what: Happening, number: u32) {
             let Some(environment) = platform().environment(environment) else { return };
             environment.caller.expire_credentials();
             sleep(Duration::from_millis(lasts)).await;
-            lambda::retire(&sim, environment.id);
+            run.retire(environment.id);
         }
         Happening::Outage { lasts } => sim.outage(sim.elapsed_millis() + lasts),
         Happening::Recycle => platform().recycle(),
         Happening::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
         Happening::IssueKey { client, place, expires_in } => {
             let table = platform().table;
-            issue(&sim, ApiKey::Of { client, place }, expires_in, number, table).await;
+            issue(sim, ApiKey::Of { client, place }, expires_in, number, table).await;
         }
         Happening::RevokeKey { client, place } => {
             let table = platform().table;
-            revoke(&sim, ApiKey::Of { client, place }, number, table).await;
+            revoke(sim, ApiKey::Of { client, place }, number, table).await;
         }
         Happening::Import { client, customer, phone } => {
             let table = platform().table;
-            import(&sim, number, table, client, customer, phone).await;
+            import(sim, number, table, client, customer, phone).await;
         }
         Happening::Backup => {
             let table = platform().table;
@@ -186,9 +189,11 @@ async fn issue(sim: &Arc<Simulation>, key: ApiKey, expires_in: Option<u64>, numb
         };
         put = put.item(name, value);
     }
+    let seq = sim.trace(format_args!("operator"), format_args!("issues {key:?}"));
+    sim.check().table(table).keys.issue_began(key, seq);
     if put.send().await.is_ok() {
         let seq = sim.trace(format_args!("operator"), format_args!("issued {key:?}"));
-        sim.check().table(table).keys.issued(key, (seq, sim.elapsed_millis()), expires_at);
+        sim.check().table(table).keys.issued(key, seq, expires_at);
     }
 }
 
@@ -203,6 +208,8 @@ async fn revoke(sim: &Arc<Simulation>, key: ApiKey, number: u32, table: usize) {
         .update_expression("SET revoked_at = :now")
         .condition_expression("attribute_exists(pk) AND attribute_not_exists(revoked_at)")
         .expression_attribute_values(":now", items::from_unix_millis(log::wall_clock(sim.elapsed_millis(), 0)));
+    let seq = sim.trace(format_args!("operator"), format_args!("revokes {key:?}"));
+    sim.check().table(table).keys.revocation_began(key, seq);
     if update.send().await.is_ok() {
         let seq = sim.trace(format_args!("operator"), format_args!("revoked {key:?}"));
         sim.check().table(table).keys.revoked(key, (seq, sim.elapsed_millis()));

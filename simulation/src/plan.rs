@@ -3,8 +3,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::service::Reading;
-
 /// The plan of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -241,4 +239,18 @@ impl Plan {
         self.events.clear();
         self
     }
+}
+
+/// The published limits.
+pub const CONTRACT: (u32, u32) = (50, 50);
+
+/// How the service behaves where AWS is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// If two transactions meet, both are refused. Otherwise only the later one is.
+    pub refuses_both: bool,
+    /// A cancelled transaction keeps its token, so that a repeat is cancelled again.
+    pub remembers_cancelled: bool,
+    /// The shortest and the longest time for which a transaction holds its items, in milliseconds.
+    pub holds: (u64, u64),
 }

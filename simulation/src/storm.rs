@@ -5,10 +5,8 @@ use std::fmt;
 
 use crate::check::model::ModelResponse;
 use crate::draw::{Draw, Purpose};
-use crate::generate::CONTRACT;
-use crate::plan::{ApiKey, Operation, Plan, Request};
+use crate::plan::{ApiKey, CONTRACT, Operation, Plan, Reading, Request};
 use crate::runner;
-use crate::service::Reading;
 use crate::trace::Keep;
 
 /// The readings that a storm is run under: who is refused, and for how long a transaction holds its items.

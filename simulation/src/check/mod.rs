@@ -10,12 +10,12 @@ pub mod model;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use cdm_lambda::http::response::Response;
 use serde_json::Value as Json;
 
-use crate::lambda::EnvironmentSources;
-use crate::network::Origin;
+use crate::origin::Origin;
 use crate::plan::{Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::table::Tables;
@@ -37,8 +37,8 @@ pub struct Facts {
     pub table: usize,
     /// For how long the environment caches a key.
     pub key_cache_millis: u64,
-    /// The environment's clock.
-    pub clock: Arc<EnvironmentSources>,
+    /// By how many milliseconds the environment's clock went backwards so far.
+    pub clock_went_back: Arc<AtomicU64>,
 }
 
 /// One try of a request.

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use dynoxide::Database;
 use serde_json::{Value as Json, from_slice, from_value, json, to_value};
 use simulation::generate;
-use simulation::runner::{Exchange, run};
+use simulation::runner::run;
 use simulation::service::value::Item;
+use simulation::state::Exchange;
 use simulation::trace::Keep;
 
 const REQUESTS: u32 = 150;

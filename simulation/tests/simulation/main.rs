@@ -5,4 +5,5 @@
 mod checker;
 mod engine;
 mod gate;
+mod stories;
 mod storm;

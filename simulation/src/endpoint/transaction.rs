@@ -8,14 +8,14 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::message::{Action, Reason, Reply};
-use super::{Service, TOKEN_LIFETIME, TokenState};
 use crate::draw::{Draw, Purpose};
-use crate::network::Origin;
-use crate::runner::Simulation;
+use crate::origin::Origin;
+use crate::service::message::{Action, Reason, Reply};
+use crate::service::{Service, TOKEN_LIFETIME, TokenState};
+use crate::state::Simulation;
 
 /// Carries out `TransactWriteItems`.
-pub async fn transact(sim: &Simulation, origin: Origin, token: Option<String>, actions: Vec<Action>) -> Reply {
+pub(super) async fn transact(sim: &Simulation, origin: Origin, token: Option<String>, actions: Vec<Action>) -> Reply {
     let now = sim.elapsed_millis();
     let id = {
         let mut service = sim.service();
