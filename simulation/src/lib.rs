@@ -2,34 +2,24 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`plan`], [`generate`], [`storm`] | what is asked and what goes wrong, as data; from a seed to a plan; a conflict storm |
-//! | [`runner`] | one run of a plan |
-//! | [`client`], [`operator`], [`lambda`] | who acts: clients, operators, execution environments behind a gateway |
-//! | [`log`] | the function's log lines |
-//! | [`network`], `endpoint` | the connector under the SDK's client, and its faults; DynamoDB at work |
-//! | [`state`], [`trace`], [`totals`] | what everything in a run shares; the trace and its hash; the figures |
+//! | [`plan`] | what is asked and what goes wrong, as data, drawn from a seed; the names in a run |
+//! | [`service`] | DynamoDB's items, expressions, messages and tokens |
 //! | [`check`] | what must hold |
-//! | [`service`], [`origin`] | DynamoDB's items, transactions and tokens; where a call comes from |
+//! | [`world`] | what everything in a run shares; the trace and its hash; the figures; the function's log lines |
+//! | [`network`] | the connector under the SDK's client, and its faults; DynamoDB at work |
+//! | [`actors`] | clients, operators, and execution environments behind a gateway |
+//! | [`runner`], [`storm`] | one run of a plan; a conflict storm |
 //! | [`shrink`], [`breaks`] | smaller plans that still fail; the code broken on purpose |
-//! | [`draw`], [`story`] | random numbers by purpose; the names in a run |
+//!
+//! Each imports from those above it.
 
+pub mod actors;
 pub mod breaks;
 pub mod check;
-pub mod client;
-pub mod draw;
-mod endpoint;
-pub mod generate;
-pub mod lambda;
-pub mod log;
 pub mod network;
-pub mod operator;
-pub mod origin;
 pub mod plan;
 pub mod runner;
 pub mod service;
 pub mod shrink;
-pub mod state;
 pub mod storm;
-pub mod story;
-pub mod totals;
-pub mod trace;
+pub mod world;

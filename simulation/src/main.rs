@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use simulation::breaks::{self, BREAKS};
-use simulation::generate;
 use simulation::plan::Plan;
+use simulation::plan::generate;
 use simulation::runner::{Outcome, run};
 use simulation::shrink::shrink;
 use simulation::storm;
-use simulation::totals::Totals;
-use simulation::trace::Keep;
+use simulation::world::totals::Totals;
+use simulation::world::trace::Keep;
 
 #[derive(Parser)]
 #[command(about = "Simulates the function: the shipped code in virtual time, from one seed")]

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::actors::client;
+use crate::actors::operator;
+use crate::actors::platform::Run;
 use crate::check::Try;
-use crate::lambda::Run;
 use crate::plan::Plan;
 use crate::service::value::Item;
-use crate::state::{Exchange, Simulation, lock};
-use crate::totals::Totals;
-use crate::trace::Keep;
-use crate::{client, log, operator};
+use crate::world::log;
+use crate::world::totals::Totals;
+use crate::world::trace::Keep;
+use crate::world::{Exchange, Simulation, lock};
 
 /// After the last response, what is still on its way arrives.
 const AFTERWARDS: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use crate::runner::run;
-use crate::trace::Keep;
+use crate::world::trace::Keep;
 
 /// Runs that a shrink may take.
 const RUNS: usize = 2_000;

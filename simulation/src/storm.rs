@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::check::model::ModelResponse;
-use crate::draw::{Draw, Purpose};
+use crate::plan::draw::{Draw, Purpose};
 use crate::plan::{ApiKey, CONTRACT, Operation, Plan, Reading, Request};
 use crate::runner;
-use crate::trace::Keep;
+use crate::world::trace::Keep;
 
 /// The readings that a storm is run under: who is refused, and for how long a transaction holds its items.
 pub const READINGS: [Reading; 4] = [

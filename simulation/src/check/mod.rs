@@ -15,12 +15,12 @@ use std::sync::atomic::AtomicU64;
 use cdm_lambda::http::response::Response;
 use serde_json::Value as Json;
 
-use crate::origin::Origin;
+use crate::plan::story::{customer_place, phone_place, record_pk, table};
 use crate::plan::{Operation, Request};
 use crate::service::message::ItemKey;
+use crate::service::origin::Origin;
 use crate::service::table::Tables;
 use crate::service::value::{Item, Value};
-use crate::story::{customer_place, phone_place, record_pk, table};
 use keys::KeyHistory;
 use model::{Counter, ModelResponse, Record, Versions, answer, fingerprint};
 

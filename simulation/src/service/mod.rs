@@ -5,6 +5,7 @@
 
 pub mod expression;
 pub mod message;
+pub mod origin;
 pub mod table;
 pub mod value;
 

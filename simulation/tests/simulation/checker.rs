@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use simulation::check::Try;
 use simulation::check::model::{Counter, ModelResponse, Record, answer, fingerprint};
-use simulation::generate;
+use simulation::plan::generate;
+use simulation::plan::story::{CLIENTS, CUSTOMERS};
 use simulation::plan::{Happening, Operation, Request};
 use simulation::runner::run;
-use simulation::story::{CLIENTS, CUSTOMERS};
-use simulation::trace::Keep;
+use simulation::world::trace::Keep;
 use todc_utils::specifications::Specification;
 use todc_utils::{Action as Moment, History, WGLChecker};
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use dynoxide::Database;
 use serde_json::{Value as Json, from_slice, from_value, json, to_value};
-use simulation::generate;
+use simulation::plan::generate;
 use simulation::runner::run;
 use simulation::service::value::Item;
-use simulation::state::Exchange;
-use simulation::trace::Keep;
+use simulation::world::Exchange;
+use simulation::world::trace::Keep;
 
 const REQUESTS: u32 = 150;
 

@@ -1,8 +1,8 @@
 //! A short run for every change: nothing is wrong, and the same seed makes the same trace.
 
-use simulation::generate;
+use simulation::plan::generate;
 use simulation::runner::run;
-use simulation::trace::Keep;
+use simulation::world::trace::Keep;
 
 const REQUESTS: u32 = 150;
 

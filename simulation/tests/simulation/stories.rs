@@ -5,7 +5,7 @@ use std::path::Path;
 
 use simulation::plan::Plan;
 use simulation::runner::run;
-use simulation::trace::Keep;
+use simulation::world::trace::Keep;
 
 #[test]
 fn what_failed_once_is_right() {

@@ -1,14 +1,12 @@
 //! The simulated DynamoDB at work: it carries out the calls that arrive.
 
-mod transaction;
-
+use super::transaction::transact;
 use serde_json::json;
-use transaction::transact;
 
-use crate::origin::Origin;
 use crate::service::expression;
 use crate::service::message::{Action, Call, Reply};
-use crate::state::Simulation;
+use crate::service::origin::Origin;
+use crate::world::Simulation;
 
 /// Carries out a call that arrived.
 pub(crate) async fn handle(sim: &Simulation, origin: Origin, call: Call) -> Reply {

@@ -1,5 +1,8 @@
 //! The network between the function and DynamoDB: the connector under the SDK's client, and its faults.
 
+mod endpoint;
+mod transaction;
+
 use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,12 +21,11 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use crate::draw::{Draw, Purpose};
-use crate::endpoint;
-use crate::origin::Origin;
 use crate::plan::Fault;
+use crate::plan::draw::{Draw, Purpose};
 use crate::service::message::{Call, Reason, Reply};
-use crate::state::Simulation;
+use crate::service::origin::Origin;
+use crate::world::Simulation;
 
 /// Who calls: an environment, or an operator.
 #[derive(Debug)]

@@ -1,5 +1,9 @@
 //! The state that everything in a run shares.
 
+pub mod log;
+pub mod totals;
+pub mod trace;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +13,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::check::Check;
-use crate::draw::{Draw, Purpose};
-use crate::origin::Origin;
+use crate::plan::draw::{Draw, Purpose};
 use crate::plan::{Fault, Plan};
 use crate::service::Service;
 use crate::service::message::{Action, ItemKey, Reply};
-use crate::totals::Totals;
-use crate::trace::{Keep, Trace};
+use crate::service::origin::Origin;
+use totals::Totals;
+use trace::{Keep, Trace};
 
 /// 2026-01-01T00:00:00Z, when every run starts.
 pub const EPOCH: u64 = 1_767_225_600_000;

@@ -1,10 +1,10 @@
 //! From a seed to a plan.
 
-use crate::draw::{Draw, Purpose};
+use crate::plan::draw::{Draw, Purpose};
+use crate::plan::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
 use crate::plan::{
     Accident, ApiKey, CONTRACT, CallFault, Event, Fault, Happening, InvocationFault, Operation, Plan, Reading, Request,
 };
-use crate::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
 
 /// After so many tries that were executed, a client counts as not served. Faults end long before.
 const TRIES: u32 = 60;

@@ -3,7 +3,7 @@
 use cdm_lambda::auth;
 use serde_json::json;
 
-use crate::draw::{Draw, Purpose};
+use crate::plan::draw::{Draw, Purpose};
 use crate::plan::{ApiKey, Operation, Request};
 
 /// How many clients there are.

@@ -9,15 +9,17 @@ use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
 use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
 
+use crate::actors::environment::{self, EnvironmentSources};
+use crate::actors::platform::Run;
 use crate::check::model::ModelResponse;
-use crate::lambda::{self, EnvironmentSources, Run};
 use crate::network::Caller;
+use crate::plan::story;
+use crate::plan::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
 use crate::plan::{ApiKey, CONTRACT, Happening, Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::value::{Item, Value};
-use crate::state::{EPOCH, Simulation};
-use crate::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
-use crate::{log, story};
+use crate::world::log;
+use crate::world::{EPOCH, Simulation};
 
 /// The number of the first request that an operator makes.
 const FIRST: u32 = 1_000_000;
@@ -178,7 +180,7 @@ async fn issue(sim: &Arc<Simulation>, key: ApiKey, expires_in: Option<u64>, numb
     let (caller, sources) = connection(sim, number);
     caller.make_reliable();
     let expires_at = expires_in.map(|expires_in| EPOCH + sim.elapsed_millis() + expires_in);
-    let mut put = lambda::client(sim, &caller, &sources)
+    let mut put = environment::client(sim, &caller, &sources)
         .put_item()
         .table_name(story::table(table))
         .condition_expression("attribute_not_exists(pk)");
@@ -201,7 +203,7 @@ async fn revoke(sim: &Arc<Simulation>, key: ApiKey, number: u32, table: usize) {
     let (caller, sources) = connection(sim, number);
     caller.make_reliable();
     let hash = story::api_key(sim.plan.seed, key).sha256_hex();
-    let update = lambda::client(sim, &caller, &sources)
+    let update = environment::client(sim, &caller, &sources)
         .update_item()
         .table_name(story::table(table))
         .set_key(Some(items::api_key_key(&hash)))
@@ -218,7 +220,7 @@ async fn revoke(sim: &Arc<Simulation>, key: ApiKey, number: u32, table: usize) {
 
 async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, customer: u16, phone: u16) {
     let (caller, sources) = connection(sim, number);
-    let store = lambda::store(sim, &caller, &sources, table);
+    let store = environment::store(sim, &caller, &sources, table);
     let now: UnixMillis = log::wall_clock(sim.elapsed_millis(), 0);
     let digits = story::digits(phone);
     let parsed = Digits::parse(&digits).and_then(|digits| Phone::new(digits, CountryCode::default()));

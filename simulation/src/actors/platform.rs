@@ -1,32 +1,25 @@
 //! The platform: execution environments with the function's real handler, and the gateway before them.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_smithy_async::time::TimeSource;
-use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
-use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
 use cdm_lambda::http::response::Response;
 use cdm_lambda::sources::Sources;
-use cdm_lambda::store::Store;
-use cdm_lambda::time::UnixMillis;
 use lambda_http::Context;
 use lambda_http::lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
 use tokio::time::{sleep, timeout};
 
+use super::environment::{Environment, EnvironmentSources, store};
+use super::freeze::{Gate, Gated};
 use crate::check::Facts;
-use crate::draw::{Draw, Purpose};
-use crate::network::{Caller, SimulatedNetwork, shipped_client};
-use crate::plan::{Accident, Request};
-use crate::state::Simulation;
-use crate::{log, story};
+use crate::network::Caller;
+use crate::plan::draw::{Draw, Purpose};
+use crate::plan::{Accident, Request, story};
+use crate::world::{Simulation, log};
 
 /// The function's timeout in the template.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -77,104 +70,6 @@ impl Platform {
         let count = u32::try_from(self.alive.len()).unwrap_or_default();
         self.alive.get(usize::try_from(place.checked_rem(count)?).ok()?).cloned()
     }
-}
-
-/// An execution environment.
-#[derive(Debug)]
-pub struct Environment {
-    /// Its number.
-    pub id: u32,
-    deployment: u32,
-    handler: Handler,
-    /// Its connection to DynamoDB.
-    pub caller: Arc<Caller>,
-    clock: Arc<EnvironmentSources>,
-    key_cache_millis: u64,
-    table: usize,
-}
-
-/// The clock and the random numbers of one environment.
-#[derive(Debug)]
-pub struct EnvironmentSources {
-    sim: Arc<Simulation>,
-    caller: Arc<Caller>,
-    offset: AtomicI64,
-    /// By how many milliseconds the clock went backwards, in all.
-    backwards: Arc<AtomicU64>,
-    drawn: AtomicU64,
-}
-
-impl EnvironmentSources {
-    /// Sources for this caller.
-    pub fn new(sim: &Arc<Simulation>, caller: &Arc<Caller>) -> Self {
-        Self {
-            sim: Arc::clone(sim),
-            caller: Arc::clone(caller),
-            offset: AtomicI64::new(0),
-            backwards: Arc::default(),
-            drawn: AtomicU64::new(0),
-        }
-    }
-
-    /// Moves the clock.
-    pub fn jump(&self, by: i64) {
-        self.offset.fetch_add(by, Ordering::Relaxed);
-        if by < 0 {
-            self.backwards.fetch_add(by.unsigned_abs(), Ordering::Relaxed);
-        }
-    }
-
-    fn draw(&self) -> Draw {
-        let (request, attempt) = self.caller.current();
-        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
-        Draw::new(self.sim.plan.seed, Purpose::Function, &[request.into(), attempt.into(), drawn])
-    }
-}
-
-impl Sources for EnvironmentSources {
-    fn now(&self) -> UnixMillis {
-        log::wall_clock(self.sim.elapsed_millis(), self.offset.load(Ordering::Relaxed))
-    }
-
-    fn token(&self) -> Option<u128> {
-        let mut draw = self.draw();
-        Some(u128::from(draw.bits()) << 64 | u128::from(draw.bits()))
-    }
-
-    fn fraction(&self) -> f64 {
-        self.draw().fraction()
-    }
-}
-
-impl TimeSource for EnvironmentSources {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(Sources::now(self).millis())
-    }
-}
-
-/// The function's own client with a simulated network.
-pub fn client(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>) -> Client {
-    let network = SharedHttpConnector::new(SimulatedNetwork { sim: Arc::clone(sim), caller: Arc::clone(caller) });
-    let config = shipped_client().config().to_builder();
-    let config = config.http_client(http_client_fn(move |_, _| network.clone()));
-    Client::from_conf(config.time_source(SharedSources(Arc::clone(sources))).build())
-}
-
-#[derive(Debug)]
-struct SharedSources(Arc<EnvironmentSources>);
-
-impl TimeSource for SharedSources {
-    fn now(&self) -> SystemTime {
-        TimeSource::now(&*self.0)
-    }
-}
-
-/// The store of a caller.
-pub fn store(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>, table: usize) -> Store {
-    let (phones_per_customer, customers_per_phone) = sim.plan.limits;
-    let limits = Limits { phones_per_customer, customers_per_phone };
-    let sources_of_store: Arc<dyn Sources> = Arc::<EnvironmentSources>::clone(sources);
-    Store::new(client(sim, caller, sources), story::table(table), limits).with_sources(sources_of_store)
 }
 
 /// A run in which the platform is up.
@@ -381,53 +276,4 @@ async fn handle(
         sim.violation(format_args!("r{}.{attempt} retried contention for {held} ms", request.id));
     }
     Heard::Response(response)
-}
-
-/// Stands still while it is closed.
-#[derive(Debug, Default)]
-struct Gate(Mutex<(bool, Option<std::task::Waker>)>);
-
-impl Gate {
-    fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
-    }
-
-    fn open(&self) {
-        let mut gate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        gate.0 = false;
-        if let Some(waker) = gate.1.take() {
-            waker.wake();
-        }
-    }
-}
-
-/// The handler, which does not run while its gate is closed.
-struct Gated<F> {
-    environment: Arc<Environment>,
-    gate: Arc<Gate>,
-    handling: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Gated<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<F::Output> {
-        {
-            let mut gate = self.gate.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if gate.0 {
-                gate.1 = Some(context.waker().clone());
-                return Poll::Pending;
-            }
-        }
-        let offset = self.environment.clock.offset.load(Ordering::Relaxed);
-        let id = self.environment.id;
-        log::running(id, offset, || self.handling.as_mut().poll(context))
-    }
-}
-
-impl Environment {
-    /// Moves its clock.
-    pub fn jump(&self, by: i64) {
-        self.clock.jump(by);
-    }
 }

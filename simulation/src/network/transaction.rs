@@ -8,11 +8,11 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::draw::{Draw, Purpose};
-use crate::origin::Origin;
+use crate::plan::draw::{Draw, Purpose};
 use crate::service::message::{Action, Reason, Reply};
+use crate::service::origin::Origin;
 use crate::service::{Service, TOKEN_LIFETIME, TokenState};
-use crate::state::Simulation;
+use crate::world::Simulation;
 
 /// Carries out `TransactWriteItems`.
 pub(super) async fn transact(sim: &Simulation, origin: Origin, token: Option<String>, actions: Vec<Action>) -> Reply {

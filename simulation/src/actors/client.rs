@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::draw::{Draw, Purpose};
-use crate::lambda::{Heard, Run, invoke};
+use crate::actors::platform::{Heard, Run, invoke};
 use crate::plan::Request;
+use crate::plan::draw::{Draw, Purpose};
 
 /// Makes a request, and repeats it until it is answered.
 pub async fn ask(run: Arc<Run>, request: Request) {

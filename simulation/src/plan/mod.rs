@@ -1,6 +1,10 @@
 //! The plan of a run, as data: what is asked, what goes wrong, and what operators do. A seed makes a plan; a plan makes a
 //! run. A failing plan is shrunk by leaving parts of it out.
 
+pub mod draw;
+pub mod generate;
+pub mod story;
+
 use serde::{Deserialize, Serialize};
 
 /// The plan of a run.

@@ -11,8 +11,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::state::{EPOCH, Simulation};
-use crate::story::PRIVATE;
+use crate::plan::story::PRIVATE;
+use crate::world::{EPOCH, Simulation};
 
 thread_local! {
     /// The environment whose code is running, and by how many milliseconds its clock is off.

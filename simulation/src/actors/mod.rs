@@ -1,0 +1,7 @@
+//! Who acts: clients, operators, and execution environments behind a gateway.
+
+pub mod client;
+pub mod environment;
+mod freeze;
+pub mod operator;
+pub mod platform;
