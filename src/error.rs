@@ -42,7 +42,7 @@ pub enum ErrorCode {
     RouteNotFound,
     /// The client has no customer with this ccid.
     CustomerNotFound,
-    /// The record does not have the number.
+    /// The record, or the client, does not have the number.
     PhoneNotFound,
     /// The path belongs to an operation, but the method does not.
     MethodNotAllowed,
@@ -109,7 +109,7 @@ impl ErrorCode {
             ),
             Self::RouteNotFound => (404, "route_not_found", "No such route. Please verify the path."),
             Self::CustomerNotFound => (404, "customer_not_found", "The client has no customer with this ccid."),
-            Self::PhoneNotFound => (404, "phone_not_found", "The customer does not have this phone number."),
+            Self::PhoneNotFound => (404, "phone_not_found", "The customer or client does not have this phone number."),
             Self::MethodNotAllowed => {
                 (405, "method_not_allowed", "This route does not support this method: see the Allow header.")
             }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use crate::domain::{AddOutcome, AddPhone, ChannelField, ClientId, RemovePhone};
+use crate::domain::{AddOutcome, AddPhone, ChannelField, ClientId, CreateOutcome, RemovePhone, UpdateConsent};
 use crate::error::Error;
 use crate::http::RequestError;
 use crate::http::event::Event;
@@ -30,7 +30,7 @@ pub struct Operation {
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send + 'a>>;
 
 /// Every operation.
-pub const ALL: [Operation; 3] = [
+pub const ALL: [Operation; 7] = [
     Operation {
         name: "add_phone",
         route: Route { method: "PUT", path: "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}" },
@@ -48,6 +48,33 @@ pub const ALL: [Operation; 3] = [
         route: Route { method: "GET", path: "/cdm/client/{client_id}/customer/{ccid}" },
         writes: false,
         run: |call| Box::pin(get_customer(call)),
+    },
+    Operation {
+        name: "create_customer",
+        route: Route { method: "PUT", path: "/cdm/client/{client_id}/customer/{ccid}" },
+        writes: true,
+        run: |call| Box::pin(create_customer(call)),
+    },
+    Operation {
+        name: "delete_customer",
+        route: Route { method: "DELETE", path: "/cdm/client/{client_id}/customer/{ccid}" },
+        writes: true,
+        run: |call| Box::pin(delete_customer(call)),
+    },
+    Operation {
+        name: "get_phone",
+        route: Route { method: "GET", path: "/cdm/client/{client_id}/phone/{phone_number}" },
+        writes: false,
+        run: |call| Box::pin(get_phone(call)),
+    },
+    Operation {
+        name: "update_consent",
+        route: Route {
+            method: "PUT",
+            path: "/messaging/client/{client_id}/consent/channel_addr/{phone_number}/channel_type/{channel_type}",
+        },
+        writes: true,
+        run: |call| Box::pin(update_consent(call)),
     },
 ];
 
@@ -132,4 +159,57 @@ async fn get_customer(call: Call<'_>) -> Result<Response, Error> {
     let ccid = fields.finish(&[], ccid)?;
     let record = call.store.customer(call.client_id, &ccid, call.context).await?;
     Ok(Response::customer(call.client_id, &ccid, &record))
+}
+
+async fn create_customer(call: Call<'_>) -> Result<Response, Error> {
+    let mut fields = Fields::new(call.event, call.parameters);
+    let ccid = fields.ccid();
+    let ccid = fields.finish(&[], ccid)?;
+    let (client_id, name) = (call.client_id.as_str(), ccid.as_str());
+    Ok(match call.store.create_customer(call.client_id, &ccid, call.context).await? {
+        CreateOutcome::Created => {
+            Response::created(&format!("Customer with ccid {name} has been created for client {client_id}."))
+        }
+        CreateOutcome::AlreadyExists => {
+            Response::message(&format!("Customer with ccid {name} already exists for client {client_id}."))
+        }
+    })
+}
+
+async fn delete_customer(call: Call<'_>) -> Result<Response, Error> {
+    let mut fields = Fields::without_body(call.event, call.parameters);
+    let ccid = fields.ccid();
+    let ccid = fields.finish(&[], ccid)?;
+    call.store.delete_customer(call.client_id, &ccid, call.context).await?;
+    let (client_id, name) = (call.client_id.as_str(), ccid.as_str());
+    Ok(Response::message(&format!("Customer with ccid {name} has been deleted for client {client_id}.")))
+}
+
+async fn get_phone(call: Call<'_>) -> Result<Response, Error> {
+    let mut fields = Fields::without_body(call.event, call.parameters);
+    let phone = fields.phone_and_query();
+    let phone = fields.finish(&[], phone)?;
+    let record = call.store.phone(call.client_id, &phone, call.context).await?;
+    Ok(Response::phone(call.client_id, &phone, &record))
+}
+
+async fn update_consent(call: Call<'_>) -> Result<Response, Error> {
+    let update = parse_update_consent(call.client_id, call.event, call.parameters)?;
+    let consent = call.store.update_consent(&update, call.context).await?;
+    Ok(Response::consent(&update.client_id, &update.phone, consent))
+}
+
+/// # Errors
+/// Every invalid field.
+pub fn parse_update_consent(
+    client_id: &ClientId,
+    event: &Event,
+    parameters: &PathParameters<'_>,
+) -> Result<UpdateConsent, RequestError> {
+    let mut fields = Fields::new(event, parameters);
+    let (consent_type, phone, channel_type) = (fields.consent_type(), fields.phone(), fields.channel_type());
+    let update = consent_type.zip(phone).zip(channel_type);
+    let update =
+        update.map(|((consent_type, phone), _)| UpdateConsent { client_id: client_id.clone(), phone, consent_type });
+    fields.finish(&[ChannelField::ConsentType, ChannelField::CountryCode], update)
 }

@@ -21,6 +21,11 @@ impl UnixMillis {
         (millis <= LAST).then_some(Self(millis))
     }
 
+    /// One millisecond later, at most the last one of the year 9999.
+    pub fn plus_one(self) -> Self {
+        Self(LAST.min(self.0 + 1))
+    }
+
     /// Milliseconds since 1970.
     pub fn millis(self) -> u64 {
         self.0

@@ -1,40 +1,7 @@
 //! One entry of a record's `notification_channels`, and the values in it.
 
-use super::{IdempotencyFingerprint, Phone, Rule};
+use super::{ConsentType, IdempotencyFingerprint, Phone, Rule};
 use crate::time::UnixMillis;
-
-/// The consent that the customer gave. A channel without one has no stated consent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConsentType {
-    /// Consent in writing.
-    Written,
-    /// Consent expressed in another way.
-    Express,
-    /// The customer asked not to be contacted.
-    Stop,
-}
-
-impl ConsentType {
-    /// # Errors
-    /// The rule, if `text` is not one of the three words.
-    pub fn parse(text: &str) -> Result<Self, Rule> {
-        match text {
-            "written" => Ok(Self::Written),
-            "express" => Ok(Self::Express),
-            "stop" => Ok(Self::Stop),
-            _ => Err(Rule("must be one of written, express, stop")),
-        }
-    }
-
-    /// The contract's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Written => "written",
-            Self::Express => "express",
-            Self::Stop => "stop",
-        }
-    }
-}
 
 /// The type of the phone line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,7 +76,8 @@ pub struct Channel {
     pub phone: Phone,
     /// The type of the line.
     pub phone_type: PhoneType,
-    /// The consent, if one was stated.
+    /// The consent. In an add it is what the request states. In a record it is the number's consent, which the number's
+    /// item holds. A channel that is read without that item has none.
     pub consent_type: Option<ConsentType>,
     /// The source that the client names.
     pub client_source: ClientSource,
@@ -139,14 +107,11 @@ mod tests {
 
     #[test]
     fn words_read_back() {
-        for word in ["written", "express", "stop"] {
-            assert_eq!(ConsentType::parse(word).map(ConsentType::as_str), Ok(word));
-        }
         for word in ["mobile", "landline", "unknown"] {
             assert_eq!(PhoneType::parse(word).map(PhoneType::as_str), Ok(word));
         }
-        for bad in ["", "Written", "mobile ", "null"] {
-            assert!(ConsentType::parse(bad).is_err() && PhoneType::parse(bad).is_err(), "{bad}");
+        for bad in ["", "Mobile", "mobile ", "null"] {
+            assert!(PhoneType::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What callers ask the store to do, after parsing.
 
-use super::{Ccid, Channel, ClientId, Phone};
+use super::{Ccid, Channel, ClientId, ConsentType, Phone};
 
 /// Add a phone number to a customer's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,4 +31,24 @@ pub struct RemovePhone {
     pub ccid: Ccid,
     /// The number.
     pub phone: Phone,
+}
+
+/// How the creation of a customer succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// This request created the record.
+    Created,
+    /// The customer exists. The request wrote nothing.
+    AlreadyExists,
+}
+
+/// Change the consent of a phone number, for all of its customers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateConsent {
+    /// The client that the number belongs to.
+    pub client_id: ClientId,
+    /// The number.
+    pub phone: Phone,
+    /// The new value.
+    pub consent_type: ConsentType,
 }

@@ -1,6 +1,6 @@
-//! The client, the customer's id within the client, and the customer's record.
+//! The client, the customer's id within the client, the customer's record, and the record of a phone number.
 
-use super::{Channel, Rule};
+use super::{Channel, Consent, Rule};
 use crate::time::UnixMillis;
 
 /// A client's name: 1 to 100 of `[A-Za-z0-9_.-]`. It cannot contain `#`, which separates the parts of the table's keys.
@@ -61,6 +61,15 @@ pub struct CustomerRecord {
     pub created_at: UnixMillis,
     /// The phone numbers, ordered by `created_at`, then by E.164 form. Their count equals the record's `phone_count`.
     pub channels: Vec<Channel>,
+}
+
+/// What a client's table holds about a phone number, read from an item that does not contradict itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhoneRecord {
+    /// The customers that have the number, in byte order. Their count equals the item's `ccid_count`.
+    pub ccids: Vec<String>,
+    /// The consent, if one was stated.
+    pub consent: Option<Consent>,
 }
 
 #[cfg(test)]

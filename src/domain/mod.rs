@@ -3,6 +3,7 @@
 mod channel;
 mod channel_fields;
 mod commands;
+mod consent;
 mod customer;
 mod idempotency;
 mod limits;
@@ -11,8 +12,9 @@ mod rule;
 
 pub use channel::*;
 pub use channel_fields::{ChannelField, ChannelFields, parse_stated_number};
-pub use commands::{AddOutcome, AddPhone, RemovePhone};
-pub use customer::{Ccid, ClientId, CustomerRecord};
+pub use commands::{AddOutcome, AddPhone, CreateOutcome, RemovePhone, UpdateConsent};
+pub use consent::{ChannelType, Consent, ConsentType};
+pub use customer::{Ccid, ClientId, CustomerRecord, PhoneRecord};
 pub use idempotency::{IdempotencyFingerprint, IdempotencyKey};
 pub use limits::Limits;
 pub use phone::{CountryCode, Digits, Number, Phone};

@@ -11,6 +11,9 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::query::Query;
 
 /// Whether the sender of the event has already percent-decoded the path and its parameters.
 ///
@@ -37,6 +40,8 @@ pub struct Event {
     pub parameters: HashMap<String, Option<String>>,
     /// The whole path.
     pub path: String,
+    /// The query string.
+    pub query: Query,
     /// The headers that the contract names.
     pub headers: Headers,
     /// The body, if there is one.
@@ -60,6 +65,14 @@ impl Event {
         let raw: RawEvent = serde_json::from_str(json).map_err(|_| NotAnHttpEvent)?;
         let context = raw.request_context.ok_or(NotAnHttpEvent)?;
         let is_function_url = context.domain_name.is_some_and(|name| name.contains(".lambda-url."));
+        let is_load_balancer = context.elb.is_some();
+        let query =
+            match (raw.raw_query_string, raw.multi_value_query_string_parameters.or(raw.query_string_parameters)) {
+                (Some(text), _) => Query::Text(text),
+                (None, Some(values)) if is_load_balancer => Query::EncodedValues(values),
+                (None, Some(values)) => Query::Values(values),
+                (None, None) => Query::Text(String::new()),
+            };
         let (path_encoding, method, path, template) = match (context.http, raw.http_method) {
             (Some(http), _) => {
                 // `ANY /path`, `PUT /path` or `$default`.
@@ -82,6 +95,7 @@ impl Event {
             template: template.filter(|template| !is_catch_all(template)),
             parameters: raw.path_parameters.unwrap_or_default(),
             path: path.ok_or(NotAnHttpEvent)?,
+            query,
             headers,
             body: raw.body,
             is_base64: raw.is_base64_encoded.unwrap_or(false),
@@ -107,6 +121,9 @@ struct RawEvent {
     path_parameters: Option<HashMap<String, Option<String>>>,
     headers: Option<Headers>,
     multi_value_headers: Option<Headers>,
+    raw_query_string: Option<String>,
+    query_string_parameters: Option<Box<RawValue>>,
+    multi_value_query_string_parameters: Option<Box<RawValue>>,
     body: Option<String>,
     is_base64_encoded: Option<bool>,
     request_context: Option<Context>,
@@ -118,6 +135,7 @@ struct Context {
     request_id: Option<String>,
     http: Option<Http>,
     domain_name: Option<String>,
+    elb: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -150,7 +168,7 @@ impl Headers {
 /// One value (`headers`) or several (`multiValueHeaders`).
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Values {
+pub(super) enum Values {
     One(String),
     Several(Vec<String>),
 }

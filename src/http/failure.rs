@@ -5,7 +5,7 @@ use crate::domain::Rule;
 /// One invalid field of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// `path.NAME`, `header.NAME`, `body.NAME`, or `body` for the body as a whole.
+    /// `path.NAME`, `header.NAME`, `query.NAME`, `body.NAME`, or `body` for the body as a whole.
     pub field: String,
     /// The rule that the field breaks.
     pub rule: Rule,
@@ -21,6 +21,6 @@ pub enum RequestError {
         /// The methods of the path, in alphabetical order, as the `Allow` header lists them.
         allow: String,
     },
-    /// Every invalid field, ordered by path, headers, body.
+    /// Every invalid field, ordered by path, headers, query, body.
     Invalid(Vec<FieldError>),
 }

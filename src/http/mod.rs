@@ -3,6 +3,7 @@
 pub mod event;
 mod failure;
 mod json_body;
+pub mod query;
 pub mod request;
 pub mod response;
 pub mod route;

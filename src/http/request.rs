@@ -5,11 +5,12 @@ use super::json_body::JsonBody;
 use super::route::PathParameters;
 use super::{FieldError, RequestError};
 use crate::domain::{
-    Ccid, ChannelField, ChannelFields, ClientSource, IdempotencyKey, Phone, Rule, parse_stated_number,
+    Ccid, ChannelField, ChannelFields, ChannelType, ClientSource, ConsentType, IdempotencyKey, Phone, Rule,
+    parse_stated_number,
 };
 
 /// The fields of a request. Read all of them, then call [`Fields::finish`], which returns the errors in the contract's
-/// order: path, headers, body.
+/// order: path, headers, query, body.
 pub struct Fields<'a> {
     event: &'a Event,
     parameters: &'a PathParameters<'a>,
@@ -52,14 +53,41 @@ impl<'a> Fields<'a> {
 
     /// A phone number in either form, and the country code of the body.
     pub fn phone(&mut self) -> Option<Phone> {
-        let (number, country_code) = parse_stated_number(
-            path_text(self.parameters, ChannelField::PhoneNumber.name()).map(Some),
-            self.body.text(ChannelField::CountryCode.name()),
-        );
-        let phone = number.and_then(|number| number.map(|(number, code)| number.phone(code)).transpose());
+        let stated = stated_phone(self.parameters, self.body.text(ChannelField::CountryCode.name()));
+        self.check_phone(stated, &full_name(ChannelField::CountryCode))
+    }
+
+    /// A phone number in either form, and the country code of the query string.
+    pub fn phone_and_query(&mut self) -> Option<Phone> {
+        let name = ChannelField::CountryCode.name();
+        // A country code never begins with a space. A gateway may have decoded a plus sign as one.
+        let plus = |code: String| code.strip_prefix(' ').map(|digits| format!("+{digits}")).unwrap_or(code);
+        let country_code = self.event.query.get(name).map(|code| code.map(plus));
+        let stated = stated_phone(self.parameters, country_code.as_ref().map(Option::as_deref).map_err(|rule| *rule));
+        self.check_phone(stated, &format!("query.{name}"))
+    }
+
+    fn check_phone(
+        &mut self,
+        (phone, country_code): (Result<Option<Phone>, Rule>, Result<(), Rule>),
+        country_code_field: &str,
+    ) -> Option<Phone> {
         let phone = self.check(&full_name(ChannelField::PhoneNumber), phone);
-        self.check(&full_name(ChannelField::CountryCode), country_code);
+        self.check(country_code_field, country_code);
         phone.flatten()
+    }
+
+    /// The path parameter `{channel_type}`.
+    pub fn channel_type(&mut self) -> Option<ChannelType> {
+        let channel_type = path_text(self.parameters, "channel_type").and_then(ChannelType::parse);
+        self.check("path.channel_type", channel_type)
+    }
+
+    /// The member `consent_type` of the body, which must be present.
+    pub fn consent_type(&mut self) -> Option<ConsentType> {
+        let text = self.body.text(ChannelField::ConsentType.name());
+        let consent_type = text.and_then(|text| ConsentType::parse(text.ok_or(Rule("is required"))?));
+        self.check(&full_name(ChannelField::ConsentType), consent_type)
     }
 
     /// Checks the member `client_source` of the body, for an operation that does not use it.
@@ -81,7 +109,7 @@ impl<'a> Fields<'a> {
             _ => {
                 let mut errors = Vec::with_capacity(self.errors.len());
                 // Section by section, because a sort would cost 20 kB of code.
-                for section in ["path", "header", "body"] {
+                for section in ["path", "header", "query", "body"] {
                     errors.extend(self.errors.extract_if(.., |error| error.field.starts_with(section)));
                 }
                 Err(RequestError::Invalid(errors))
@@ -92,6 +120,17 @@ impl<'a> Fields<'a> {
     fn check<T>(&mut self, field: &str, value: Result<T, Rule>) -> Option<T> {
         value.map_err(|rule| self.errors.push(FieldError { field: field.to_owned(), rule })).ok()
     }
+}
+
+/// The phone of the path under this country code, and the rule that the country code breaks. If only the country code is
+/// invalid, there is no phone, and the number breaks no rule.
+fn stated_phone(
+    parameters: &PathParameters<'_>,
+    country_code: Result<Option<&str>, Rule>,
+) -> (Result<Option<Phone>, Rule>, Result<(), Rule>) {
+    let number = path_text(parameters, ChannelField::PhoneNumber.name()).map(Some);
+    let (number, country_code) = parse_stated_number(number, country_code);
+    (number.and_then(|number| number.map(|(number, code)| number.phone(code)).transpose()), country_code)
 }
 
 /// `path.phone_number`, `body.consent_type`, …

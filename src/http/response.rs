@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::FieldError;
-use crate::domain::{Ccid, Channel, ClientId, CustomerRecord};
+use crate::domain::{Ccid, Channel, ChannelType, ClientId, Consent, CustomerRecord, Phone, PhoneRecord};
 
 /// A response to the gateway, in the format that both payload formats accept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +43,21 @@ impl Response {
     /// 200 with `{"message": …}`.
     pub fn message(message: &str) -> Self {
         Self::new(200, None, json!({ "message": message }).to_string())
+    }
+
+    /// 201 with `{"message": …}`.
+    pub fn created(message: &str) -> Self {
+        Self { status_code: 201, ..Self::message(message) }
+    }
+
+    /// 200 with the consent of a number.
+    pub fn consent(client_id: &ClientId, phone: &Phone, consent: Consent) -> Self {
+        Self::new(200, None, json!({ "consent": consent_json(client_id, phone, consent) }).to_string())
+    }
+
+    /// 200 with a phone number's customers and consent.
+    pub fn phone(client_id: &ClientId, phone: &Phone, record: &PhoneRecord) -> Self {
+        Self::new(200, None, phone_json(client_id, phone, record).to_string())
     }
 
     /// 200 with a customer's record.
@@ -97,9 +112,37 @@ pub fn customer_json(client_id: &ClientId, ccid: &Ccid, record: &CustomerRecord)
     })
 }
 
+/// The consent of a number as callers see it.
+pub fn consent_json(client_id: &ClientId, phone: &Phone, consent: Consent) -> Value {
+    json!({
+        "client_id": client_id.as_str(),
+        "channel_type": ChannelType.as_str(),
+        "channel_addr": phone.e164(),
+        "consent_type": consent.consent_type.as_str(),
+        "created_at": consent.created_at.to_rfc3339(),
+        "updated_at": consent.updated_at.to_rfc3339(),
+    })
+}
+
+/// A phone number as callers see it.
+pub fn phone_json(client_id: &ClientId, phone: &Phone, record: &PhoneRecord) -> Value {
+    let mut json = json!({
+        "client_id": client_id.as_str(),
+        "channel_addr": phone.e164(),
+        "phone_number": phone.dialled(),
+        "country_code": phone.country_code().number().to_string(),
+        "ccid_count": record.ccids.len(),
+        "ccids": record.ccids,
+    });
+    if let (Some(consent), Some(fields)) = (record.consent, json.as_object_mut()) {
+        fields.insert("consent".to_owned(), consent_json(client_id, phone, consent));
+    }
+    json
+}
+
 fn channel_json(channel: &Channel) -> Value {
     let mut json = json!({
-        "channel_type": "sms",
+        "channel_type": ChannelType.as_str(),
         "channel_addr": channel.phone.e164(),
         "phone_number": channel.phone.dialled(),
         "country_code": channel.phone.country_code().number().to_string(),

@@ -29,6 +29,10 @@ pub enum Cancellation {
     RecordFull,
     /// The number is on as many records as it may be on.
     PhoneFull,
+    /// The record exists, and was to be created.
+    HasRecord,
+    /// An item is no longer as it was read.
+    Changed,
     /// Another transaction was changing an item. The same transaction may pass later.
     Conflict,
     /// DynamoDB throttled the transaction. The same transaction may pass later.
@@ -87,37 +91,78 @@ pub fn read_remove(reasons: &[Reason<'_>], e164: &str) -> Cancellation {
     read(reasons, record_failed, |_| Cancellation::CounterUnclear)
 }
 
-/// The ranking of reasons in a transaction over a record and a counter. `record_failed` takes the old record and its
-/// channels.
+/// Reads the cancellation of a record's creation, which is the only item of its transaction.
+pub fn read_create(reasons: &[Reason<'_>]) -> Cancellation {
+    match first_refusal(reasons, 1) {
+        Ok((_, Refusal::Condition(_))) => Cancellation::HasRecord,
+        Ok((_, Refusal::Invalid)) => Cancellation::CorruptRecord,
+        Err(cancellation) => cancellation,
+    }
+}
+
+/// Reads the cancellation of a change of consent, whose only item is the number's.
+pub fn read_update_consent(reasons: &[Reason<'_>]) -> Cancellation {
+    match first_refusal(reasons, 1) {
+        Ok((_, Refusal::Condition(_))) => Cancellation::Changed,
+        Ok((_, Refusal::Invalid)) => Cancellation::CounterUnclear,
+        Err(cancellation) => cancellation,
+    }
+}
+
+/// Reads the cancellation of a record's deletion. The first reason is the record's; a counter's follows for each of its
+/// numbers.
+pub fn read_delete(reasons: &[Reason<'_>], numbers: usize) -> Cancellation {
+    match first_refusal(reasons, 1 + numbers) {
+        Ok((0, Refusal::Condition(_))) => Cancellation::Changed,
+        Ok((0, Refusal::Invalid)) => Cancellation::CorruptRecord,
+        // The record is as it was read, so each counter must have the customer.
+        Ok(_) => Cancellation::CounterUnclear,
+        Err(cancellation) => cancellation,
+    }
+}
+
+/// Reads a transaction over a record and a counter. `record_failed` takes the old record and its channels.
 fn read<'a>(
     reasons: &[Reason<'a>],
     record_failed: impl FnOnce(&'a Item, &'a Item) -> Cancellation,
     counter_failed: impl FnOnce(Option<&'a Item>) -> Cancellation,
 ) -> Cancellation {
-    let [record, counter] = reasons else {
-        return Cancellation::Unreadable;
-    };
-    // While the record is contended, its reason is unknown. It ranks before the counter's, so the counter cannot decide.
-    let contended = contention(record.code);
-    let contended = contended.or_else(|| contention(counter.code).filter(|_| record.code == PASSED));
-    if let Some(contended) = contended {
-        return contended;
-    }
-    match (record.code, counter.code) {
-        (CONDITION, _) => {
-            let Some(item) = record.item else {
-                return Cancellation::NoRecord;
-            };
+    match first_refusal(reasons, 2) {
+        Ok((0, Refusal::Condition(None))) => Cancellation::NoRecord,
+        Ok((0, Refusal::Condition(Some(item)))) => {
             match item.get(items::NOTIFICATION_CHANNELS).and_then(|channels| channels.as_m().ok()) {
                 Some(channels) => record_failed(item, channels),
                 None => Cancellation::CorruptRecord,
             }
         }
-        (PASSED, CONDITION) => counter_failed(counter.item),
         // The expression does not fit the record: the map is missing, or the count is not a number.
-        (INVALID, _) => Cancellation::CorruptRecord,
-        (PASSED, INVALID) => Cancellation::CounterUnclear,
-        _ => Cancellation::Unreadable,
+        Ok((0, Refusal::Invalid)) => Cancellation::CorruptRecord,
+        Ok((_, Refusal::Condition(item))) => counter_failed(item),
+        Ok((_, Refusal::Invalid)) => Cancellation::CounterUnclear,
+        Err(cancellation) => cancellation,
+    }
+}
+
+/// Why DynamoDB refused one item.
+enum Refusal<'a> {
+    /// Its condition failed. The old item is absent if there was none.
+    Condition(Option<&'a Item>),
+    /// The expression does not fit the item.
+    Invalid,
+}
+
+/// The first item that did not pass, of `items` items: its place and why. If it is contended, its reason is unknown, and no
+/// later reason can decide.
+fn first_refusal<'a>(reasons: &[Reason<'a>], items: usize) -> Result<(usize, Refusal<'a>), Cancellation> {
+    if reasons.len() != items {
+        return Err(Cancellation::Unreadable);
+    }
+    let refused = reasons.iter().enumerate().find(|(_, reason)| reason.code != PASSED);
+    let (place, reason) = refused.ok_or(Cancellation::Unreadable)?;
+    match reason.code {
+        CONDITION => Ok((place, Refusal::Condition(reason.item))),
+        INVALID => Ok((place, Refusal::Invalid)),
+        code => Err(contention(code).unwrap_or(Cancellation::Unreadable)),
     }
 }
 

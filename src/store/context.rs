@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{Cause, FailureDetail, StoreError};
 use crate::time::UnixMillis;
 
 /// How long a request retries contention and throttling. A request that retries occupies its execution environment, so a
@@ -26,6 +27,19 @@ impl CallContext {
     /// The context of a request that arrived at `now`, before its first call.
     pub fn new(now: UnixMillis, deadline: Deadline) -> Self {
         Self { now, deadline, stats: CallStats::default() }
+    }
+
+    /// Counts a conflict: another request changed an item between this request's read and its write.
+    ///
+    /// # Errors
+    /// [`StoreError::TryAgain`], if the time for contention is up. Otherwise the request reads again.
+    pub(super) fn changed(&mut self) -> Result<(), StoreError> {
+        self.stats.conflicts += 1;
+        if Instant::now() < self.deadline.contention_end {
+            Ok(())
+        } else {
+            Err(StoreError::TryAgain(FailureDetail::new(Cause::Conflict)))
+        }
     }
 
     /// The context of a call that a command makes now and that may take `time`.

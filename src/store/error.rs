@@ -5,7 +5,7 @@
 pub enum StoreError {
     /// The client has no customer with this ccid.
     CustomerNotFound,
-    /// The record does not have the number.
+    /// The record, or the client, does not have the number.
     PhoneNotFound,
     /// The number is already on the record.
     PhoneAlreadyAdded,

@@ -3,6 +3,7 @@
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::RequestId;
+use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemError;
 use aws_sdk_dynamodb::operation::get_item::GetItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::ThrottlingReason;
@@ -18,27 +19,22 @@ pub(super) trait Throttling {
     fn throttling_reasons(&self) -> &[ThrottlingReason];
 }
 
-impl Throttling for GetItemError {
-    fn throttling_reasons(&self) -> &[ThrottlingReason] {
-        match self {
-            Self::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
-            Self::RequestLimitExceeded(error) => error.throttling_reasons(),
-            Self::ThrottlingException(error) => error.throttling_reasons(),
-            _ => &[],
+macro_rules! throttling {
+    ($($error:ty),+) => {$(
+        impl Throttling for $error {
+            fn throttling_reasons(&self) -> &[ThrottlingReason] {
+                match self {
+                    Self::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
+                    Self::RequestLimitExceeded(error) => error.throttling_reasons(),
+                    Self::ThrottlingException(error) => error.throttling_reasons(),
+                    _ => &[],
+                }
+            }
         }
-    }
+    )+};
 }
 
-impl Throttling for TransactWriteItemsError {
-    fn throttling_reasons(&self) -> &[ThrottlingReason] {
-        match self {
-            Self::ProvisionedThroughputExceededException(error) => error.throttling_reasons(),
-            Self::RequestLimitExceeded(error) => error.throttling_reasons(),
-            Self::ThrottlingException(error) => error.throttling_reasons(),
-            _ => &[],
-        }
-    }
-}
+throttling!(BatchGetItemError, GetItemError, TransactWriteItemsError);
 
 /// The details of a failed call with this cause.
 pub(super) fn detail<E: ProvideErrorMetadata + Throttling>(

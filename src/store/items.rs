@@ -3,22 +3,23 @@
 //! | item | pk | sk | attributes |
 //! |---|---|---|---|
 //! | customer record | `CLIENT#{client_id}#CUSTOMER#{ccid}` | `CUSTOMER` | `phone_count`, `notification_channels`, `created_at` |
-//! | phone counter | `CLIENT#{client_id}#PHONE#{e164}` | `PHONE` | `ccid_count`, `ccids` |
+//! | phone number | `CLIENT#{client_id}#PHONE#{e164}` | `PHONE` | `ccid_count`, `ccids`?, the consent's times? |
 //! | API key | `KEY#{sha256 of the key, hex}` | `KEY` | `client_id`, `label`, `created_at`, `expires_at`?, `revoked_at`? |
 //!
 //! `notification_channels` is a map from the E.164 form to a channel. Every add pays for the whole record by the kilobyte,
 //! so a channel's attributes have short names and defaults are omitted: `t` is the creation time, `p` the phone type
-//! unless `unknown`, `c` the consent if stated, `s` the source unless `internal`, `n` the country code unless 1, `i` the
-//! idempotency fingerprint (16 bytes) if the request had a key. All times are milliseconds since 1970.
+//! unless `unknown`, `s` the source unless `internal`, `n` the country code unless 1, `i` the idempotency fingerprint (16
+//! bytes) if the request had a key. All times are milliseconds since 1970.
+//!
+//! The phone number's item also holds the number's consent: see [`super::stored_consent`]. It stays when the last customer
+//! that had the number is gone, with a count of zero.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use crate::domain::{
-    Ccid, Channel, ClientId, ClientSource, ConsentType, CountryCode, IdempotencyFingerprint, Phone, PhoneType,
-};
+use crate::domain::{Ccid, Channel, ClientId, ClientSource, CountryCode, IdempotencyFingerprint, Phone, PhoneType};
 use crate::time::UnixMillis;
 
 /// An item, or a part of it.
@@ -53,9 +54,14 @@ pub fn customer_key(client_id: &ClientId, ccid: &Ccid) -> Item {
     key(format!("CLIENT#{}#CUSTOMER#{}", client_id.as_str(), ccid.as_str()), "CUSTOMER")
 }
 
-/// The key of a number's counter within a client.
+/// The key of a number's item within a client.
 pub fn phone_key(client_id: &ClientId, phone: &Phone) -> Item {
     key(format!("CLIENT#{}#PHONE#{}", client_id.as_str(), phone.e164()), "PHONE")
+}
+
+/// The E.164 form in the partition key of a number's item.
+pub fn e164_of_key(pk: &str) -> Option<&str> {
+    Some(pk.rsplit_once('#')?.1)
 }
 
 /// The key of an API key's item. `sha256_hex` is the SHA-256 of the API key in lower-case hex.
@@ -98,9 +104,6 @@ pub fn from_channel(channel: &Channel) -> AttributeValue {
     if channel.phone_type != PhoneType::Unknown {
         text("p", channel.phone_type.as_str());
     }
-    if let Some(consent) = channel.consent_type {
-        text("c", consent.as_str());
-    }
     if !channel.client_source.is_default() {
         text("s", channel.client_source.as_str());
     }
@@ -113,7 +116,7 @@ pub fn from_channel(channel: &Channel) -> AttributeValue {
     AttributeValue::M(entry)
 }
 
-/// Reads an entry of `notification_channels`. `None` if it is not a valid channel; then the record is corrupt.
+/// Reads an entry of `notification_channels`, without the number's consent, which another item holds. `None` if it is not a valid channel; then the record is corrupt.
 pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
     let entry = entry.as_m().ok()?;
     let text = |name: &str| {
@@ -126,7 +129,7 @@ pub fn channel(e164: &str, entry: &AttributeValue) -> Option<Channel> {
     Some(Channel {
         phone: Phone::from_stored(e164, country_code)?,
         phone_type: text("p")?.map_or(Some(PhoneType::default()), |word| PhoneType::parse(word).ok())?,
-        consent_type: text("c")?.map_or(Some(None), |word| ConsentType::parse(word).ok().map(Some))?,
+        consent_type: None,
         client_source: text("s")?.map_or(Some(ClientSource::default()), |word| ClientSource::parse(word).ok())?,
         created_at: unix_millis(entry.get("t"))?,
         fingerprint: match entry.get("i") {
@@ -159,7 +162,6 @@ mod tests {
         let mut full = Channel {
             phone: Phone::new(Digits::parse("0612345678")?, CountryCode::parse("33")?)?,
             phone_type: PhoneType::Mobile,
-            consent_type: Some(ConsentType::Stop),
             client_source: ClientSource::parse("web")?,
             ..plain.clone()
         };
@@ -180,7 +182,6 @@ mod tests {
             ("t", AttributeValue::N("-1".to_owned())),
             ("p", AttributeValue::S("fax".to_owned())),
             ("p", AttributeValue::Bool(true)),
-            ("c", AttributeValue::S("maybe".to_owned())),
             ("s", AttributeValue::S(String::new())),
             ("n", AttributeValue::N("0".to_owned())),
             ("n", AttributeValue::N("44".to_owned())),

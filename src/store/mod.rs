@@ -13,13 +13,14 @@ pub mod items;
 mod operations;
 mod retry;
 pub mod schema;
+pub mod stored_consent;
 pub mod throttling;
 mod transaction;
 
 pub use context::{CallContext, CallStats, Deadline};
 pub use error::{Cause, FailureDetail, StoreError};
 pub(crate) use failure::plain;
-pub use operations::{KeyRecord, read_customer};
+pub use operations::{KeyRecord, read_customer, read_phone};
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the add and the removal share: two updates in one transaction, repeated until it is settled.
+//! What the operations that write share: one transaction over one or more items, repeated until it is settled.
 //!
 //! Each attempt has a new client token until one attempt is in doubt. From then on every attempt has the token of that
 //! attempt. AWS does not document whether a cancelled transaction keeps its token. If it does, a repeat under the same
@@ -12,9 +12,9 @@
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::transact_write_items::builders::TransactWriteItemsFluentBuilder;
-use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::builders::{DeleteBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    AttributeValue, ConditionCheck, Delete, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
@@ -38,18 +38,28 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// A transaction of a record's update and a counter's update, in this order.
+    /// The deletion of one item.
+    pub(super) fn delete(&self, key: Item) -> DeleteBuilder {
+        Delete::builder().table_name(&self.table).set_key(Some(key))
+    }
+
+    /// A transaction of these updates. DynamoDB's reasons for a cancellation have their order.
     pub(super) fn transaction(
         &self,
-        record: UpdateBuilder,
-        counter: UpdateBuilder,
+        updates: impl IntoIterator<Item = UpdateBuilder>,
     ) -> Result<Transaction<'_>, StoreError> {
-        let mut call = self.client.transact_write_items();
-        for update in [record, counter] {
-            let update = update.build().map_err(|_| not_built())?;
-            call = call.transact_items(TransactWriteItem::builder().update(update).build());
-        }
-        Ok(Transaction { call, sources: self.sources() })
+        Transaction { call: self.client.transact_write_items(), sources: self.sources() }.with(updates)
+    }
+
+    /// A transaction of a deletion and of updates, in this order.
+    pub(super) fn transaction_with_delete(
+        &self,
+        delete: DeleteBuilder,
+        updates: impl IntoIterator<Item = UpdateBuilder>,
+    ) -> Result<Transaction<'_>, StoreError> {
+        let delete = TransactWriteItem::builder().delete(delete.build().map_err(|_| not_built())?).build();
+        Transaction { call: self.client.transact_write_items().transact_items(delete), sources: self.sources() }
+            .with(updates)
     }
 }
 
@@ -80,6 +90,14 @@ enum TokenHolder {
 }
 
 impl Transaction<'_> {
+    fn with(mut self, updates: impl IntoIterator<Item = UpdateBuilder>) -> Result<Self, StoreError> {
+        for update in updates {
+            let update = update.build().map_err(|_| not_built())?;
+            self.call = self.call.transact_items(TransactWriteItem::builder().update(update).build());
+        }
+        Ok(self)
+    }
+
     /// Sends the transaction until it is settled. `committed` is the result of a success; `decide` derives the result of a
     /// cancellation from its reasons.
     ///
@@ -182,10 +200,14 @@ impl Transaction<'_> {
     /// A transaction under the same token that always succeeds and writes nothing. It checks that an item is absent whose
     /// sort key never exists, so no other transaction can conflict with it.
     fn take_token(&self, token: &str) -> Option<TransactWriteItemsFluentBuilder> {
-        let record = self.call.get_transact_items().as_ref()?.first()?.update()?;
+        let first = self.call.get_transact_items().as_ref()?.first()?;
+        let (table, key) = match (first.update(), first.delete()) {
+            (Some(update), _) => (update.table_name(), update.key()),
+            (_, delete) => delete.map(|delete| (delete.table_name(), delete.key()))?,
+        };
         let absent = ConditionCheck::builder()
-            .table_name(record.table_name())
-            .set_key(Some(record.key().clone()))
+            .table_name(table)
+            .set_key(Some(key.clone()))
             .key(items::SK, AttributeValue::S(token.to_owned()))
             .condition_expression("attribute_not_exists(pk)")
             .build();

@@ -8,6 +8,7 @@ use cdm_lambda::auth::ApiKey;
 use cdm_lambda::domain::Rule;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ConsentType, CountryCode, Digits, IdempotencyKey, Phone, PhoneType};
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::stored_consent::StoredConsent;
 use cdm_lambda::time::UnixMillis;
 
 use crate::{Error, create_table};
@@ -158,7 +159,7 @@ impl Customers {
 
     fn into_items(self) -> Result<Vec<Item>, Rule> {
         let mut items = Vec::new();
-        let mut counters: BTreeMap<(&str, String), (Phone, BTreeSet<String>)> = BTreeMap::new();
+        let mut counters: BTreeMap<(&str, String), (Phone, Option<ConsentType>, BTreeSet<String>)> = BTreeMap::new();
         for ((client, ccid), channels) in self.records {
             let mut record = items::empty_record(&ClientId::parse(client)?, &Ccid::parse(&ccid)?, created_at());
             record.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N(channels.len().to_string()));
@@ -170,13 +171,18 @@ impl Customers {
             items.push(record);
             for channel in channels {
                 let key = (client, channel.phone.e164().to_owned());
-                counters.entry(key).or_insert((channel.phone, BTreeSet::new())).1.insert(ccid.clone());
+                let (_, consent, ccids) = counters.entry(key).or_insert((channel.phone, None, BTreeSet::new()));
+                *consent = consent.or(channel.consent_type);
+                ccids.insert(ccid.clone());
             }
         }
-        for ((client, _), (phone, ccids)) in counters {
+        for ((client, _), (phone, consent, ccids)) in counters {
             let mut counter = items::phone_key(&ClientId::parse(client)?, &phone);
             counter.insert(items::CCID_COUNT.to_owned(), AttributeValue::N(ccids.len().to_string()));
             counter.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
+            if let Some(consent) = consent {
+                StoredConsent::new(consent, created_at()).write_to(&mut counter);
+            }
             items.push(counter);
         }
         Ok(items)

@@ -40,7 +40,7 @@ pub struct Exchange {
 impl Gateway {
     /// Handles one request.
     pub async fn serve(self, handler: &Handler, request: Parts, body: &[u8]) -> Exchange {
-        let matched = Matched::find(request.uri.path());
+        let matched = Matched::find(request.method.as_str(), request.uri.path());
         let operation = matched.as_ref().map(|matched| matched.operation);
         let event = match self {
             Self::Http => http_event(&request, matched.as_ref(), body),
@@ -83,8 +83,15 @@ struct Matched<'a> {
 }
 
 impl<'a> Matched<'a> {
-    fn find(path: &'a str) -> Option<Self> {
-        operations::ALL.into_iter().find_map(|operation| {
+    /// The operation of this method and path, or the first one of the path.
+    fn find(method: &str, path: &'a str) -> Option<Self> {
+        let matched: Vec<_> = Self::all(path).collect();
+        let of_method = matched.iter().position(|matched| matched.operation.route.method == method);
+        matched.into_iter().nth(of_method.unwrap_or_default())
+    }
+
+    fn all(path: &'a str) -> impl Iterator<Item = Self> {
+        operations::ALL.into_iter().filter_map(|operation| {
             let template = operation.route.path;
             let names: Vec<_> = template.split('/').collect();
             let values: Vec<_> = path.split('/').collect();
@@ -168,7 +175,7 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
         "headers": joined(&request.headers),
         "multiValueHeaders": multi_value,
         "queryStringParameters": null,
-        "multiValueQueryStringParameters": null,
+        "multiValueQueryStringParameters": query(request.uri.query()),
         "pathParameters": if parameters.is_empty() { json!({ "proxy": path.trim_start_matches('/') }) } else { parameters.into() },
         "stageVariables": null,
         "requestContext": {
@@ -186,6 +193,20 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
         "body": body,
         "isBase64Encoded": is_base64,
     })
+}
+
+/// The decoded values of a query string, by name. `null` without one.
+fn query(text: Option<&str>) -> Value {
+    let mut values = Map::new();
+    for pair in text.into_iter().flat_map(|text| text.split('&')).filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+        let entry = values.entry(decoded(name)).or_insert_with(|| json!([]));
+        if let Some(list) = entry.as_array_mut() {
+            list.push(decoded(value).into());
+        }
+    }
+    if values.is_empty() { Value::Null } else { values.into() }
 }
 
 /// HTTP API sends a body as text only if the content type says that it is text.

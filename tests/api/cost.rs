@@ -1,10 +1,10 @@
 //! The cost of a request at DynamoDB.
 
-use aws_sdk_dynamodb::types::ReturnConsumedCapacity;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
 use serde_json::json;
 use testkit::demo;
 
-use crate::helpers::{Request, TestApp, add, customer, remove};
+use crate::helpers::{Request, TestApp, add, consent, create, customer, delete, phone, remove};
 
 /// The operation and the units of each call of the request.
 async fn calls(app: &TestApp, request: &Request) -> Vec<(String, f64)> {
@@ -40,11 +40,70 @@ async fn the_50th_number_of_a_typical_record_costs_at_most_16_units() {
 }
 
 #[tokio::test]
-async fn a_removal_and_a_retrieval_are_one_call_each() {
+async fn an_add_that_states_consent_costs_what_any_add_costs() {
     let app = TestApp::new().await;
-    calls(&app, &add(demo::CUSTOMER, "6105551212")).await;
-    assert_eq!(calls(&app, &customer(demo::CUSTOMER)).await, [call("GetItem", 1.0)]);
-    assert_eq!(calls(&app, &remove(demo::CUSTOMER, "6105551212")).await, [call("TransactWriteItems", 4.0)]);
+    calls(&app, &customer(demo::CUSTOMER)).await;
+    for (number, consent) in ["written", "express", "stop"].into_iter().enumerate() {
+        for ccid in [demo::CUSTOMER, demo::CUSTOMER_ODD] {
+            let request = add(ccid, &format!("610555221{number}")).body(json!({ "consent_type": consent }));
+            assert_eq!(calls(&app, &request).await, [call("TransactWriteItems", 4.0)], "{consent}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_companions_make_as_few_calls_as_they_can() {
+    let app = TestApp::new().await;
+    let mut costs = Vec::new();
+    calls(&app, &customer("nobody")).await;
+    for request in [
+        create("NEW"),
+        add("NEW", "6105551212"),
+        customer("NEW"),
+        phone("6105551212"),
+        consent("6105551212", "written"),
+        consent("6105551212", "written"),
+        remove("NEW", "6105551212"),
+        customer("NEW"),
+        add("NEW", "6105551212"),
+        delete("NEW"),
+    ] {
+        costs.push(calls(&app, &request).await);
+    }
+    let (get, write) = (call("GetItem", 1.0), |units| call("TransactWriteItems", units));
+    let expected = [
+        vec![write(2.0)],
+        vec![write(4.0)],
+        vec![get.clone(), call("BatchGetItem", 1.0)],
+        vec![get.clone()],
+        vec![get.clone(), write(2.0)],
+        vec![get.clone()],
+        vec![write(4.0)],
+        // A record without numbers has no consents to read.
+        vec![get.clone()],
+        vec![write(4.0)],
+        vec![get, write(4.0)],
+    ];
+    assert_eq!(costs, expected);
+}
+
+/// The worst case that docs/costs.md publishes: 50 numbers, each on 50 customers whose ccids have 400 bytes.
+#[tokio::test]
+async fn the_largest_record_is_read_in_two_calls() {
+    let app = TestApp::new().await;
+    let mut ccids: Vec<_> = (0..49).map(|place| format!("{place:02}{}", "\u{1d11e}".repeat(98))).collect();
+    ccids.push(demo::CUSTOMER_WITH_50.to_owned());
+    for number in 1..=50 {
+        let mut counter = app.counter(&format!("+161055500{number:02}")).await.unwrap();
+        counter.insert("ccids".to_owned(), AttributeValue::Ss(ccids.clone()));
+        counter.insert("ccid_count".to_owned(), AttributeValue::N("50".to_owned()));
+        counter.insert("stop_at".to_owned(), AttributeValue::N("1732003200000".to_owned()));
+        app.put(counter).await;
+    }
+    let calls = calls(&app, &customer(demo::CUSTOMER_WITH_50)).await;
+    let calls: Vec<_> = calls.iter().filter(|(operation, _)| operation.contains("Get")).skip(1).collect();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    assert_eq!((calls[0].1, calls[1].1), (1.0, 250.0));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// What happens to a call.
 #[derive(Debug, Clone)]
@@ -26,8 +27,30 @@ pub(crate) enum Fault {
     Response(u16, Value),
     /// The database does not receive it. This text is the response.
     Garbage(u16, &'static str),
+    /// It is cancelled with these reasons. The database does not receive it.
+    Cancelled(Vec<Value>),
+    /// The database receives it without its last keys. They come back as unprocessed.
+    Unprocessed(usize),
     /// No response ever arrives.
     Hang,
+    /// It waits at the gate, and passes when the gate opens.
+    Wait(Arc<Gate>),
+}
+
+/// Where a call waits while a test changes the table.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    reached: Notify,
+    opened: Notify,
+}
+
+impl Gate {
+    /// Runs `change` when a call has reached the gate, then lets the call pass.
+    pub(crate) async fn meanwhile(&self, change: impl Future<Output = ()>) {
+        self.reached.notified().await;
+        change.await;
+        self.opened.notify_one();
+    }
 }
 
 impl Fault {
@@ -38,12 +61,23 @@ impl Fault {
 
     /// A cancelled transaction with these two reasons.
     pub(crate) fn cancelled(record: &Value, counter: &Value) -> Self {
+        Self::cancelled_for(&[record.clone(), counter.clone()])
+    }
+
+    /// A cancelled transaction with these reasons. If there are fewer than items, those of the last ones are `None`.
+    pub(crate) fn cancelled_for(reasons: &[Value]) -> Self {
+        Self::Cancelled(reasons.to_vec())
+    }
+
+    fn cancellation(reasons: &[Value], items: usize) -> Self {
+        let passed = std::iter::repeat_n(json!({ "Code": "None" }), items.saturating_sub(reasons.len()));
+        let reasons: Vec<_> = reasons.iter().cloned().chain(passed).collect();
         Self::Response(
             400,
             json!({
                 "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
                 "Message": "Transaction cancelled",
-                "CancellationReasons": [record, counter],
+                "CancellationReasons": reasons,
             }),
         )
     }
@@ -56,6 +90,8 @@ pub(crate) struct Call {
     pub(crate) operation: String,
     /// The body of the request.
     pub(crate) request: Value,
+    /// The request's headers, without its length.
+    pub(crate) headers: Vec<(String, String)>,
     /// The capacity units that it consumed.
     pub(crate) units: f64,
 }
@@ -79,6 +115,12 @@ impl Faults {
     /// Scripts the faults of the next reads.
     pub(crate) fn reads(&self, faults: impl IntoIterator<Item = Fault>) {
         self.reads.lock().unwrap().extend(faults);
+    }
+
+    /// From now on everything passes.
+    pub(crate) fn clear(&self) {
+        self.writes.lock().unwrap().clear();
+        self.reads.lock().unwrap().clear();
     }
 
     /// Returns and forgets the recorded calls.
@@ -111,27 +153,46 @@ impl HttpConnector for FaultConnector {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let operation = target.split('.').next_back().unwrap_or_default().to_owned();
             let mut sent: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
-            let fault = faults.fault(&operation);
+            let mut fault = faults.fault(&operation);
+            if let Fault::Cancelled(reasons) = &fault {
+                let items = sent["TransactItems"].as_array().map_or(0, Vec::len);
+                fault = Fault::cancellation(reasons, items);
+            }
             let index = {
                 let mut calls = faults.calls.lock().unwrap();
-                calls.push(Call { operation, request: sent.clone(), units: 0.0 });
+                let headers = request.headers().iter().filter(|(name, _)| *name != "content-length");
+                let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+                calls.push(Call { operation, request: sent.clone(), headers, units: 0.0 });
                 calls.len() - 1
+            };
+            let unprocessed = match fault {
+                Fault::Unprocessed(count) => without_last_keys(&mut sent, count),
+                _ => Value::Null,
             };
             // The database does not check signatures, so the connector can add a field to the request.
             sent["ReturnConsumedCapacity"] = "TOTAL".into();
             let mut request = request;
             *request.body_mut() = SdkBody::from(sent.to_string());
             request.headers_mut().remove("content-length");
+            if let Fault::Wait(gate) = &fault {
+                gate.reached.notify_one();
+                gate.opened.notified().await;
+            }
             match fault {
-                Fault::Pass => {
+                Fault::Pass | Fault::Wait(_) | Fault::Unprocessed(_) => {
                     let response = network.call(request).await?;
                     let status = response.status();
                     let body = response.into_body().collect().await.unwrap().to_bytes();
-                    let units = units(&serde_json::from_slice(&body).unwrap_or_default());
+                    let mut answer: Value = serde_json::from_slice(&body).unwrap_or_default();
+                    let units = units(&answer);
                     if let Some(call) = faults.calls.lock().unwrap().get_mut(index) {
                         call.units = units;
                     }
-                    Ok(HttpResponse::new(status, SdkBody::from(body.to_vec())))
+                    if unprocessed.is_null() {
+                        return Ok(HttpResponse::new(status, SdkBody::from(body.to_vec())));
+                    }
+                    answer["UnprocessedKeys"] = unprocessed;
+                    Ok(HttpResponse::new(status, SdkBody::from(answer.to_string())))
                 }
                 Fault::LoseResponse => {
                     let response = network.call(request).await?;
@@ -146,10 +207,20 @@ impl HttpConnector for FaultConnector {
                 }
                 Fault::Response(status, body) => response(status, &body.to_string()),
                 Fault::Garbage(status, body) => response(status, body),
+                Fault::Cancelled(_) => unreachable!("it became a response"),
                 Fault::Hang => std::future::pending().await,
             }
         })
     }
+}
+
+/// Takes the last keys out of a batch, and returns them as DynamoDB does.
+fn without_last_keys(batch: &mut Value, count: usize) -> Value {
+    let tables = batch["RequestItems"].as_object_mut().unwrap();
+    let (table, request) = tables.iter_mut().next().unwrap();
+    let keys = request["Keys"].as_array_mut().unwrap();
+    let unprocessed = keys.split_off(keys.len() - count.min(keys.len() - 1));
+    json!({ table: { "Keys": unprocessed } })
 }
 
 fn lost() -> ConnectorError {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use testkit::demo;
 
-use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, customer, encoded, remove, send};
+use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, create, customer, delete, encoded, remove, send};
 
 /// An event of a catch-all route, so only the path tells the operation.
 async fn by_path(app: &TestApp, method: &str, path: &str, shape: &str) -> Reply {
@@ -78,8 +78,8 @@ async fn another_method_is_a_405_that_names_the_right_one() {
             }
         }
     }
-    let reply = app.send(&customer(demo::CUSTOMER).method("PUT")).await;
-    assert_eq!((reply.status, &reply.headers["allow"]), (405, &json!("GET")));
+    let reply = app.send(&customer(demo::CUSTOMER).method("POST")).await;
+    assert_eq!((reply.status, &reply.headers["allow"]), (405, &json!("DELETE, GET, PUT")));
 }
 
 /// The ccid that the handler used, taken from the response's message.
@@ -156,14 +156,15 @@ const PATH_IN_CCID: &str = "cdm/client/demo-clinic/customer/BAK-11984-007/add_ph
 async fn the_route_that_the_gateway_matched_is_the_route() {
     let app = TestApp::new().await;
     let before = app.everything().await;
-    let get = customer(PATH_IN_CCID);
-    let put = customer(PATH_IN_CCID).method("PUT");
-    for reply in [app.send(&put).await, app.send_rest(&put).await] {
+    let post = customer(PATH_IN_CCID).method("POST");
+    for reply in [app.send(&post).await, app.send_rest(&post).await] {
         assert_eq!(reply.row(), (405, Some("method_not_allowed")), "the gateway matched the customer's path");
-        assert_eq!(reply.headers["allow"], "GET");
+        assert_eq!(reply.headers["allow"], "DELETE, GET, PUT");
     }
-    for reply in [app.send(&get).await, app.send_rest(&get).await] {
-        assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
+    for request in [customer(PATH_IN_CCID), create(PATH_IN_CCID), delete(PATH_IN_CCID)] {
+        for reply in [app.send(&request).await, app.send_rest(&request).await] {
+            assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
+        }
     }
     assert_eq!(app.everything().await, before);
 }

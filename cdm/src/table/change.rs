@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::stored_consent;
 use cdm_lambda::store::throttling;
 
 use crate::table::connection::Connection;
@@ -22,7 +23,7 @@ pub(crate) const MOST: usize = 100;
 
 /// Every attribute that this project's programs write. A change depends on each of them, even if the item lacks it,
 /// because an attribute that appears meanwhile is a change.
-const ATTRIBUTES: [&str; 9] = [
+const ATTRIBUTES: [&str; 13] = [
     items::PHONE_COUNT,
     items::NOTIFICATION_CHANNELS,
     items::CREATED_AT,
@@ -32,6 +33,10 @@ const ATTRIBUTES: [&str; 9] = [
     items::LABEL,
     items::EXPIRES_AT,
     items::REVOKED_AT,
+    stored_consent::STOP_AT,
+    stored_consent::WRITTEN_AT,
+    stored_consent::EXPRESS_AT,
+    stored_consent::FIRST_AT,
 ];
 
 /// A change of one item. `before` and `after` have the same key and differ.

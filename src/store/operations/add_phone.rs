@@ -8,10 +8,11 @@ use crate::domain::{AddOutcome, AddPhone};
 use crate::store::cancellation::{Cancellation, read_add};
 use crate::store::retry::Attempt;
 use crate::store::transaction::not_decided;
-use crate::store::{CallContext, Store, StoreError, items};
+use crate::store::{CallContext, Store, StoreError, items, stored_consent};
 
 impl Store {
-    /// Adds the number once, even if responses of DynamoDB are lost.
+    /// Adds the number once, even if responses of DynamoDB are lost. The consent that the add states becomes the number's,
+    /// unless the number is stopped.
     ///
     /// # Errors
     /// [`StoreError::TryAgain`] if nothing was written; [`StoreError::Internal`] if the outcome is unknown. With every other
@@ -32,17 +33,25 @@ impl Store {
                 (":one".to_owned(), AttributeValue::N("1".to_owned())),
                 (":limit".to_owned(), AttributeValue::N(self.limits.phones_per_customer.to_string())),
             ])));
+        let mut counter_values = HashMap::from([
+            (":one".to_owned(), AttributeValue::N("1".to_owned())),
+            (":limit".to_owned(), AttributeValue::N(self.limits.customers_per_phone.to_string())),
+            (":ccid_set".to_owned(), AttributeValue::Ss(vec![add.ccid.as_str().to_owned()])),
+        ]);
+        let expression = match add.channel.consent_type {
+            None => "ADD ccid_count :one, ccids :ccid_set",
+            Some(consent_type) => {
+                counter_values.insert(":now".to_owned(), items::from_unix_millis(add.channel.created_at));
+                stored_consent::add_expression(consent_type)
+            }
+        };
         let counter = self
             .update(items::phone_key(&add.client_id, &add.channel.phone))
-            .update_expression("ADD ccid_count :one, ccids :ccid_set")
+            .update_expression(expression)
             // The first customer with this number creates the counter.
             .condition_expression("attribute_not_exists(pk) OR ccid_count < :limit")
-            .set_expression_attribute_values(Some(HashMap::from([
-                (":one".to_owned(), AttributeValue::N("1".to_owned())),
-                (":limit".to_owned(), AttributeValue::N(self.limits.customers_per_phone.to_string())),
-                (":ccid_set".to_owned(), AttributeValue::Ss(vec![add.ccid.as_str().to_owned()])),
-            ])));
-        self.transaction(record, counter)?
+            .set_expression_attribute_values(Some(counter_values));
+        self.transaction([record, counter])?
             .settle(context, AddOutcome::Added, |reasons, error| {
                 Attempt::Settled(match read_add(reasons, e164, self.limits) {
                     Cancellation::NoRecord => Err(StoreError::CustomerNotFound),

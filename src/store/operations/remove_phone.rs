@@ -11,7 +11,7 @@ use crate::store::transaction::not_decided;
 use crate::store::{CallContext, Store, StoreError, items};
 
 impl Store {
-    /// Removes the number once, even if responses of DynamoDB are lost.
+    /// Removes the number once, even if responses of DynamoDB are lost. The number keeps its consent.
     ///
     /// # Errors
     /// [`StoreError::TryAgain`] if nothing was written; [`StoreError::Internal`] if the outcome is unknown. With every other
@@ -28,14 +28,14 @@ impl Store {
         let counter = self
             .update(items::phone_key(&remove.client_id, &remove.phone))
             .update_expression("ADD ccid_count :minus_one DELETE ccids :ccid_set")
-            // A count never goes below zero. A counter at zero stays; the operator's check deletes it.
+            // A count never goes below zero. An item at zero stays. The operator's check deletes it if it has no consent.
             .condition_expression("ccid_count > :zero")
             .set_expression_attribute_values(Some(HashMap::from([
                 minus_one(),
                 (":zero".to_owned(), AttributeValue::N("0".to_owned())),
                 (":ccid_set".to_owned(), AttributeValue::Ss(vec![remove.ccid.as_str().to_owned()])),
             ])));
-        self.transaction(record, counter)?
+        self.transaction([record, counter])?
             .settle(context, (), |reasons, error| match read_remove(reasons, e164) {
                 Cancellation::NoRecord => Attempt::Settled(Err(StoreError::CustomerNotFound)),
                 Cancellation::NoPhone => Attempt::Settled(Err(StoreError::PhoneNotFound)),

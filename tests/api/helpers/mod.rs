@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::http::HttpRequest;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_runtime_api::client::http::http_client_fn;
+use aws_smithy_http_client::Connector;
+use aws_smithy_runtime_api::client::http::{HttpConnector as _, SharedHttpConnector, http_client_fn};
+use aws_smithy_types::body::SdkBody;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::Limits;
 use cdm_lambda::handler::Handler;
@@ -16,6 +19,7 @@ use cdm_lambda::http::event::NotAnHttpEvent;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::items::Item;
 use cdm_lambda::time::UnixMillis;
+use http_body_util::BodyExt as _;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -24,10 +28,10 @@ use testkit::database::Database;
 use testkit::demo;
 use testkit::embedded::REGION;
 
-use crate::fault_connector::{FaultConnector, Faults};
+use crate::fault_connector::{Call, FaultConnector, Faults};
 use crate::log;
 
-pub(crate) use request::{Request, add, customer, encoded, remove};
+pub(crate) use request::{Request, add, consent, create, customer, delete, encoded, phone, remove};
 
 /// The X-Ray trace id of every invocation.
 pub(crate) const TRACE_ID: &str = "1-5759e988-bd862e3fe1be46a994272793";
@@ -98,6 +102,19 @@ impl TestApp {
 
     pub(crate) async fn put(&self, item: Item) {
         self.client.put_item().table_name(demo::TABLE).set_item(Some(item)).send().await.unwrap();
+    }
+
+    /// Delivers a call that was lost, as it was sent, and returns DynamoDB's response.
+    pub(crate) async fn deliver(&self, call: &Call) -> Value {
+        let connector = SharedHttpConnector::new(Connector::builder().build_http());
+        let mut request = HttpRequest::new(SdkBody::from(call.request.to_string()));
+        request.set_uri(self.database.endpoint().url.unwrap()).unwrap();
+        request.set_method("POST").unwrap();
+        for (name, value) in &call.headers {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        let response = connector.call(request).await.unwrap();
+        serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
     }
 
     /// All items of the table, sorted, for a comparison.

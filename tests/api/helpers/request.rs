@@ -1,5 +1,6 @@
 //! A caller's requests, and the events that the two types of API Gateway make of them.
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use testkit::demo;
 
@@ -12,6 +13,7 @@ pub(crate) struct Request {
     base: String,
     template: &'static str,
     parameters: Vec<(&'static str, String)>,
+    query: String,
     headers: Vec<(String, String)>,
     body: Option<String>,
 }
@@ -19,6 +21,8 @@ pub(crate) struct Request {
 const ADD: &str = "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}";
 const REMOVE: &str = "/cdm/client/{client_id}/customer/{ccid}/remove_phone/{phone_number}";
 const CUSTOMER: &str = "/cdm/client/{client_id}/customer/{ccid}";
+const PHONE: &str = "/cdm/client/{client_id}/phone/{phone_number}";
+const CONSENT: &str = "/messaging/client/{client_id}/consent/channel_addr/{phone_number}/channel_type/{channel_type}";
 
 /// An add by the demo client.
 pub(crate) fn add(ccid: &str, phone_number: &str) -> Request {
@@ -32,6 +36,30 @@ pub(crate) fn remove(ccid: &str, phone_number: &str) -> Request {
     Request { template: REMOVE, ..add(ccid, phone_number) }
 }
 
+/// A creation of a customer by the demo client.
+pub(crate) fn create(ccid: &str) -> Request {
+    Request { method: "PUT", ..customer(ccid) }
+}
+
+/// A deletion of a customer by the demo client.
+pub(crate) fn delete(ccid: &str) -> Request {
+    Request { method: "DELETE", ..customer(ccid) }
+}
+
+/// A retrieval of a number by the demo client.
+pub(crate) fn phone(phone_number: &str) -> Request {
+    let mut request = customer("");
+    request.parameters[1] = ("phone_number", phone_number.to_owned());
+    Request { template: PHONE, ..request }
+}
+
+/// A change of consent by the demo client.
+pub(crate) fn consent(phone_number: &str, consent_type: &str) -> Request {
+    let mut request = phone(phone_number);
+    request.parameters.push(("channel_type", "sms".to_owned()));
+    Request { method: "PUT", template: CONSENT, ..request }.body(json!({ "consent_type": consent_type }))
+}
+
 /// A retrieval by the demo client.
 pub(crate) fn customer(ccid: &str) -> Request {
     Request {
@@ -39,15 +67,33 @@ pub(crate) fn customer(ccid: &str) -> Request {
         base: String::new(),
         template: CUSTOMER,
         parameters: vec![("client_id", demo::CLIENT.to_owned()), ("ccid", ccid.to_owned())],
+        query: String::new(),
         headers: vec![("x-relay-api-key".to_owned(), demo::KEY.to_owned())],
         body: None,
     }
 }
 
 impl Request {
+    /// Whether it changes a consent to this value.
+    pub(crate) fn is_change_to(&self, consent_type: &str) -> bool {
+        self.template == CONSENT && self.body.as_ref().is_some_and(|body| body.contains(consent_type))
+    }
+
     pub(crate) fn client(mut self, client_id: &str) -> Self {
         client_id.clone_into(&mut self.parameters[0].1);
         self
+    }
+
+    /// Another value of a path parameter.
+    pub(crate) fn parameter(mut self, name: &str, value: &str) -> Self {
+        let parameter = self.parameters.iter_mut().find(|(known, _)| *known == name).unwrap();
+        value.clone_into(&mut parameter.1);
+        self
+    }
+
+    /// A query string, as a caller sends it.
+    pub(crate) fn query(self, query: &str) -> Self {
+        Self { query: query.to_owned(), ..self }
     }
 
     pub(crate) fn method(self, method: &'static str) -> Self {
@@ -100,7 +146,7 @@ impl Request {
             "version": "2.0",
             "routeKey": format!("ANY {}", self.template),
             "rawPath": path.split('?').next(),
-            "rawQueryString": "",
+            "rawQueryString": self.query,
             "headers": headers,
             "pathParameters": parameters,
             "requestContext": {
@@ -120,12 +166,20 @@ impl Request {
         let parameters: Map<_, _> =
             self.parameters.iter().map(|(name, value)| ((*name).to_owned(), encoded(value).into())).collect();
         let multi: Map<_, _> = self.headers().into_iter().map(|(name, value)| (name, json!([value]))).collect();
+        let mut query = Map::new();
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // REST API decodes the values, and a plus sign as a space.
+            let value = percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned();
+            query.entry(name).or_insert_with(|| json!([])).as_array_mut().unwrap().push(value.into());
+        }
         json!({
             "resource": self.template,
             "path": path,
             "httpMethod": self.method,
             "headers": self.headers(),
             "multiValueHeaders": multi,
+            "multiValueQueryStringParameters": query,
             "pathParameters": parameters,
             "requestContext": { "requestId": "gateway-request", "stage": "prod", "httpMethod": self.method },
             "body": self.body,
