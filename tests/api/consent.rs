@@ -168,7 +168,7 @@ async fn a_refused_or_replayed_add_changes_no_consent() {
         (stating(demo::CUSTOMER, "stop"), 409),
         (stating("nobody", "stop"), 404),
         (stating(demo::CUSTOMER_WITH_50, "stop"), 409),
-        (stating(demo::CUSTOMER_DAMAGED, "stop"), 500),
+        (stating(demo::CUSTOMER_CORRUPT, "stop"), 500),
         (add(demo::CUSTOMER, demo::PHONE_ON_50).body(json!({ "consent_type": "stop" })), 409),
     ];
     for (request, status) in refused {

@@ -216,7 +216,7 @@ async fn a_record_that_was_created_again_is_not_the_one_that_was_read() {
 #[tokio::test]
 async fn a_corrupt_customer_is_not_deleted() {
     let app = TestApp::new().await;
-    assert_eq!(app.send(&delete(demo::CUSTOMER_DAMAGED)).await.row(), (500, Some("internal_error")));
+    assert_eq!(app.send(&delete(demo::CUSTOMER_CORRUPT)).await.row(), (500, Some("internal_error")));
     let mut counter = app.counter("+16105551208").await.unwrap();
     counter.insert("ccids".to_owned(), AttributeValue::Ss(vec!["another".to_owned()]));
     app.put(counter).await;

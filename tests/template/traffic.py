@@ -33,7 +33,9 @@ LEVELS = {
     "second": Level("500 a second", 30_000, 5, 15, 60, 3),
 }
 
-OPERATIONS = {"add_phone": 0.8, "remove_phone": 0.05, "get_customer": 0.15}
+READS = {"get_customer": 0.1, "get_phone": 0.02}
+WRITES = {"add_phone": 0.8, "remove_phone": 0.03, "update_consent": 0.02, "create_customer": 0.02, "delete_customer": 0.01}
+OPERATIONS = READS | WRITES
 
 # The shares of healthy requests that …
 NOISE = {
@@ -134,9 +136,9 @@ def sent(kind, operation, through_gateway=True):
     by_operation = {**FUNCTION, "operation": operation}
     throttles = ATTEMPTS if kind == "throttled" else 0
     if throttles:
-        event = "ReadThrottleEvents" if operation == "get_customer" else "WriteThrottleEvents"
+        event = "ReadThrottleEvents" if operation in READS else "WriteThrottleEvents"
         found.append((key("AWS/DynamoDB", event, TableName="Table"), throttles))
-    if operation != "get_customer":
+    if operation in WRITES:
         found.append((key("CdmPhones", "Conflicts", **by_operation), int(kind == "contended")))
     return found + [
         (key("CdmPhones", "Requests", **by_operation, code=code), 1),

@@ -1,12 +1,14 @@
-//! `cdm phone`: adds a number to a customer, removes one, and lists the customers of a number.
+//! `cdm phone`: adds a number to a customer, removes one, lists the customers of a number, and shows or changes its consent.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{
-    AddPhone, Channel, ClientId, ClientSource, ConsentType, CountryCode, Number, Phone as E164, PhoneType, Rule,
+    AddPhone, Channel, ClientId, ClientSource, Consent, ConsentType, CountryCode, Number, Phone as E164, PhoneType,
+    Rule, UpdateConsent,
 };
+use cdm_lambda::http::response::consent_json;
 use cdm_lambda::operations::{phone_added, phone_removed};
-use cdm_lambda::store::CallContext;
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::{CallContext, StoreError};
 use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -20,12 +22,13 @@ use crate::ui::Failure;
 use crate::ui::output::{self, Output};
 use crate::ui::stdin;
 
-/// Add a phone number to a customer, remove one, or list the customers of one.
+/// Add a phone number to a customer, remove one, list the customers of one, or show or change its consent.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Phone {
     Add(Add),
     Remove(Remove),
     Who(Who),
+    Consent(SetConsent),
 }
 
 /// Add a phone number to a customer's record, under the same limits as the API.
@@ -39,7 +42,8 @@ pub(crate) struct Add {
     customer: Customer,
     #[command(flatten)]
     number: Dialled,
-    /// The consent that was given: written, express or stop. Without it, no consent is stated.
+    /// The consent that was given: written, express or stop. It becomes the number's consent, unless the number is
+    /// stopped.
     #[arg(long, value_parser = word(ConsentType::parse))]
     consent_type: Option<ConsentType>,
     /// The type of line: mobile, landline or unknown.
@@ -69,7 +73,7 @@ pub(crate) struct Remove {
     yes: bool,
 }
 
-/// List the customers that have a phone number, for example to act on a STOP by text message.
+/// List the customers that have a phone number.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone who --client demo-clinic 6105551212
@@ -80,6 +84,29 @@ pub(crate) struct Who {
     client: ClientId,
     #[command(flatten)]
     number: Dialled,
+}
+
+/// Show the consent of a phone number, or change it for all customers that have the number.
+///
+/// A stop is stored for a number that no customer has, too. Only this command and the API's operation for consent lift a
+/// stop.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cdm phone consent --client demo-clinic 6105551212
+  cdm phone consent --client demo-clinic +16105551212 --set stop
+  printf '%s\\n' \"$NUMBER\" | cdm phone consent --client demo-clinic - --set written --yes")]
+pub(crate) struct SetConsent {
+    /// The client that the number belongs to.
+    #[arg(long, value_name = "ID", value_parser = client_id)]
+    client: ClientId,
+    #[command(flatten)]
+    number: Dialled,
+    /// The new consent: written, express or stop.
+    #[arg(long, value_name = "CONSENT", value_parser = word(ConsentType::parse))]
+    set: Option<ConsentType>,
+    /// Do not ask before a stop is lifted.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 /// A phone number as an argument.
@@ -140,6 +167,7 @@ pub(crate) async fn run(command: Phone, connection: &Connection, output: Output)
         Phone::Add(add) => add.run(connection, output).await,
         Phone::Remove(remove) => remove.run(connection, output).await,
         Phone::Who(who) => who.run(connection, output).await,
+        Phone::Consent(consent) => consent.run(connection, output).await,
     }
 }
 
@@ -157,7 +185,17 @@ impl Add {
         };
         let added = connection.store.add_phone(&add, &mut CallContext::within(PATIENCE)).await;
         added.map_err(|error| call_failure::refusal(error, &connection.table))?;
-        say(output, &phone_added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))
+        say(output, &phone_added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))?;
+        let stated = add.channel.consent_type.filter(|stated| *stated != ConsentType::Stop);
+        if let (Some(stated), Some(ConsentType::Stop)) =
+            (stated, consent(connection, &add.client_id, &add.channel.phone).await?.map(|consent| consent.consent_type))
+        {
+            output::note(&format!(
+                "The number is stopped, so its consent is not {}: `cdm phone consent --set` lifts a stop.",
+                stated.as_str()
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -191,6 +229,60 @@ impl Who {
         let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();
         let nobody = format!("No customer of {} has {}.", self.client.as_str(), phone.e164());
         output.list(&[("CCID", "ccid")], &rows, &nobody)
+    }
+}
+
+impl SetConsent {
+    async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
+        let phone = self.number.phone()?;
+        let seen = consent(connection, &self.client, &phone).await?;
+        let Some(consent_type) = self.set else {
+            return match seen {
+                Some(consent) => show(&self.client, &phone, consent, output),
+                None => output.done(
+                    &format!("No consent is stated for {} of {}.", phone.e164(), self.client.as_str()),
+                    &json!({ "client_id": self.client.as_str(), "channel_addr": phone.e164(), "consent_type": null }),
+                ),
+            };
+        };
+        if seen.is_some_and(|seen| seen.consent_type == ConsentType::Stop) && consent_type != ConsentType::Stop {
+            output::confirm(&format!("Lift the stop of {} of {}?", phone.e164(), self.client.as_str()), "y", self.yes)?;
+        }
+        let update = UpdateConsent { client_id: self.client, phone, consent_type };
+        let updated = connection.store.update_consent(&update, &mut CallContext::within(PATIENCE)).await;
+        let updated = updated.map_err(|error| match error {
+            StoreError::PhoneNotFound => {
+                Failure("no customer has the number and no consent is stated for it: only a stop can be set".to_owned())
+            }
+            error => call_failure::refusal(error, &connection.table),
+        })?;
+        show(&update.client_id, &update.phone, updated, output)
+    }
+}
+
+/// The number's consent, if one is stated.
+async fn consent(connection: &Connection, client_id: &ClientId, phone: &E164) -> Result<Option<Consent>, Failure> {
+    match connection.store.phone(client_id, phone, &mut CallContext::within(PATIENCE)).await {
+        Ok(record) => Ok(record.consent),
+        Err(StoreError::PhoneNotFound) => Ok(None),
+        Err(error) => Err(call_failure::refusal(error, &connection.table)),
+    }
+}
+
+fn show(client_id: &ClientId, phone: &E164, consent: Consent, output: Output) -> Result<(), Failure> {
+    let body = consent_json(client_id, phone, consent);
+    match output {
+        Output::Json => output::print_object(&body),
+        Output::Table => output.details(
+            &[
+                ("Client", "client_id"),
+                ("Number", "channel_addr"),
+                ("Consent", "consent_type"),
+                ("Stated", "created_at"),
+                ("Changed", "updated_at"),
+            ],
+            &body,
+        ),
     }
 }
 

@@ -49,11 +49,13 @@ pub(crate) enum Kind {
     CustomerCreatedAt,
     CustomerChannels,
     CustomerChannel,
+    CustomerChannelConsent,
     CustomerPhoneCount,
     CustomerOverLimit,
     PhoneKey,
     PhoneCcids,
     PhoneCcidCount,
+    PhoneConsent,
     PhoneOverLimit,
     ChannelNotCounted,
     CcidWithoutChannel,
@@ -68,16 +70,18 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::CustomerKey,
         Self::CustomerCreatedAt,
         Self::CustomerChannels,
         Self::CustomerChannel,
+        Self::CustomerChannelConsent,
         Self::CustomerPhoneCount,
         Self::CustomerOverLimit,
         Self::PhoneKey,
         Self::PhoneCcids,
         Self::PhoneCcidCount,
+        Self::PhoneConsent,
         Self::PhoneOverLimit,
         Self::ChannelNotCounted,
         Self::CcidWithoutChannel,
@@ -97,11 +101,13 @@ impl Kind {
             Self::CustomerCreatedAt => "customer_created_at",
             Self::CustomerChannels => "customer_channels",
             Self::CustomerChannel => "customer_channel",
+            Self::CustomerChannelConsent => "customer_channel_consent",
             Self::CustomerPhoneCount => "customer_phone_count",
             Self::CustomerOverLimit => "customer_over_limit",
             Self::PhoneKey => "phone_key",
             Self::PhoneCcids => "phone_ccids",
             Self::PhoneCcidCount => "phone_ccid_count",
+            Self::PhoneConsent => "phone_consent",
             Self::PhoneOverLimit => "phone_over_limit",
             Self::ChannelNotCounted => "channel_not_counted",
             Self::CcidWithoutChannel => "ccid_without_channel",
@@ -122,11 +128,13 @@ impl Kind {
             Self::CustomerCreatedAt | Self::KeyCreatedAt => "created_at is not a time",
             Self::CustomerChannels => "notification_channels is not a map",
             Self::CustomerChannel => "a channel cannot be read",
+            Self::CustomerChannelConsent => "a channel holds a consent, which belongs to the number",
             Self::CustomerPhoneCount => "phone_count is not the number of channels",
             Self::CustomerOverLimit => "the record has more than 50 numbers",
             Self::PhoneKey => "the key does not hold a valid client and number",
             Self::PhoneCcids => "ccids is not a set of ccids",
             Self::PhoneCcidCount => "ccid_count is not the number of ccids",
+            Self::PhoneConsent => "a time of the consent is not a time",
             Self::PhoneOverLimit => "the number is on more than 50 customers",
             Self::ChannelNotCounted => "the record has the number, but the number's item does not name the customer",
             Self::CcidWithoutChannel => "the number's item names the customer, but the record does not show the number",
@@ -148,6 +156,9 @@ impl Kind {
             Self::CustomerChannels => {
                 "makes it an empty map if it is missing or empty and phone_count is 0; otherwise for a person"
             }
+            Self::CustomerChannelConsent => {
+                "moves it to the number's item: a stop wins, otherwise the newest; for a person if one of the two cannot be read"
+            }
             Self::CustomerPhoneCount => "sets it to the number of channels; for a person if the channels are not a map",
             Self::PhoneCcids => "makes a set of a list of ccids; otherwise for a person",
             Self::PhoneCcidCount => "sets it to the number of ccids; for a person if no ccid is named",
@@ -160,6 +171,7 @@ impl Kind {
             Self::KeyRevokedAt => "sets it to now",
             Self::CustomerChannel
             | Self::CustomerOverLimit
+            | Self::PhoneConsent
             | Self::PhoneOverLimit
             | Self::CcidWithoutChannel
             | Self::CustomerKey

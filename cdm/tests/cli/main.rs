@@ -4,6 +4,7 @@
 mod aws;
 mod check;
 mod client;
+mod consent;
 mod credentials;
 mod customer;
 mod evidence;

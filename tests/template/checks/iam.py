@@ -9,12 +9,21 @@ def check_function_permissions(t):
     assert not role.get("ManagedPolicyArns"), "a managed policy grants more than the statements"
     expected = [
         {
-            "Sid": "ReadKeysAndCustomers", "Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": TABLES,
-            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["KEY#*", "CLIENT#*#CUSTOMER#*"]}},
+            # PHONE: `get_phone`, and `update_consent`, which reads the consent that it changes.
+            "Sid": "ReadKeysCustomersAndPhones", "Effect": "Allow", "Action": "dynamodb:GetItem", "Resource": TABLES,
+            "Condition": {"ForAllValues:StringLike": {
+                "dynamodb:LeadingKeys": ["KEY#*", "CLIENT#*#CUSTOMER#*", "CLIENT#*#PHONE#*"],
+            }},
+        },
+        {
+            # `get_customer` shows the consent of each number, which the number's item holds.
+            "Sid": "ReadPhonesInBatches", "Effect": "Allow", "Action": "dynamodb:BatchGetItem", "Resource": TABLES,
+            "Condition": {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "CLIENT#*#PHONE#*"}},
         },
         {
             "Sid": "WriteCustomersAndPhonesInTransactions", "Effect": "Allow",
-            "Action": ["dynamodb:ConditionCheckItem", "dynamodb:UpdateItem"],
+            # DeleteItem: `delete_customer`. A creation is an update, so PutItem is not needed.
+            "Action": ["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:UpdateItem"],
             "Resource": TABLES,
             "Condition": {
                 "ForAnyValue:StringEquals": {"dynamodb:EnclosingOperation": "TransactWriteItems"},

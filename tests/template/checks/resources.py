@@ -11,7 +11,7 @@ def check_resource_counts(t):
         found[resource["Type"]] = found.get(resource["Type"], 0) + 1
     expected = {
         "AWS::ApiGatewayV2::Api": 1, "AWS::ApiGatewayV2::Stage": 1,
-        "AWS::Lambda::Function": 3, "AWS::Lambda::Version": 1, "AWS::Lambda::Alias": 1, "AWS::Lambda::Permission": 3,
+        "AWS::Lambda::Function": 3, "AWS::Lambda::Version": 1, "AWS::Lambda::Alias": 1, "AWS::Lambda::Permission": 5,
         "AWS::DynamoDB::Table": 1, "AWS::IAM::Role": 5,
         "AWS::CodeDeploy::Application": 1, "AWS::CodeDeploy::DeploymentGroup": 1,
         "AWS::Scheduler::Schedule": 1, "AWS::Lambda::EventInvokeConfig": 1,

@@ -10,6 +10,8 @@ ROUTES = {
     "/cdm/client/{client_id}/customer/{ccid}",
     "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}",
     "/cdm/client/{client_id}/customer/{ccid}/remove_phone/{phone_number}",
+    "/cdm/client/{client_id}/phone/{phone_number}",
+    "/messaging/client/{client_id}/consent/channel_addr/{phone_number}/channel_type/{channel_type}",
 }
 
 

@@ -41,7 +41,7 @@ impl Found {
             Output::Json => {}
         }
         let idle: Vec<_> = self.idle.iter().filter_map(|pk| Change::new(Some(idle_number(pk)), None)).collect();
-        let changes: Vec<_> = self.items.iter().filter_map(|corrupt| corrupt.planned.change.clone()).collect();
+        let changes: Vec<_> = self.items.iter().flat_map(|corrupt| corrupt.planned.changes.clone()).collect();
         if changes.is_empty() && idle.is_empty() {
             for Corrupt { planned, .. } in &self.items {
                 outcomes(planned, &[], output)?;
@@ -78,8 +78,9 @@ impl Found {
         let again = Again { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
         let mut repaired = Repaired::default();
         for Corrupt { about, planned } in &self.items {
-            let number = planned.change.as_ref().and_then(|_| numbers.next());
-            let written = write(&again, about, planned, number, saving).await?;
+            let first = numbers.start;
+            numbers.start += planned.changes.len() as u64;
+            let written = write(&again, about, planned, first..numbers.start, saving).await?;
             repaired.findings += outcomes(planned, &written, output)?;
         }
         let delete = {
@@ -113,31 +114,31 @@ fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u6
 }
 
 /// Writes a plan, and returns the findings that it repaired. If the item has changed since, the repair is planned
-/// and saved again, unless the new plan has a finding that was not shown. `number` is the number of the change in
+/// and saved again, unless the new plan has a finding that was not shown. `numbers` are the numbers of the changes in
 /// the file.
 async fn write(
     again: &Again,
     about: &About,
     planned: &Planned,
-    mut number: Option<u64>,
+    numbers: Range<u64>,
     saving: &Shared,
 ) -> Result<Vec<Finding>, Failure> {
     let mut plan = planned.clone();
+    let mut numbers = Some(numbers);
     for round in 0..ROUNDS {
         erase::pause(round).await;
         if round > 0 {
             plan = again.plan(about).await?;
         }
         let is_shown = |finding: &Finding| planned.findings.iter().any(|shown| shown.about() == finding.about());
-        let Some(change) = plan.change.as_ref().filter(|_| plan.findings.iter().all(is_shown)) else {
+        if plan.changes.is_empty() || !plan.findings.iter().all(is_shown) {
             break;
+        }
+        let items = match numbers.take() {
+            Some(numbers) => numbers,
+            None => lock(saving).save(&plan.changes)?,
         };
-        let changes = std::slice::from_ref(change);
-        let items = match number.take() {
-            Some(number) => number..number + 1,
-            None => lock(saving).save(changes)?,
-        };
-        if saved::write(&again.connection, saving, items, changes, &plan.must_have).await? {
+        if saved::write(&again.connection, saving, items, &plan.changes, &plan.must_have).await? {
             return Ok(plan.findings.into_iter().filter(Finding::is_repairable).collect());
         }
     }

@@ -133,7 +133,7 @@ impl Reading {
                 Subject::Key => self.counts.keys += 1,
                 Subject::Malformed(_) => {}
             }
-            if !repair::item(item, UnixMillis::now()).findings.is_empty() {
+            if !repair::item(item, &[], UnixMillis::now()).findings.is_empty() {
                 self.corrupt.insert((pk, sk));
             }
         }

@@ -2,7 +2,8 @@
 
 use super::About;
 use crate::table::connection::Connection;
-use crate::table::repair::{self, Planned, Record};
+use crate::table::corruption::{Subject, subject};
+use crate::table::repair::{self, Planned, Record, old_consent};
 use crate::table::scan::pace::Pace;
 use crate::ui::Failure;
 use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
@@ -27,8 +28,15 @@ impl Again {
     pub(super) async fn plan(&self, about: &About) -> Result<Planned, Failure> {
         match about {
             About::Item(key) => {
-                let item = self.item(key.clone()).await?;
-                Ok(item.map(|item| repair::item(&item, UnixMillis::now())).unwrap_or_default())
+                let Some(item) = self.item(key.clone()).await? else { return Ok(Planned::default()) };
+                let mut numbers = Vec::new();
+                if let Subject::Customer { client_id, .. } = subject(&item) {
+                    for phone in old_consent::numbers(&item) {
+                        let number = self.item(items::phone_key(&client_id, &phone)).await?;
+                        numbers.push((phone, number));
+                    }
+                }
+                Ok(repair::item(&item, &numbers, UnixMillis::now()))
             }
             About::Number { client_id, phone, ccids } => {
                 let mut records = Vec::new();

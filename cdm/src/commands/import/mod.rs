@@ -47,7 +47,8 @@ use crate::ui::signals::Interrupts;
 
 /// Import customers, and their numbers, from CSV or JSON lines.
 ///
-/// An existing record is not overwritten; numbers that it lacks are added. If the import stops, run the same
+/// An existing record is not overwritten; numbers that it lacks are added. A consent that a line states becomes the
+/// number's when the number is added, but never lifts a stop: such lines are reported. If the import stops, run the same
 /// command again: a journal beside the file stores which lines are finished, so nothing is added twice, and nothing
 /// comes back that was removed since.
 #[derive(Debug, Args)]
@@ -129,6 +130,8 @@ struct Summary {
     customers_present: u64,
     numbers_added: u64,
     numbers_present: u64,
+    /// How many numbers are stopped, although their line states another consent.
+    numbers_stopped: u64,
     /// Rejected by this run or an earlier one.
     lines_rejected: u64,
 }
@@ -284,6 +287,7 @@ impl Summary {
             customers_present,
             numbers_added,
             numbers_present,
+            numbers_stopped,
             lines_rejected,
         } = self;
         let rejects_file = (*lines_rejected > 0).then(|| kept.rejects.path().display().to_string());
@@ -291,10 +295,14 @@ impl Summary {
             0 => String::new(),
             finished => format!(" ({finished} finished by an earlier run)"),
         };
+        let stopped_numbers = match numbers_stopped {
+            0 => String::new(),
+            stopped => format!(" {} stopped, whatever the line states.", count(*stopped, "number")),
+        };
         output.done(
             &format!(
                 "{}{before}: {} created, {customers_present} already present; {} added, {numbers_present} already present; {} \
-                 rejected.",
+                 rejected.{stopped_numbers}",
                 count(*lines, "line"),
                 count(*customers_created, "customer"),
                 count(*numbers_added, "number"),
@@ -307,6 +315,7 @@ impl Summary {
                 "customers_present": customers_present,
                 "numbers_added": numbers_added,
                 "numbers_present": numbers_present,
+                "numbers_stopped": numbers_stopped,
                 "lines_rejected": lines_rejected,
                 "rejects_file": rejects_file,
                 "journal": kept.journal.as_ref().map(|journal| journal.path().display().to_string()),
@@ -334,6 +343,14 @@ impl Summary {
         }
         self.numbers_added += written.added;
         self.numbers_present += written.present;
+        if written.stopped > 0 {
+            self.numbers_stopped += written.stopped;
+            note(&format!(
+                "line {}: a stop stands against the consent that it states for {}",
+                job.number,
+                count(written.stopped, "number")
+            ));
+        }
         match written.rejected {
             Some(reason) => self.reject(job, reason, kept),
             None => kept.finish(job, false),

@@ -11,8 +11,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
-use cdm_lambda::domain::AddPhone;
-use cdm_lambda::domain::ClientId;
+use cdm_lambda::domain::{AddPhone, Channel, ClientId, ConsentType};
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::throttling;
 use cdm_lambda::store::{CallContext, Cause, StoreError};
@@ -41,6 +40,8 @@ pub(crate) struct Written {
     pub(crate) created: bool,
     pub(crate) added: u64,
     pub(crate) present: u64,
+    /// How many of the numbers are stopped, although the line states another consent.
+    pub(crate) stopped: u64,
     /// Why a part of the line could not be written. A repeat would fail again.
     pub(crate) rejected: Option<String>,
 }
@@ -136,6 +137,7 @@ impl Writer {
         for (place, channel) in row.channels.into_iter().enumerate() {
             if there.contains(channel.phone.e164()) {
                 written.present += 1;
+                written.stopped += u64::from(is_stopped_against(&channel, connection, client_id, patience).await?);
                 continue;
             }
             let add = AddPhone { client_id: client_id.clone(), ccid: row.ccid.clone(), channel };
@@ -145,8 +147,10 @@ impl Writer {
                 Err(failure) => {
                     let of = if count == 1 { String::new() } else { format!("phone_numbers[{place}]: ") };
                     reasons.push(format!("{of}{failure}"));
+                    continue;
                 }
             }
+            written.stopped += u64::from(is_stopped_against(&add.channel, connection, client_id, patience).await?);
         }
         written.rejected = (!reasons.is_empty()).then(|| reasons.join("; "));
         Ok(written)
@@ -160,6 +164,27 @@ async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Pro
         Err(StoreError::PhoneAlreadyAdded) => Ok(false),
         Err(error) => Err(problem(error, &connection.table)),
     }
+}
+
+/// Whether the number is stopped, although the line states another consent. An import never lifts a stop.
+async fn is_stopped_against(
+    channel: &Channel,
+    connection: &Connection,
+    client_id: &ClientId,
+    patience: &mut Patience,
+) -> Result<bool, Unfinished> {
+    if matches!(channel.consent_type, None | Some(ConsentType::Stop)) {
+        return Ok(false);
+    }
+    let read = || async {
+        match connection.store.phone(client_id, &channel.phone, &mut CallContext::within(TRY)).await {
+            Ok(record) => Ok(record.consent.is_some_and(|consent| consent.consent_type == ConsentType::Stop)),
+            Err(StoreError::PhoneNotFound) => Ok(false),
+            Err(error) => Err(problem(error, &connection.table)),
+        }
+    };
+    // A corrupt item of the number is a finding of `cdm check`, not of this line.
+    Ok(patience.until_done(read).await?.unwrap_or(false))
 }
 
 fn problem(error: StoreError, table: &str) -> Problem {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{Ccid, Channel, ClientId, ConsentType, Phone, PhoneType};
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::stored_consent::{self, StoredConsent};
 use cdm_lambda::time::UnixMillis;
 use proptest::prelude::*;
 
@@ -68,8 +69,12 @@ pub(crate) fn table(has: &[u8]) -> Table {
             ccids.insert((*name).to_owned());
             number.insert(items::CCID_COUNT.to_owned(), count(ccids.len()));
             number.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
-            let channel =
-                Channel { phone_type: PhoneType::Mobile, consent_type, ..Channel::new(phone, time(nth as u64)) };
+            if let Some(consent_type) = consent_type
+                && !number.contains_key(stored_consent::FIRST_AT)
+            {
+                StoredConsent::new(consent_type, time(nth as u64)).write_to(number);
+            }
+            let channel = Channel { phone_type: PhoneType::Mobile, ..Channel::new(phone, time(nth as u64)) };
             channels.insert((*e164).to_owned(), items::from_channel(&channel));
         }
         let record = entry(&mut table, items::empty_record(&client, &ccid, time(0)));
@@ -248,6 +253,31 @@ pub(crate) fn evidence(table: &Table) -> BTreeSet<(String, String)> {
     evidence
 }
 
+/// The table without the consents in channels that `after` has at the number instead.
+fn without_moved_consents(before: &Table, after: &Table) -> Table {
+    let mut left = before.clone();
+    for ((pk, sk), item) in left.iter_mut().filter(|((_, sk), _)| sk == "CUSTOMER") {
+        let channels_after =
+            after.get(&(pk.clone(), sk.clone())).and_then(|item| item.get(items::NOTIFICATION_CHANNELS));
+        let Some(AttributeValue::M(channels)) = item.get_mut(items::NOTIFICATION_CHANNELS) else { continue };
+        for (e164, entry) in channels {
+            let Some((client, _)) = pk.split_once("#CUSTOMER#") else { continue };
+            let AttributeValue::M(entry) = entry else { continue };
+            let stays = channels_after.and_then(|channels| channels.as_m().ok()?.get(e164)?.as_m().ok()?.get("c"));
+            let Some(AttributeValue::S(word)) = entry.get("c").filter(|_| stays.is_none()) else { continue };
+            let number = after.get(&(format!("{client}#PHONE#{e164}"), "PHONE".to_owned()));
+            let is_moved = number.is_some_and(|number| match word.as_str() {
+                "stop" => number.contains_key(stored_consent::STOP_AT),
+                _ => number.contains_key(stored_consent::FIRST_AT),
+            });
+            if is_moved {
+                entry.remove("c");
+            }
+        }
+    }
+    left
+}
+
 /// Each value, with the names of the maps around it. A list and a set with the same texts are equal.
 fn leaves(value: &AttributeValue, path: &str, texts: &mut Vec<String>) {
     match value {
@@ -268,8 +298,18 @@ fn leaves(value: &AttributeValue, path: &str, texts: &mut Vec<String>) {
     }
 }
 
-/// Asserts that nothing was lost: all evidence still exists, and every consent is still at its number.
+/// Asserts that nothing was lost: all evidence still exists, and every consent is still at its number or its channel.
 pub(crate) fn assert_nothing_lost(before: &Table, after: &Table, what: &str) {
+    for (place, item) in before.iter().filter(|((_, sk), _)| sk == "PHONE") {
+        let word = |item: &Item| Some(StoredConsent::from_item(item)?.consent()?.consent_type);
+        let now = after.get(place).and_then(word);
+        match word(item) {
+            None => {}
+            Some(ConsentType::Stop) => assert_eq!(now, Some(ConsentType::Stop), "{what}: the stop of {place:?}"),
+            Some(_) => assert!(now.is_some(), "{what}: the consent of {place:?}"),
+        }
+    }
+    let before = &without_moved_consents(before, after);
     let (shown, still_shown) = (evidence(before), evidence(after));
     let lost: Vec<_> = shown.difference(&still_shown).collect();
     assert!(lost.is_empty(), "{what}: {lost:?} of {before:?} in {after:?}");

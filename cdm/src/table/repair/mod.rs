@@ -2,18 +2,20 @@
 //! plan.
 //!
 //! Every repair follows from what can be read, and removes no evidence of who has a number or of what was consented
-//! to. So no plan removes a ccid from a number's item, changes a channel, or overwrites something that it cannot
-//! read. Such findings need a person, and come with the commands that resolve them.
+//! to. So no plan removes a ccid from a number's item, changes a channel except to move its consent, or overwrites
+//! something that it cannot read. Such findings need a person, and come with the commands that resolve them.
 
 #[cfg(test)]
 pub(crate) mod corrupt_tables;
 pub(crate) mod findings;
+pub(crate) mod old_consent;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{Ccid, ClientId, Limits, Phone};
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::stored_consent::StoredConsent;
 use cdm_lambda::time::UnixMillis;
 
 use crate::table::change::{Change, MustHave, key_of};
@@ -24,8 +26,8 @@ use crate::table::repair::findings::{Finding, Way, command, correct, item_comman
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Planned {
     pub(crate) findings: Vec<Finding>,
-    /// What a repair writes, if anything can be repaired.
-    pub(crate) change: Option<Change>,
+    /// What a repair writes, together. Empty if nothing can be repaired.
+    pub(crate) changes: Vec<Change>,
     /// What the repair requires of other items.
     pub(crate) must_have: Vec<MustHave>,
 }
@@ -54,11 +56,15 @@ impl Record {
     }
 }
 
-/// Plans the repair of an item that is not a number's.
-pub(crate) fn item(item: &Item, now: UnixMillis) -> Planned {
+/// Plans the repair of an item that is not a number's. `numbers` are the items of the numbers whose consent a record
+/// still holds: see [`old_consent::numbers`].
+pub(crate) fn item(item: &Item, numbers: &[(Phone, Option<Item>)], now: UnixMillis) -> Planned {
     let mut plan = Plan::new(item);
     match subject(item) {
-        Subject::Customer { client_id, ccid } => customer(&mut plan, item, &client_id, &ccid, now),
+        Subject::Customer { client_id, ccid } => {
+            customer(&mut plan, item, &client_id, &ccid, now);
+            old_consent::plan(&mut plan, &client_id, numbers);
+        }
         Subject::Phone { client_id, phone } => return number(&client_id, &phone, Some(item), &[]),
         Subject::Key => key(&mut plan, item, now),
         Subject::Malformed(kind) => {
@@ -87,6 +93,8 @@ struct Plan<'a> {
     ccid: Option<String>,
     number: Option<String>,
     findings: Vec<Finding>,
+    /// Changes of other items, which are written together with the item's own.
+    beside: Vec<Change>,
 }
 
 impl<'a> Plan<'a> {
@@ -100,7 +108,16 @@ impl<'a> Plan<'a> {
             }
             Subject::Key | Subject::Malformed(_) => (None, None, None),
         };
-        Self { item, after: item.clone(), key: key_of(item), client_id, ccid, number, findings: Vec::new() }
+        Self {
+            item,
+            after: item.clone(),
+            key: key_of(item),
+            client_id,
+            ccid,
+            number,
+            findings: Vec::new(),
+            beside: Vec::new(),
+        }
     }
 
     fn finding(&self, kind: Kind, way: Way) -> Finding {
@@ -146,7 +163,11 @@ impl<'a> Plan<'a> {
 
     fn done(self) -> Planned {
         let change = Change::new(Some(self.item.clone()), Some(self.after));
-        Planned { findings: self.findings, change, must_have: Vec::new() }
+        Planned {
+            findings: self.findings,
+            changes: change.into_iter().chain(self.beside).collect(),
+            must_have: Vec::new(),
+        }
     }
 }
 
@@ -224,7 +245,8 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
         commands.extend([phone_remove(client, ccid, &phone), phone_add(client, ccid, &phone)]);
         plan.person(
             Kind::CustomerChannel,
-            "look at what the channel says of consent. Then correct it with the second command, or remove it and add it again",
+            "correct it with the second command, or remove it and add it again. A consent in the channel, `c`, belongs to the \
+             number: set it with `cdm phone consent`",
             commands,
         );
     }
@@ -253,7 +275,7 @@ fn phone_remove(client: &str, ccid: &str, phone: &Phone) -> String {
 }
 
 fn phone_add(client: &str, ccid: &str, phone: &Phone) -> String {
-    command(&["phone", "add", "--client", client, "--ccid", ccid, phone.e164(), "--consent-type", "CONSENT"])
+    command(&["phone", "add", "--client", client, "--ccid", ccid, phone.e164()])
 }
 
 fn phone_who(client: &str, phone: &Phone) -> String {
@@ -351,13 +373,19 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
     }
     (plan.key, plan.ccid) = (key.clone(), None);
 
+    let consent = item.map(StoredConsent::from_item);
+    if consent == Some(None) {
+        plan.correct(Kind::PhoneConsent, "what the number's consent is cannot be read: correct the item");
+    }
     let is_counted = item.is_none() || count == u64::try_from(before.len()).ok();
+    // The item of a number without customers still holds its consent.
+    let can_be_deleted = consent == Some(Some(StoredConsent::default()));
     if !is_counted && ccids.is_empty() {
         plan.person(
             Kind::PhoneCcidCount,
             "the count does not say that no one has the number, and no one is named: correct the item, or delete it if no \
-             one has the number",
-            correct(plan.item).into_iter().chain([item_command("delete", plan.item)]).collect(),
+             one has the number and it holds no consent",
+            correct(plan.item).into_iter().chain(can_be_deleted.then(|| item_command("delete", plan.item))).collect(),
         );
     } else if !is_counted {
         let does = format!("ccid_count set to {}, the number of ccids", ccids.len());
@@ -371,7 +399,7 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
         }
     }
     let change = if plan.after == key { None } else { Change::new(item.cloned(), Some(plan.after)) };
-    Planned { findings: plan.findings, change, must_have }
+    Planned { findings: plan.findings, changes: change.into_iter().collect(), must_have }
 }
 
 /// The number's item names a customer whose record does not show the number. Which of the two is right is unknown:
@@ -381,12 +409,11 @@ fn named_without_channel(plan: &mut Plan<'_>, client_id: &ClientId, ccid: &Ccid,
         Record::Has => return,
         Record::HasNot => {
             "take the customer out of the number's item with the first command. If the customer does have the number, add \
-             it again with the consent that was given"
+             it again"
         }
         Record::Absent => {
             "there is no record. Take the customer out of the number's item with the first command. If the customer was \
-             not deleted, make the record with `cdm customer create` and add the number again with the consent that was \
-             given"
+             not deleted, make the record with `cdm customer create` and add the number again"
         }
         Record::Unreadable => "correct the customer's record, which is a finding of its own, and check again",
     };

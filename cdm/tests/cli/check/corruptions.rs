@@ -5,8 +5,15 @@ use crate::helpers::{CLIENT, Table, channel, counter, number, record, text};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm::commands::check::findings as findings_there_are;
 use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::stored_consent;
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
+
+/// A channel of [`ONE`] as earlier versions stored it, with this consent.
+fn state(channels: &mut HashMap<String, AttributeValue>, consent: AttributeValue) {
+    let entry = HashMap::from([("t".to_owned(), number(1)), ("c".to_owned(), consent)]);
+    channels.insert("+16105551212".to_owned(), AttributeValue::M(entry));
+}
 
 /// The name, the planted items, and the expected findings, each with whether it is repaired.
 type Corruption = (&'static str, Vec<Item>, &'static [(&'static str, bool)]);
@@ -82,10 +89,37 @@ fn corruptions() -> Vec<Corruption> {
         (
             "a channel that cannot be read",
             vec![channels(record("A", &[ONE]), |channels| {
-                let entry = HashMap::from([("t".to_owned(), number(1)), ("c".to_owned(), text("maybe"))]);
+                let entry = HashMap::from([("t".to_owned(), number(1)), ("p".to_owned(), text("fax"))]);
                 channels.insert("+16105551212".to_owned(), AttributeValue::M(entry));
             })],
             &[("customer_channel", false)],
+        ),
+        (
+            "a consent in a channel",
+            vec![channels(record("A", &[ONE]), |channels| state(channels, text("stop")))],
+            &[("customer_channel_consent", true)],
+        ),
+        (
+            "a consent in a channel that cannot be read",
+            vec![channels(record("A", &[ONE]), |channels| state(channels, text("maybe")))],
+            &[("customer_channel_consent", false)],
+        ),
+        (
+            "a consent in a channel, and one in the number's item that cannot be read",
+            vec![
+                channels(record("A", &[ONE]), |channels| state(channels, text("stop"))),
+                with(counter(ONE, &["A"]), stored_consent::STOP_AT, Some(text("yesterday"))),
+            ],
+            &[("customer_channel_consent", false), ("phone_consent", false)],
+        ),
+        (
+            "a number without a count that holds a consent",
+            vec![with(
+                with(counter("6105557777", &[]), items::CCID_COUNT, None),
+                stored_consent::STOP_AT,
+                Some(number(1)),
+            )],
+            &[("phone_ccid_count", false)],
         ),
         (
             "a channel that cannot be read, and no time",
