@@ -53,6 +53,7 @@ fn plan(callers: u16, reading: Reading) -> Plan {
             id: caller.into(),
             at: draw.range(0, START),
             operation: Operation::Add,
+            consent: None,
             client: 0,
             customer: 1,
             phone: caller,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm_lambda::domain::{AddPhone, Ccid, Channel, ClientId, CountryCode, Digits, Phone};
+use cdm_lambda::domain::{AddPhone, Ccid, Channel, ClientId, ConsentType, CountryCode, Digits, Phone};
 use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
 use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
@@ -15,7 +15,7 @@ use crate::check::model::ModelResponse;
 use crate::network::Caller;
 use crate::plan::story;
 use crate::plan::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
-use crate::plan::{ApiKey, CONTRACT, Happening, Operation, Request};
+use crate::plan::{ApiKey, CONTRACT, Consent, Happening, Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::value::{Item, Value};
 use crate::world::log;
@@ -229,11 +229,14 @@ async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, c
     else {
         unreachable!("the story's names are valid")
     };
-    let channel = Channel::new(parsed, now);
+    // Some lines state a consent, which never lifts a stop.
+    let consent = number.is_multiple_of(3).then_some(Consent::Written);
+    let channel = Channel { consent_type: consent.map(|_| ConsentType::Written), ..Channel::new(parsed, now) };
     let request = Request {
         id: number,
         at: sim.elapsed_millis(),
         operation: Operation::Add,
+        consent,
         client,
         customer,
         phone,

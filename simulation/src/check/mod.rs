@@ -15,14 +15,14 @@ use std::sync::atomic::AtomicU64;
 use cdm_lambda::http::response::Response;
 use serde_json::Value as Json;
 
-use crate::plan::story::{customer_place, phone_place, record_pk, table};
-use crate::plan::{Operation, Request};
+use crate::plan::story::{consent, counter_pk, customer_place, phone_place, record_pk, table};
+use crate::plan::{Consent, Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::origin::Origin;
 use crate::service::table::Tables;
 use crate::service::value::{Item, Value};
 use keys::KeyHistory;
-use model::{Counter, ModelResponse, Record, Versions, answer, fingerprint};
+use model::{ModelResponse, Number, Record, Versions, answer, apply};
 
 /// What is known of an invocation when it begins.
 #[derive(Debug, Clone)]
@@ -60,13 +60,15 @@ pub struct Try {
     pub ended: Option<(u64, ModelResponse)>,
     /// The events in which it was committed.
     pub commits: Vec<u64>,
+    /// The last event in which it read the item of a number.
+    pub read: u64,
 }
 
 /// What the contract says of one table.
 #[derive(Debug, Clone, Default)]
 pub struct TableModel {
     records: BTreeMap<(u16, u16), Versions<Record>>,
-    counters: BTreeMap<(u16, u16), Versions<Counter>>,
+    numbers: BTreeMap<(u16, u16), Versions<Number>>,
     /// The API keys.
     pub keys: KeyHistory,
 }
@@ -90,19 +92,30 @@ impl TableModel {
         let record = phones.iter().map(|phone| (*phone, None)).collect();
         self.records.insert((client, customer), Versions::new(Some(record)));
         for phone in phones {
-            let counter = self.counters.entry((client, *phone)).or_insert_with(|| Versions::new(Counter::new()));
-            let mut customers = counter.last().clone();
-            customers.insert(customer);
-            *counter = Versions::new(customers);
+            let counter = self.numbers.entry((client, *phone)).or_insert_with(|| Versions::new(Number::default()));
+            let mut number = counter.last().clone();
+            number.customers.insert(customer);
+            *counter = Versions::new(number);
+        }
+    }
+
+    /// Whether an item of this client is as the contract has it.
+    fn agrees(&self, client: u16, key: &ItemKey, item: Option<&Item>, limits: (u32, u32)) -> bool {
+        let last = key.pk.rsplit('#').next().unwrap_or_default();
+        if key.sk == "CUSTOMER" {
+            let record = customer_place(last).and_then(|customer| self.records.get(&(client, customer)));
+            agrees_with_record(item, record.and_then(|record| record.last().as_ref()), limits.0)
+        } else {
+            let number = phone_place(last).and_then(|phone| self.numbers.get(&(client, phone)));
+            number.is_some_and(|number| agrees_with_number(item, number.last(), limits.1))
         }
     }
 
     /// The table as it is now, without its past.
     fn snapshot(&self) -> Self {
         let records = self.records.iter().map(|(key, record)| (*key, Versions::new(record.last().clone()))).collect();
-        let counters =
-            self.counters.iter().map(|(key, counter)| (*key, Versions::new(counter.last().clone()))).collect();
-        Self { records, counters, keys: self.keys.clone() }
+        let numbers = self.numbers.iter().map(|(key, counter)| (*key, Versions::new(counter.last().clone()))).collect();
+        Self { records, numbers, keys: self.keys.clone() }
     }
 }
 
@@ -143,15 +156,33 @@ impl Check {
     /// A try begins.
     pub fn began(&mut self, request: Request, attempt: u32, facts: Facts) {
         let (began, table) = (facts.began_seq, facts.table);
-        let new =
-            Try { request, attempt, spent: (0, 0), facts: Some(facts), began, table, ended: None, commits: Vec::new() };
+        let new = Try {
+            request,
+            attempt,
+            spent: (0, 0),
+            facts: Some(facts),
+            began,
+            table,
+            ended: None,
+            commits: Vec::new(),
+            read: 0,
+        };
         self.tries.insert((request.id, attempt), new);
     }
 
     /// An import begins.
     pub fn import_began(&mut self, request: Request, began: u64, table: usize) {
-        let new =
-            Try { request, attempt: 0, spent: (0, 0), facts: None, began, table, ended: None, commits: Vec::new() };
+        let new = Try {
+            request,
+            attempt: 0,
+            spent: (0, 0),
+            facts: None,
+            began,
+            table,
+            ended: None,
+            commits: Vec::new(),
+            read: 0,
+        };
         self.tries.insert((request.id, 0), new);
     }
 
@@ -184,39 +215,55 @@ impl Check {
         {
             wrong.push(format!("written after the answer {answer:?}"));
         }
-        let (request, table_place) = (begun.request, begun.table);
+        let (request, table_place, read) = (begun.request, begun.table, begun.read);
         let limits = self.limits;
         let model = self.table(table_place);
-        let key = (request.client, request.customer);
-        let record = model.records.entry(key).or_insert_with(|| Versions::new(None));
-        let counter = (request.client, request.phone);
-        let counter = model.counters.entry(counter).or_insert_with(|| Versions::new(Counter::new()));
-        let expected = answer(&request, record.last(), counter.last(), limits);
-        if expected != ModelResponse::Done || request.operation == Operation::Read {
+        let customer = (request.client, request.customer);
+        let record = model.records.entry(customer).or_insert_with(|| Versions::new(None));
+        let number =
+            model.numbers.entry((request.client, request.phone)).or_insert_with(|| Versions::new(Number::default()));
+        let expected = answer(&request, record.last(), number.last(), limits);
+        let is_write = match request.operation {
+            Operation::Read | Operation::ReadPhone => false,
+            Operation::UpdateConsent => number.last().consent() != request.consent,
+            _ => true,
+        };
+        if !matches!(expected, ModelResponse::Done | ModelResponse::Consent(_)) || !is_write {
             wrong.push(format!("committed, though the contract answers {expected:?}"));
         }
-        let (mut phones, mut customers) = (record.last().clone().unwrap_or_default(), counter.last().clone());
-        if request.operation == Operation::Add {
-            phones.insert(request.phone, fingerprint(&request));
-            customers.insert(request.customer);
-        } else {
-            phones.remove(&request.phone);
-            customers.remove(&request.customer);
+        let (mut record_after, mut number_after) = (record.last().clone(), number.last().clone());
+        apply(&request, &mut record_after, &mut number_after, seq);
+        if let (Some(stopped), None) = (number.last().stopped, number_after.stopped)
+            && read < stopped
+        {
+            wrong.push("a lift of a stop that it has not read".to_owned());
+        }
+        let of_record = record.last().clone();
+        record.push(seq, record_after);
+        number.push(seq, number_after);
+        if request.operation == Operation::Delete {
+            for phone in of_record.into_iter().flat_map(BTreeMap::into_keys) {
+                if let Some(number) = model.numbers.get_mut(&(request.client, phone)) {
+                    let mut after = number.last().clone();
+                    after.customers.remove(&request.customer);
+                    number.push(seq, after);
+                }
+            }
         }
         for key in keys {
             let item = tables.get(key);
-            let agrees = if key.sk == "CUSTOMER" {
-                item.is_some_and(|item| agrees_with_record(item, &phones, limits.0))
-            } else {
-                item.is_some_and(|item| agrees_with_counter(item, &customers, limits.1))
-            };
-            if !agrees {
+            if !model.agrees(request.client, key, item, limits) {
                 wrong.push(format!("{} is not as the contract has it: {item:?}", key.pk));
             }
         }
-        record.push(seq, Some(phones));
-        counter.push(seq, customers);
         wrong
+    }
+
+    /// A try reads the item of a number.
+    pub fn read(&mut self, origin: Origin, seq: u64) {
+        if let Some(begun) = self.tries.get_mut(&(origin.request, origin.attempt)) {
+            begun.read = seq;
+        }
     }
 
     /// A try has its response.
@@ -245,6 +292,10 @@ impl Check {
         match observed {
             ModelResponse::TryAgain if commits > 0 => wrong.push("try_again, but it was written".to_owned()),
             ModelResponse::Done if commits != 1 => wrong.push(format!("answered 200, and written {commits} times")),
+            ModelResponse::Consent(consent) if Some(*consent) != begun.request.consent => {
+                wrong.push(format!("answered with the consent {consent:?}"));
+            }
+            ModelResponse::Consent(_) if commits > 0 => {}
             ModelResponse::Unknown | ModelResponse::TryAgain | ModelResponse::Done => {}
             _ if commits > 0 => wrong.push(format!("written, but answered {observed:?}")),
             ModelResponse::Refused(code) if code == "unauthorized" => {}
@@ -257,15 +308,37 @@ impl Check {
     fn placed(&mut self, begun: &Try, seq: u64, observed: &ModelResponse) -> Option<String> {
         let limits = self.limits;
         let request = &begun.request;
-        let none = (Versions::new(None), Versions::new(Counter::new()));
+        let none = (Versions::new(None), Versions::new(Number::default()));
         let model = self.tables.get(begun.table)?;
         let record = model.records.get(&(request.client, request.customer)).unwrap_or(&none.0);
-        let counter = model.counters.get(&(request.client, request.phone)).unwrap_or(&none.1);
+        let number_of = |phone| model.numbers.get(&(request.client, phone)).unwrap_or(&none.1);
+        let number = number_of(request.phone);
+        if let (Operation::Read, ModelResponse::Record(phones)) = (request.operation, observed) {
+            // The numbers at one moment; each consent at a moment of its own.
+            let is_record = record
+                .during(begun.began, seq)
+                .any(|record| record.as_ref().is_some_and(|record| record.keys().eq(phones.keys())));
+            let are_consents = phones.iter().all(|(phone, consent)| {
+                number_of(*phone).during(begun.began, seq).any(|number| number.consent() == *consent)
+            });
+            return (!is_record || !are_consents).then(|| format!("answered {observed:?}, which was at no moment"));
+        }
         let mut moments = vec![begun.began];
         moments.extend(record.changes(begun.began, seq));
-        moments.extend(counter.changes(begun.began, seq));
+        moments.extend(number.changes(begun.began, seq));
         moments.sort_unstable();
-        let at = |record_at, counter_at| answer(request, record.at(record_at), counter.at(counter_at), limits);
+        let at = |record_at, number_at| match (
+            request.operation,
+            answer(request, record.at(record_at), number.at(number_at), limits),
+        ) {
+            // Without a commit, an update was right only if the number had this consent.
+            (Operation::UpdateConsent, ModelResponse::Consent(consent))
+                if number.at(number_at).consent() != Some(consent) =>
+            {
+                ModelResponse::Unknown
+            }
+            (_, right) => right,
+        };
         if moments.iter().any(|moment| at(*moment, *moment) == *observed) {
             return None;
         }
@@ -279,14 +352,19 @@ impl Check {
         Some(format!("answered {observed:?}, which the contract gives at no moment of the request"))
     }
 
-    /// At the end: every record and counter is as the contract has it.
+    /// At the end: every record and number is as the contract has it.
     pub fn end(&mut self, tables: &Tables) -> Vec<String> {
         let mut wrong = Vec::new();
         for (place, model) in self.tables.iter().enumerate() {
-            for ((client, customer), record) in &model.records {
-                let Some(phones) = record.last() else { continue };
-                let key = ItemKey { table: table(place), pk: record_pk(*client, *customer), sk: "CUSTOMER".to_owned() };
-                if !tables.get(&key).is_some_and(|item| agrees_with_record(item, phones, self.limits.0)) {
+            let key = |pk, sk: &str| ItemKey { table: table(place), pk, sk: sk.to_owned() };
+            let records = model
+                .records
+                .keys()
+                .map(|(client, customer)| (*client, key(record_pk(*client, *customer), "CUSTOMER")));
+            let numbers =
+                model.numbers.keys().map(|(client, phone)| (*client, key(counter_pk(*client, *phone), "PHONE")));
+            for (client, key) in records.chain(numbers) {
+                if !model.agrees(client, &key, tables.get(&key), self.limits) {
                     wrong.push(format!("at the end {key} is not as the contract has it"));
                 }
             }
@@ -295,7 +373,12 @@ impl Check {
     }
 }
 
-fn agrees_with_record(item: &Item, phones: &BTreeMap<u16, model::StoredFingerprint>, limit: u32) -> bool {
+fn agrees_with_record(
+    item: Option<&Item>,
+    phones: Option<&BTreeMap<u16, model::StoredFingerprint>>,
+    limit: u32,
+) -> bool {
+    let (Some(item), Some(phones)) = (item, phones) else { return item.is_none() && phones.is_none() };
     let count = item.get("phone_count").and_then(Value::number);
     let channels = item.get("notification_channels").and_then(Value::map);
     count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(phones.len()))
@@ -305,13 +388,22 @@ fn agrees_with_record(item: &Item, phones: &BTreeMap<u16, model::StoredFingerpri
         })
 }
 
-fn agrees_with_counter(item: &Item, customers: &Counter, limit: u32) -> bool {
+fn agrees_with_number(item: Option<&Item>, number: &Number, limit: u32) -> bool {
+    let Some(item) = item else { return *number == Number::default() };
     let count = item.get("ccid_count").and_then(Value::number);
     let empty = std::collections::BTreeSet::new();
     let ccids = item.get("ccids").and_then(Value::strings).unwrap_or(&empty);
+    let times = [
+        ("stop_at", number.stopped.is_some()),
+        ("written_at", number.stated == Some(Consent::Written)),
+        ("express_at", number.stated == Some(Consent::Express)),
+        ("first_at", number.consent().is_some()),
+    ];
+    let customers = &number.customers;
     count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(customers.len()))
         && ccids.len() == customers.len()
         && ccids.iter().all(|ccid| customer_place(ccid).is_some_and(|place| customers.contains(&place)))
+        && times.into_iter().all(|(name, is_there)| item.contains_key(name) == is_there)
 }
 
 /// Reads a response, and checks its form.
@@ -326,14 +418,30 @@ fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> Mode
         (200, None) if request.operation == Operation::Read => {
             let channels = body.get("notification_channels").and_then(Json::as_array);
             let places = channels.into_iter().flatten().map(|channel| {
-                channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place).unwrap_or(u16::MAX)
+                let place = channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place);
+                (place.unwrap_or(u16::MAX), channel.get("consent_type").and_then(Json::as_str).and_then(consent))
             });
-            let places: std::collections::BTreeSet<_> = places.collect();
+            let places: BTreeMap<_, _> = places.collect();
             if body.get("phone_count").and_then(Json::as_u64) != Some(places.len() as u64) {
                 wrong.push("phone_count is not the number of channels".to_owned());
             }
             ModelResponse::Record(places)
         }
+        (200, None) if request.operation == Operation::ReadPhone => {
+            let ccids: Vec<_> = body.get("ccids").and_then(Json::as_array).into_iter().flatten().collect();
+            let places: std::collections::BTreeSet<_> =
+                ccids.iter().filter_map(|ccid| ccid.as_str().and_then(customer_place)).collect();
+            if body.get("ccid_count").and_then(Json::as_u64) != Some(places.len() as u64) || places.len() != ccids.len()
+            {
+                wrong.push("ccid_count is not the number of ccids".to_owned());
+            }
+            ModelResponse::Phone(places, stated(&body))
+        }
+        (200, None) if request.operation == Operation::UpdateConsent => {
+            stated(&body).map_or(ModelResponse::Unknown, ModelResponse::Consent)
+        }
+        (201, None) if request.operation == Operation::Create => ModelResponse::Done,
+        (200, None) if request.operation == Operation::Create => ModelResponse::Exists,
         (200, None) if is_replay => ModelResponse::Replayed,
         (200, None) => ModelResponse::Done,
         (500, Some("try_again")) => ModelResponse::TryAgain,
@@ -344,4 +452,9 @@ fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> Mode
             ModelResponse::Unknown
         }
     }
+}
+
+/// The consent in a body, if there is one.
+fn stated(body: &Json) -> Option<Consent> {
+    body.get("consent")?.get("consent_type")?.as_str().and_then(consent)
 }

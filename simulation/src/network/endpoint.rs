@@ -1,36 +1,70 @@
 //! The simulated DynamoDB at work: it carries out the calls that arrive.
 
-use super::transaction::transact;
-use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::service::expression;
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::transaction::transact;
+use crate::plan::draw::{Draw, Purpose};
+use crate::service::expression::{self, Invalid};
 use crate::service::message::{Action, Call, Reply};
 use crate::service::origin::Origin;
+use crate::service::value::Item;
 use crate::world::Simulation;
 
 /// Carries out a call that arrived.
 pub(crate) async fn handle(sim: &Simulation, origin: Origin, call: Call) -> Reply {
     match call {
         Call::Transaction(token, actions) => transact(sim, origin, token, actions).await,
-        Call::Get(action) => {
-            let service = sim.service();
-            let item = service.tables.get(&action.item_key());
-            let names = &action.expression_attribute_names;
-            let attributes = expression::Attributes { names, values: &action.expression_attribute_values };
-            let shown = match (item, &action.projection_expression) {
-                (Some(item), Some(projection)) => match expression::project(projection, item, attributes) {
-                    Ok(item) => Some(item),
-                    Err(error) => return Reply::error(400, "ValidationException", json!({ "reason": error.0 })),
-                },
-                (item, _) => item.cloned(),
-            };
-            match shown {
-                None => Reply::ok(&json!({}), "no item"),
-                Some(item) => Reply::ok(&json!({ "Item": item }), "an item"),
-            }
-        }
+        Call::Get(action) => match read(sim, origin, &action) {
+            Err(error) => Reply::error(400, "ValidationException", json!({ "reason": error.0 })),
+            Ok(None) => Reply::ok(&json!({}), "no item"),
+            Ok(Some(item)) => Reply::ok(&json!({ "Item": item }), "an item"),
+        },
+        Call::Batch(actions) => batch(sim, origin, actions).await,
         Call::Write(action) => write(sim, &action),
     }
+}
+
+/// The item, or the part of it that is asked for.
+fn read(sim: &Simulation, origin: Origin, action: &Action) -> Result<Option<Item>, Invalid> {
+    let key = action.item_key();
+    sim.read(origin, &key);
+    let service = sim.service();
+    let item = service.tables.get(&key);
+    let names = &action.expression_attribute_names;
+    let attributes = expression::Attributes { names, values: &action.expression_attribute_values };
+    match (item, &action.projection_expression) {
+        (Some(item), Some(projection)) => expression::project(projection, item, attributes).map(Some),
+        (item, _) => Ok(item.cloned()),
+    }
+}
+
+/// Reads the items one after another. Sometimes a part of the keys stays unprocessed.
+async fn batch(sim: &Simulation, origin: Origin, actions: Vec<Action>) -> Reply {
+    let key = [u64::from(origin.request), u64::from(origin.call)];
+    let mut draw = Draw::new(sim.plan.seed, Purpose::Batch, &key);
+    let most = if draw.chance(1, 20) { draw.range(0, actions.len() as u64) } else { u64::MAX };
+    let (mut items, mut left) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+    for (place, action) in (0..).zip(actions) {
+        let table = action.table_name.clone();
+        if place >= most {
+            left.entry(table).or_default().push(action.key);
+            continue;
+        }
+        if draw.chance(1, 4) {
+            sleep(Duration::from_millis(draw.range(1, 3))).await;
+        }
+        match read(sim, origin, &action) {
+            Err(error) => return Reply::error(400, "ValidationException", json!({ "reason": error.0 })),
+            Ok(item) => items.entry(table).or_default().extend(item),
+        }
+    }
+    let summary = if left.is_empty() { "items" } else { "a part of the items" };
+    let left: BTreeMap<_, _> = left.into_iter().map(|(table, keys)| (table, json!({ "Keys": keys }))).collect();
+    Reply::ok(&json!({ "Responses": items, "UnprocessedKeys": left }), summary)
 }
 
 /// A put, an update or a deletion of one item.

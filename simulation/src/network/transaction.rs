@@ -41,7 +41,7 @@ pub(super) async fn transact(sim: &Simulation, origin: Origin, token: Option<Str
             sleep(Duration::from_millis(gap)).await;
         }
         if let (Some(action), Some(reason)) = (actions.get(place), reasons.get_mut(place)) {
-            *reason = sim.service().look_at(sim, id, place, action);
+            *reason = sim.service().look_at(sim, id, action);
         }
     }
     if reasons.iter().all(|reason| *reason == Reason::PASSED) {
@@ -90,12 +90,12 @@ impl Service {
     }
 
     /// Prepares one item: refuses it, or holds it until the transaction ends.
-    fn look_at(&mut self, sim: &Simulation, id: u64, place: usize, action: &Action) -> Reason {
+    fn look_at(&mut self, sim: &Simulation, id: u64, action: &Action) -> Reason {
         let key = action.item_key();
         if let Some(holder) = self.holders.get(&key).copied() {
             if sim.plan.reading.refuses_both {
-                self.broken.insert(holder, place);
                 self.holders.remove(&key);
+                self.broken.insert(holder, key);
             }
             return Reason::CONFLICT;
         }
@@ -116,10 +116,10 @@ impl Service {
         mut reasons: Vec<Reason>,
     ) -> (Reply, Option<bool>) {
         self.holders.retain(|_, holder| *holder != id);
-        if let Some(place) = self.broken.remove(&id)
-            && let Some(reason) = reasons.get_mut(place)
-        {
-            *reason = Reason::CONFLICT;
+        if let Some(broken) = self.broken.remove(&id) {
+            for (_, reason) in actions.iter().zip(&mut reasons).filter(|(action, _)| action.item_key() == broken) {
+                *reason = Reason::CONFLICT;
+            }
         }
         let new: Vec<_> = actions.iter().map(|action| self.tables.prepare(action)).collect();
         let units = actions.iter().zip(&new);

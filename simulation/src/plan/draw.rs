@@ -12,6 +12,8 @@ pub enum Purpose {
     Latency,
     /// How a transaction is prepared, and for how long it holds its items.
     Transaction,
+    /// Which keys of a batch stay unprocessed.
+    Batch,
     /// The random numbers of the function itself.
     Function,
     /// How long a client pauses before it repeats a request.

@@ -3,7 +3,8 @@
 use crate::plan::draw::{Draw, Purpose};
 use crate::plan::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
 use crate::plan::{
-    Accident, ApiKey, CONTRACT, CallFault, Event, Fault, Happening, InvocationFault, Operation, Plan, Reading, Request,
+    Accident, ApiKey, CONTRACT, CallFault, Consent, Event, Fault, Happening, InvocationFault, Operation, Plan, Reading,
+    Request,
 };
 
 /// After so many tries that were executed, a client counts as not served. Faults end long before.
@@ -82,10 +83,20 @@ fn progress(done: u64, of: u64) -> u16 {
 
 fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
     let client = u16::from(draw.chance(1, 4));
-    let operation = match draw.range(0, 9) {
-        0..5 => Operation::Add,
-        5..8 => Operation::Remove,
-        _ => Operation::Read,
+    let operation = match draw.range(0, 149) {
+        0..66 => Operation::Add,
+        66..102 => Operation::Remove,
+        102..118 => Operation::Read,
+        118..126 => Operation::ReadPhone,
+        126..145 => Operation::UpdateConsent,
+        145..149 => Operation::Create,
+        _ => Operation::Delete,
+    };
+    let consent = draw.pick(&[Consent::Written, Consent::Written, Consent::Express, Consent::Stop]);
+    let states = match operation {
+        Operation::Add => draw.chance(1, 3),
+        Operation::UpdateConsent => true,
+        _ => false,
     };
     let customer = if draw.chance(1, 40) { CUSTOMERS } else { place(draw, CUSTOMERS) };
     let key = match draw.range(0, 99) {
@@ -103,6 +114,7 @@ fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
         phone: place(draw, PHONES),
         idempotency: draw.chance(2, 3).then(|| place(draw, 3)),
         source: place(draw, 2),
+        consent: states.then_some(consent),
         key,
         patience: draw.pick(&[2_000, 10_000, 29_000, 29_000]),
     }

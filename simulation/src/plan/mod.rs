@@ -53,6 +53,9 @@ pub struct Request {
     pub idempotency: Option<u16>,
     /// The `client_source`, by place.
     pub source: u16,
+    /// The consent that an add states, or that an update sets.
+    #[serde(default)]
+    pub consent: Option<Consent>,
     /// The API key.
     pub key: ApiKey,
     /// How long the client waits for a response, in milliseconds.
@@ -66,6 +69,19 @@ pub enum Operation {
     Add,
     Remove,
     Read,
+    Create,
+    Delete,
+    ReadPhone,
+    UpdateConsent,
+}
+
+/// A consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in the API")]
+pub enum Consent {
+    Written,
+    Express,
+    Stop,
 }
 
 /// An API key, by place, or none that was ever issued.

@@ -4,7 +4,7 @@ use cdm_lambda::auth;
 use serde_json::json;
 
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::{ApiKey, Operation, Request};
+use crate::plan::{ApiKey, Consent, Operation, Request};
 
 /// How many clients there are.
 pub const CLIENTS: u16 = 2;
@@ -84,26 +84,48 @@ pub fn key_pk(seed: u64, key: ApiKey) -> String {
     format!("KEY#{}", api_key(seed, key).sha256_hex())
 }
 
+/// The consent's word in the API.
+pub fn consent_type(consent: Consent) -> &'static str {
+    match consent {
+        Consent::Written => "written",
+        Consent::Express => "express",
+        Consent::Stop => "stop",
+    }
+}
+
+/// The consent with this word.
+pub fn consent(word: &str) -> Option<Consent> {
+    [Consent::Written, Consent::Express, Consent::Stop].into_iter().find(|consent| consent_type(*consent) == word)
+}
+
 /// The event of an HTTP API.
 pub fn event(seed: u64, request: &Request, attempt: u32) -> String {
     let (client, ccid, digits) = (client(request.client), ccid(request.customer), digits(request.phone));
-    let base = format!("/cdm/client/{client}/customer/{ccid}");
-    let mut parameters = json!({ "client_id": client, "ccid": ccid });
-    let (method, template, path) = match request.operation {
-        Operation::Read => ("GET", "/cdm/client/{client_id}/customer/{ccid}", base),
-        Operation::Add | Operation::Remove => {
-            let name = if request.operation == Operation::Add { "add_phone" } else { "remove_phone" };
-            if let Some(parameters) = parameters.as_object_mut() {
-                parameters.insert("phone_number".to_owned(), digits.as_str().into());
-            }
-            let template = if request.operation == Operation::Add {
-                "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}"
-            } else {
-                "/cdm/client/{client_id}/customer/{ccid}/remove_phone/{phone_number}"
-            };
-            ("PUT", template, format!("{base}/{name}/{digits}"))
+    let template = match request.operation {
+        Operation::Read | Operation::Create | Operation::Delete => "/cdm/client/{client_id}/customer/{ccid}",
+        Operation::Add => "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}",
+        Operation::Remove => "/cdm/client/{client_id}/customer/{ccid}/remove_phone/{phone_number}",
+        Operation::ReadPhone => "/cdm/client/{client_id}/phone/{phone_number}",
+        Operation::UpdateConsent => {
+            "/messaging/client/{client_id}/consent/channel_addr/{phone_number}/channel_type/{channel_type}"
         }
     };
+    let method = match request.operation {
+        Operation::Read | Operation::ReadPhone => "GET",
+        Operation::Delete => "DELETE",
+        Operation::Add | Operation::Remove | Operation::Create | Operation::UpdateConsent => "PUT",
+    };
+    let mut path = template.to_owned();
+    let mut parameters = serde_json::Map::new();
+    for (name, value) in
+        [("client_id", client.as_str()), ("ccid", &ccid), ("phone_number", &digits), ("channel_type", "sms")]
+    {
+        let placeholder = format!("{{{name}}}");
+        if path.contains(&placeholder) {
+            path = path.replace(&placeholder, value);
+            parameters.insert(name.to_owned(), value.into());
+        }
+    }
     let mut headers = json!({
         "content-type": "application/json",
         "x-relay-api-key": api_key(seed, request.key).reveal(),
@@ -112,8 +134,15 @@ pub fn event(seed: u64, request: &Request, attempt: u32) -> String {
         headers.insert("idempotency-key".to_owned(), format!("IDEM-{key}").into());
     }
     let body = match request.operation {
-        Operation::Add => json!({ "client_source": format!("SRC-{}", request.source) }).to_string(),
-        Operation::Remove | Operation::Read => String::new(),
+        Operation::Add => {
+            let mut body = json!({ "client_source": format!("SRC-{}", request.source) });
+            if let (Some(consent), Some(fields)) = (request.consent, body.as_object_mut()) {
+                fields.insert("consent_type".to_owned(), consent_type(consent).into());
+            }
+            body.to_string()
+        }
+        Operation::UpdateConsent => json!({ "consent_type": request.consent.map(consent_type) }).to_string(),
+        _ => String::new(),
     };
     let event = json!({
         "version": "2.0",

@@ -208,6 +208,17 @@ impl Parser<'_> {
                 return Ok(get(self.item, &path).is_some() == result);
             }
         }
+        if self.take("contains") {
+            self.expect("(")?;
+            let path = self.path()?;
+            self.expect(",")?;
+            let part = self.operand()?;
+            self.expect(")")?;
+            return Ok(match (get(self.item, &path), part) {
+                (Some(Value::Ss(set)), Some(Value::S(text))) => set.contains(&text),
+                _ => false,
+            });
+        }
         let left = self.operand()?;
         if self.take("IN") {
             self.expect("(")?;

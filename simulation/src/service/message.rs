@@ -9,7 +9,7 @@ use serde_json::json;
 use super::value::{Item, Value};
 
 /// A call on one item, alone or in a transaction.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 #[expect(missing_docs, reason = "DynamoDB's names")]
 pub struct Action {
@@ -84,6 +84,8 @@ pub enum Call {
     Transaction(Option<String>, Vec<Action>),
     /// `GetItem`.
     Get(Action),
+    /// `BatchGetItem` of one table: a read of each item.
+    Batch(Vec<Action>),
     /// `PutItem`, `UpdateItem` or `DeleteItem`.
     Write(Action),
 }
@@ -93,6 +95,37 @@ pub enum Call {
 struct Transaction {
     transact_items: Vec<BTreeMap<String, Action>>,
     client_request_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Batch {
+    request_items: BTreeMap<String, Keys>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Keys {
+    keys: Vec<Item>,
+    projection_expression: Option<String>,
+    consistent_read: bool,
+}
+
+impl Batch {
+    fn actions(self) -> Vec<Action> {
+        let of_table = |(table_name, keys): (String, Keys)| {
+            let Keys { keys, projection_expression, consistent_read } = keys;
+            keys.into_iter().map(move |key| Action {
+                table_name: table_name.clone(),
+                key,
+                projection_expression: projection_expression.clone(),
+                consistent_read,
+                kind: "Get",
+                ..Action::default()
+            })
+        };
+        self.request_items.into_iter().flat_map(of_table).collect()
+    }
 }
 
 impl Call {
@@ -110,6 +143,9 @@ impl Call {
         };
         match operation {
             "GetItem" => action("Get").map(Self::Get),
+            "BatchGetItem" => {
+                serde_json::from_slice(body).map_err(failed).map(|batch: Batch| Self::Batch(batch.actions()))
+            }
             "PutItem" => action("Put").map(Self::Write),
             "UpdateItem" => action("Update").map(Self::Write),
             "DeleteItem" => action("Delete").map(Self::Write),
@@ -134,6 +170,10 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Get(action) | Self::Write(action) => action.fmt(f),
+            Self::Batch(actions) => {
+                write!(f, "Batch")?;
+                actions.iter().try_for_each(|action| write!(f, " + {action}"))
+            }
             Self::Transaction(token, actions) => {
                 write!(f, "Transact {}", token.as_deref().map_or("without token", short))?;
                 actions.iter().try_for_each(|action| write!(f, " + {action}"))

@@ -32,8 +32,8 @@ pub struct Service {
     pub(crate) tokens: BTreeMap<String, (Vec<Action>, TokenState)>,
     /// Which transaction holds an item.
     pub(crate) holders: BTreeMap<ItemKey, u64>,
-    /// Transactions that another one has refused while they held an item, and the item's place.
-    pub(crate) broken: BTreeMap<u64, usize>,
+    /// Transactions that another one has refused while they held an item, and the item.
+    pub(crate) broken: BTreeMap<u64, ItemKey>,
     pub(crate) transactions: u64,
 }
 

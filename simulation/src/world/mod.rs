@@ -157,6 +157,14 @@ impl Simulation {
         }
     }
 
+    /// A request reads an item.
+    pub fn read(&self, origin: Origin, key: &ItemKey) {
+        if key.sk == "PHONE" {
+            let seq = self.trace(format_args!("service"), format_args!("read {key}"));
+            self.check().read(origin, seq);
+        }
+    }
+
     /// Keeps a call, if calls are kept.
     pub fn exchanged(&self, operation: &str, body: &[u8], reply: &Reply) {
         if self.keep == Keep::Calls {

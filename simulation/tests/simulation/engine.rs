@@ -36,6 +36,8 @@ fn engine(items: &[Item]) -> Database {
 struct Essence {
     code: Option<String>,
     item: Option<Item>,
+    /// Of a batch, in any order.
+    items: Vec<Item>,
     reasons: Vec<(String, Option<Item>)>,
 }
 
@@ -47,7 +49,10 @@ fn essence(body: &Json) -> Essence {
     let reasons = reasons.map(|reason| (reason["Code"].as_str().unwrap().to_owned(), item(reason))).collect();
     // The operators ignore the item of a condition that failed.
     let is_read = code.is_none();
-    Essence { code, item: item(body).filter(|_| is_read), reasons }
+    let items = body.pointer("/Responses/table-0").and_then(Json::as_array).into_iter().flatten();
+    let mut items: Vec<Item> = items.map(|item| from_value(item.clone()).unwrap()).collect();
+    items.sort_by_key(|item| format!("{item:?}"));
+    Essence { code, item: item(body).filter(|_| is_read), items, reasons }
 }
 
 fn repeat(database: &Database, exchange: &Exchange) -> Json {
@@ -55,6 +60,9 @@ fn repeat(database: &Database, exchange: &Exchange) -> Json {
     let replied = match exchange.operation.as_str() {
         "DynamoDB_20120810.GetItem" => {
             database.get_item(from_slice(body).unwrap()).map(|reply| to_value(reply).unwrap())
+        }
+        "DynamoDB_20120810.BatchGetItem" => {
+            database.batch_get_item(from_slice(body).unwrap()).map(|reply| to_value(reply).unwrap())
         }
         "DynamoDB_20120810.PutItem" => {
             database.put_item(from_slice(body).unwrap()).map(|reply| to_value(reply).unwrap())
@@ -87,7 +95,9 @@ fn every_call_has_the_reply_of_the_embedded_engine() {
         assert_eq!(outcome.violations, Vec::<String>::new());
         let (first, exchanges) = outcome.calls;
         let database = engine(&first);
-        for exchange in &exchanges {
+        // What a batch left unprocessed is no matter of the engine.
+        let is_whole = |exchange: &&Exchange| exchange.reply.summary != "a part of the items";
+        for exchange in exchanges.iter().filter(is_whole) {
             let expected = essence(&repeat(&database, exchange));
             let actual = essence(&serde_json::from_str(&exchange.reply.body).unwrap());
             assert_eq!(actual, expected, "{}", String::from_utf8_lossy(&exchange.body));
