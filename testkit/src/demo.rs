@@ -139,6 +139,13 @@ fn items() -> Result<Vec<Item>, Rule> {
     Ok(items)
 }
 
+/// A number: its consent, and the customers that have it.
+struct Number {
+    phone: Phone,
+    consent: Option<ConsentType>,
+    ccids: BTreeSet<String>,
+}
+
 /// Customers and their numbers. Records and counters are derived from them.
 #[derive(Default)]
 struct Customers {
@@ -159,7 +166,7 @@ impl Customers {
 
     fn into_items(self) -> Result<Vec<Item>, Rule> {
         let mut items = Vec::new();
-        let mut counters: BTreeMap<(&str, String), (Phone, Option<ConsentType>, BTreeSet<String>)> = BTreeMap::new();
+        let mut counters: BTreeMap<(&str, String), Number> = BTreeMap::new();
         for ((client, ccid), channels) in self.records {
             let mut record = items::empty_record(&ClientId::parse(client)?, &Ccid::parse(&ccid)?, created_at());
             record.insert(items::PHONE_COUNT.to_owned(), AttributeValue::N(channels.len().to_string()));
@@ -171,12 +178,13 @@ impl Customers {
             items.push(record);
             for channel in channels {
                 let key = (client, channel.phone.e164().to_owned());
-                let (_, consent, ccids) = counters.entry(key).or_insert((channel.phone, None, BTreeSet::new()));
-                *consent = consent.or(channel.consent_type);
-                ccids.insert(ccid.clone());
+                let new = Number { phone: channel.phone, consent: None, ccids: BTreeSet::new() };
+                let number = counters.entry(key).or_insert(new);
+                number.consent = number.consent.or(channel.consent_type);
+                number.ccids.insert(ccid.clone());
             }
         }
-        for ((client, _), (phone, consent, ccids)) in counters {
+        for ((client, _), Number { phone, consent, ccids }) in counters {
             let mut counter = items::phone_key(&ClientId::parse(client)?, &phone);
             counter.insert(items::CCID_COUNT.to_owned(), AttributeValue::N(ccids.len().to_string()));
             counter.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));

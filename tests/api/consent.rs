@@ -241,7 +241,7 @@ async fn raced(app: &TestApp, faults: Vec<Fault>, request: &Request, meanwhile: 
             assert_eq!(send(&handler, request.http_event(), TIMEOUT).await.status, 200, "{request:?}");
         }
     });
-    futures_util::future::join(app.send(request), others).await.0
+    Box::pin(futures_util::future::join(app.send(request), others)).await.0
 }
 
 /// A lift began under one stop. Before its write arrives, that stop is lifted and a newer stop is answered.

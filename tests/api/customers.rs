@@ -153,7 +153,7 @@ async fn a_lost_creation_is_not_repeated_after_a_deletion() {
         let reply = crate::helpers::send(&handler, delete("NEW").http_event(), crate::helpers::TIMEOUT).await;
         assert_eq!(reply.status, 200);
     });
-    let (reply, ()) = futures_util::future::join(app.send(&request), deletion).await;
+    let (reply, ()) = Box::pin(futures_util::future::join(app.send(&request), deletion)).await;
     assert_eq!(reply.status, 201);
     assert_eq!(app.record("NEW").await, None);
 }
@@ -173,12 +173,12 @@ async fn a_deletion_reads_again_if_the_record_changed() {
             app.faults.writes(lost.clone());
             app.faults.writes([Fault::Wait(Arc::clone(&gate))]);
             let request = delete(demo::CUSTOMER_WITH_PHONE);
-            let changed = gate.meanwhile(async {
+            let meanwhile = gate.meanwhile(async {
                 let handler = app.another_environment();
                 let reply = crate::helpers::send(&handler, change.http_event(), crate::helpers::TIMEOUT).await;
                 assert_eq!(reply.status, 200);
             });
-            let (reply, ()) = futures_util::future::join(app.send(&request), changed).await;
+            let (reply, ()) = Box::pin(futures_util::future::join(app.send(&request), meanwhile)).await;
             assert_eq!(reply.status, status, "{change:?} {lost:?}");
             assert_eq!(app.record(demo::CUSTOMER_WITH_PHONE).await, None);
             app.assert_consistent().await;
@@ -206,7 +206,7 @@ async fn a_record_that_was_created_again_is_not_the_one_that_was_read() {
             assert!(reply.status < 300);
         }
     });
-    let (reply, ()) = futures_util::future::join(app.send(&request), recreated).await;
+    let (reply, ()) = Box::pin(futures_util::future::join(app.send(&request), recreated)).await;
     assert_eq!(reply.status, 200);
     // The first transaction was refused, and the second one deleted what the second read saw.
     let writes = app.faults.take_calls().into_iter().filter(|call| call.operation == "TransactWriteItems").count();

@@ -75,6 +75,7 @@ async fn follow(table: &Table, finding: &str, which: &[usize], edit: impl Fn(&st
 /// For each finding that needs a person: the corruption, the finding, the commands to run, and the edit of the
 /// item. Afterwards there are no findings.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn the_commands_of_a_finding_resolve_it() {
     type Edit = fn(&str) -> String;
     type Case<'a> = (&'a str, Vec<Item>, &'a str, &'a [usize], Edit);

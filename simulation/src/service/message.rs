@@ -100,12 +100,12 @@ struct Transaction {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
 struct Batch {
-    request_items: BTreeMap<String, Keys>,
+    request_items: BTreeMap<String, OfTable>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Keys {
+struct OfTable {
     keys: Vec<Item>,
     projection_expression: Option<String>,
     consistent_read: bool,
@@ -113,8 +113,8 @@ struct Keys {
 
 impl Batch {
     fn actions(self) -> Vec<Action> {
-        let of_table = |(table_name, keys): (String, Keys)| {
-            let Keys { keys, projection_expression, consistent_read } = keys;
+        let actions = |(table_name, of_table): (String, OfTable)| {
+            let OfTable { keys, projection_expression, consistent_read } = of_table;
             keys.into_iter().map(move |key| Action {
                 table_name: table_name.clone(),
                 key,
@@ -124,7 +124,7 @@ impl Batch {
                 ..Action::default()
             })
         };
-        self.request_items.into_iter().flat_map(of_table).collect()
+        self.request_items.into_iter().flat_map(actions).collect()
     }
 }
 

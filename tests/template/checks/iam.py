@@ -119,7 +119,7 @@ def check_operator_policy(t):
     found = [statement for name, statement in statements(t) if name == "OperatorPolicy"]
     indexes = [{"Fn::Sub": "${Table.Arn}/index/keys_by_client"}, {"Fn::Sub": TABLES[1]["Fn::Sub"] + "/index/keys_by_client"}]
     equal([(s["Action"], s["Resource"]) for s in found if s["Sid"] != "UseTheTableKey"], [
-        ([f"dynamodb:{verb}" for verb in ("ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem")], TABLES),
+        ([f"dynamodb:{verb}" for verb in ("BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Scan", "UpdateItem")], TABLES),
         ("dynamodb:Query", indexes),
     ], "permissions of an operator")
     assert not t.properties("OperatorPolicy").get("Roles"), "people attach this policy; no role of the stack has it"

@@ -38,12 +38,17 @@ pub(super) fn plan(plan: &mut Plan<'_>, client_id: &ClientId, numbers: &[(Phone,
     for (e164, entry) in stated {
         plan.number = Some(e164.clone());
         let number = numbers.iter().find(|(phone, _)| phone.e164() == e164);
-        match (moved(client_id, &entry, number), &mut kept) {
-            (Some(change), Some(kept)) => {
+        let moved = number.and_then(|(phone, before)| {
+            let after = moved(client_id, &entry, phone, before.as_ref())?;
+            Some((before.clone(), after))
+        });
+        match (moved, &mut kept) {
+            (Some((before, after)), Some(kept)) => {
                 let does = Way::Repair("its consent moved to the number's item".to_owned());
                 let finding = plan.finding(Kind::CustomerChannelConsent, does);
                 plan.findings.push(finding);
-                plan.beside.extend(change);
+                // Nothing to write if the item says the same already.
+                plan.beside.extend(Change::new(before, Some(after)));
                 if let Some(AttributeValue::M(entry)) = kept.get_mut(&e164) {
                     entry.remove(CONSENT);
                 }
@@ -65,20 +70,18 @@ pub(super) fn plan(plan: &mut Plan<'_>, client_id: &ClientId, numbers: &[(Phone,
     }
 }
 
-/// The change of the number's item that takes the channel's consent; `Some(None)` if the item says the same already.
-/// `None` if one of the two cannot be read.
-fn moved(client_id: &ClientId, entry: &Item, number: Option<&(Phone, Option<Item>)>) -> Option<Option<Change>> {
+/// The number's item with the channel's consent. `None` if one of the two cannot be read.
+fn moved(client_id: &ClientId, entry: &Item, phone: &Phone, number: Option<&Item>) -> Option<Item> {
     let consent_type = ConsentType::parse(entry.get(CONSENT)?.as_s().ok()?).ok()?;
     let at = items::unix_millis(entry.get("t"))?;
-    let (phone, item) = number?;
-    let mut after = item.clone().unwrap_or_else(|| {
+    let mut after = number.cloned().unwrap_or_else(|| {
         let mut item = items::phone_key(client_id, phone);
         // An item without a count would refuse every add.
         item.insert(items::CCID_COUNT.to_owned(), AttributeValue::N("0".to_owned()));
         item
     });
     merged(StoredConsent::from_item(&after)?, consent_type, at).write_to(&mut after);
-    Some(Change::new(item.clone(), Some(after)))
+    Some(after)
 }
 
 /// The consent of a number once another consent for it was found: a stop wins, otherwise the newest.

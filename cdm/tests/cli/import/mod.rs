@@ -56,7 +56,7 @@ impl Input {
 fn summary(lines: u64, customers: (u64, u64), numbers: (u64, u64)) -> Value {
     json!({
         "lines": lines, "lines_finished_before": 0, "customers_created": customers.0, "customers_present": customers.1,
-        "numbers_added": numbers.0, "numbers_present": numbers.1, "lines_rejected": 0, "rejects_file": null,
+        "numbers_added": numbers.0, "numbers_present": numbers.1, "numbers_stopped": 0, "lines_rejected": 0, "rejects_file": null,
         "finished": true, "next_line": null,
     })
 }
