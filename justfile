@@ -67,3 +67,7 @@ costs:
 # Run the simulation: just simulate --seed 7
 simulate *arguments:
     cargo run --quiet --profile simulation --package simulation -- run {{ arguments }}
+
+# Run a part of the simulation: just simulation many --to 1000, breaks, shrink --seed 7, storm, replay FILE
+simulation *arguments:
+    cargo run --quiet --profile simulation --package simulation -- {{ arguments }}

@@ -24,6 +24,9 @@ const CANCELLATION: &str = "src/store/cancellation.rs";
 const CLIENT: &str = "src/store/client.rs";
 const ADD: &str = "src/store/operations/add_phone.rs";
 const REMOVE: &str = "src/store/operations/remove_phone.rs";
+const CONSENT: &str = "src/store/stored_consent.rs";
+const UPDATE_CONSENT: &str = "src/store/operations/update_consent.rs";
+const DELETE: &str = "src/store/operations/delete_customer.rs";
 const AUTH: &str = "src/auth.rs";
 
 /// Every break.
@@ -195,6 +198,42 @@ pub const BREAKS: &[Break] = &[
             ),
             (AUTH, "age < self.lifetime)", "age < self.lifetime) || entry.since.elapsed() < self.lifetime"),
         ],
+    },
+    Break {
+        name: "an add lifts a stop",
+        edits: &[(
+            CONSENT,
+            "             REMOVE express_at ADD ccid_count :one, ccids :ccid_set",
+            "             REMOVE express_at, stop_at ADD ccid_count :one, ccids :ccid_set",
+        )],
+    },
+    Break {
+        name: "a lift does not name the stop that it lifts",
+        edits: &[(
+            CONSENT,
+            "parts.push(format!(\"{name} = :seen_{name}\"));",
+            "parts.push(format!(\"attribute_exists({name}) AND :seen_{name} = :seen_{name}\"));",
+        )],
+    },
+    Break {
+        name: "a stop for an unknown number has no count",
+        edits: &[(
+            UPDATE_CONSENT,
+            "            set.push_str(\", ccid_count = :zero\");\n",
+            "            condition.push_str(\" AND :zero = :zero\");\n",
+        )],
+    },
+    Break {
+        name: "a deletion leaves the customer in its numbers",
+        edits: &[(DELETE, "ADD ccid_count :minus_one DELETE ccids :ccid_set", "ADD ccid_count :minus_one")],
+    },
+    Break {
+        name: "a deletion does not look whether the record changed",
+        edits: &[(
+            DELETE,
+            "\"created_at = :created_at AND phone_count = :count AND notification_channels = :channels\"",
+            "\"created_at = :created_at OR phone_count = :count OR notification_channels = :channels\"",
+        )],
     },
     Break {
         name: "a log line contains a number",
