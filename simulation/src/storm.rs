@@ -67,6 +67,7 @@ fn plan(callers: u16, reading: Reading) -> Plan {
     Plan {
         seed: 1,
         limits: CONTRACT,
+        given_limits: None,
         reading,
         key_cache_seconds: 60,
         environments: callers.into(),

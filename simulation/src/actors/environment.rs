@@ -110,7 +110,7 @@ impl TimeSource for SharedSources {
 
 /// The store of a caller.
 pub fn store(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>, table: usize) -> Store {
-    let (phones_per_customer, customers_per_phone) = sim.plan.limits;
+    let (phones_per_customer, customers_per_phone) = sim.plan.given_limits.unwrap_or(sim.plan.limits);
     let limits = Limits { phones_per_customer, customers_per_phone };
     let sources_of_store: Arc<dyn Sources> = Arc::<EnvironmentSources>::clone(sources);
     Store::new(client(sim, caller, sources), story::table(table), limits).with_sources(sources_of_store)

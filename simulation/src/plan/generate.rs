@@ -42,6 +42,7 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
     let mut plan = Plan {
         seed,
         limits,
+        given_limits: None,
         reading,
         key_cache_seconds,
         environments,

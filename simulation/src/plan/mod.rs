@@ -14,6 +14,9 @@ pub struct Plan {
     pub seed: u64,
     /// How many numbers a customer may have, and how many customers a number.
     pub limits: (u32, u32),
+    /// The limits that the function is given, if not those. Then the run must fail: a break that needs no build.
+    #[serde(default)]
+    pub given_limits: Option<(u32, u32)>,
     /// How DynamoDB behaves where AWS is silent.
     pub reading: Reading,
     /// The setting of the first deployment.

@@ -2,6 +2,7 @@
 
 use simulation::plan::generate;
 use simulation::runner::run;
+use simulation::shrink::shrink;
 use simulation::world::trace::Keep;
 
 const REQUESTS: u32 = 150;
@@ -14,5 +15,23 @@ fn seeds_find_nothing_wrong_and_replay() {
         let second = run(generate::plan(seed, REQUESTS), Keep::Hash);
         assert_eq!((&first.hash, first.trace_lines), (&second.hash, second.trace_lines), "seed {seed}");
         assert_eq!(first.totals, second.totals, "seed {seed}");
+    }
+}
+
+/// A sample of the breaks, which needs no other build of the code: the function is given a limit that is one too high. The
+/// command `breaks` edits the code in many other ways, and finds each.
+#[test]
+fn a_limit_that_is_one_too_high_is_found_and_shrunk() {
+    for given in [(3, 2), (2, 3)] {
+        let broken = |seed| {
+            let mut plan = generate::plan(seed, REQUESTS);
+            (plan.limits, plan.given_limits) = ((2, 2), Some(given));
+            plan
+        };
+        let found = (1..=10).find_map(|seed| shrink(broken(seed)));
+        let (story, _) = found.unwrap_or_else(|| panic!("{given:?} is not found in ten seeds"));
+        assert!(story.requests.len() <= 4, "{given:?}: {:?}", story.requests);
+        let violations = run(story, Keep::Hash).violations;
+        assert!(violations.iter().any(|what| what.contains("limit_reached")), "{violations:?}");
     }
 }
