@@ -141,10 +141,10 @@ def metrics_table():
 
 
 def check_metrics_are_documented(t):
-    """docs/operate.md lists every metric that alarms and dashboard read, with its dimensions. Together they have at most 44 series."""
+    """docs/operate.md lists every metric that alarms and dashboard read, with its dimensions. Together they have at most 82 series, of seven operations."""
     table = metrics_table()
     total = sum(series for _, series in table.values())
-    assert total <= 44, f"{total} series"
+    assert total <= 82, f"{total} series"
     for name, resource in t.of_type("AWS::CloudWatch::Alarm").items():
         for space, metric, dimensions, _ in alarm_metrics(resource["Properties"]):
             if space.startswith("CdmPhones"):
