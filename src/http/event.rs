@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::query::Query;
+use super::query::{Query, Values};
 
 /// Whether the sender of the event has already percent-decoded the path and its parameters.
 ///
@@ -163,14 +163,6 @@ impl Headers {
             None
         }
     }
-}
-
-/// One value (`headers`) or several (`multiValueHeaders`).
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub(super) enum Values {
-    One(String),
-    Several(Vec<String>),
 }
 
 impl<'de> Deserialize<'de> for Headers {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::event::Values;
 use crate::domain::Rule;
 
 /// The query string, in the form in which the gateway sends it. It is read only by an operation that has a parameter in it,
@@ -17,6 +17,14 @@ pub enum Query {
     Values(Box<RawValue>),
     /// A JSON object of values by name, both as the caller sent them (a load balancer).
     EncodedValues(Box<RawValue>),
+}
+
+/// The values of one name in a JSON object: of a header or of a parameter, one or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Values {
+    One(String),
+    Several(Vec<String>),
 }
 
 impl Query {
