@@ -203,12 +203,13 @@ fn all_breaks(only: &str, seeds: u64, requests: u32) -> io::Result<bool> {
     for broken in BREAKS.iter().filter(|broken| broken.name.contains(only)) {
         let found = copy.build(broken).and_then(|program| breaks::find(&program, seeds, requests));
         copy.restore(broken)?;
-        if let Some(found) = found? {
-            println!("| {} | {} | {} | {} |", broken.name, found.seed, found.violation, found.shrunk);
-        } else {
-            all_found = false;
-            println!("| {} | not found in {seeds} seeds | | |", broken.name);
-        }
+        let (seed, violation, shrunk) = match found {
+            Ok(Some(found)) => (found.seed.to_string(), found.violation, found.shrunk),
+            Ok(None) => (format!("not found in {seeds} seeds"), String::new(), String::new()),
+            Err(error) => (error.to_string(), String::new(), String::new()),
+        };
+        all_found &= !violation.is_empty();
+        println!("| {} | {seed} | {violation} | {shrunk} |", broken.name);
     }
     Ok(all_found)
 }
