@@ -330,10 +330,17 @@ impl Copy {
     }
 }
 
-/// Copies a file or a folder, and leaves files alone that are the same already, so that nothing is built in vain.
+/// Makes a file or a folder the same as another. It does not touch files that are the same already, because cargo would build
+/// them again.
 fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     if from.is_dir() {
         fs::create_dir_all(to)?;
+        for entry in fs::read_dir(to)? {
+            let entry = entry?;
+            if !from.join(entry.file_name()).exists() {
+                remove(&entry.path())?;
+            }
+        }
         for entry in fs::read_dir(from)? {
             let entry = entry?;
             copy_files(&entry.path(), &to.join(entry.file_name()))?;
@@ -348,6 +355,10 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
         return Ok(());
     }
     fs::write(to, text)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// How a break was found.
