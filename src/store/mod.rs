@@ -11,6 +11,7 @@ mod error;
 mod failure;
 pub mod items;
 mod operations;
+mod read;
 mod retry;
 pub mod schema;
 pub mod stored_consent;

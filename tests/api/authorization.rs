@@ -41,7 +41,7 @@ async fn every_refusal_is_the_same_401() {
         ("a revoked key", request().key(demo::REVOKED_KEY)),
         ("an expired key", request().key(demo::EXPIRED_KEY)),
         ("a key of another client", request().key(demo::OTHER_KEY)),
-        ("a client that does not exist", request().client("nobody")),
+        ("a client that does not exist", request().client("unknown")),
         ("a name that is no client's", request().client("a b")),
         ("an endless name", request().client(&"a".repeat(101))),
     ];
@@ -69,7 +69,7 @@ async fn a_key_of_another_shape_costs_no_read() {
 async fn a_key_of_the_right_shape_costs_one_read_of_that_key_whatever_is_wrong() {
     let unissued = ApiKey::from_secret(&[7; 32]);
     for key in [unissued.reveal(), demo::REVOKED_KEY, demo::EXPIRED_KEY, demo::OTHER_KEY] {
-        for request in [request(), request().client("nobody"), add("nobody", "6105551212"), add("a/b", "1")] {
+        for request in [request(), request().client("unknown"), add("unknown", "6105551212"), add("a/b", "1")] {
             let app = TestApp::new().await;
             assert_eq!(app.send(&request.key(key)).await.status, 401);
             let calls = app.faults.take_calls();

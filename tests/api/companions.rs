@@ -38,7 +38,7 @@ async fn a_customer_is_shown_with_its_channels_in_order() {
 #[tokio::test]
 async fn an_unknown_customer_is_a_404_and_a_corrupt_one_a_500() {
     let app = TestApp::new().await;
-    assert_eq!(app.send(&customer("nobody")).await.row(), (404, Some("customer_not_found")));
+    assert_eq!(app.send(&customer("unknown")).await.row(), (404, Some("customer_not_found")));
     assert_eq!(app.send(&customer("a/b")).await.fields(), ["path.ccid"]);
     assert_eq!(app.send(&customer(demo::CUSTOMER_CORRUPT)).await.row(), (500, Some("internal_error")));
     assert_eq!(app.send(&customer(demo::CUSTOMER).no_key()).await.row(), (401, Some("unauthorized")));
@@ -134,7 +134,7 @@ async fn an_e164_number_has_its_own_country_code() {
 async fn a_missing_number_cannot_be_removed() {
     let app = TestApp::new().await;
     let before = app.everything().await;
-    assert_eq!(app.send(&remove("nobody", "6105551212")).await.row(), (404, Some("customer_not_found")));
+    assert_eq!(app.send(&remove("unknown", "6105551212")).await.row(), (404, Some("customer_not_found")));
     assert_eq!(app.send(&remove(demo::CUSTOMER, "6105551212")).await.row(), (404, Some("phone_not_found")));
     assert_eq!(app.send(&remove(demo::CUSTOMER_CORRUPT, "6105551212")).await.row(), (500, Some("internal_error")));
     assert_eq!(app.everything().await, before);

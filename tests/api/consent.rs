@@ -166,7 +166,7 @@ async fn a_refused_or_replayed_add_changes_no_consent() {
         (keyed(stating(demo::CUSTOMER, "written")), 200),
         (keyed(stating(demo::CUSTOMER, "stop")), 409),
         (stating(demo::CUSTOMER, "stop"), 409),
-        (stating("nobody", "stop"), 404),
+        (stating("unknown", "stop"), 404),
         (stating(demo::CUSTOMER_WITH_50, "stop"), 409),
         (stating(demo::CUSTOMER_CORRUPT, "stop"), 500),
         (add(demo::CUSTOMER, demo::PHONE_ON_50).body(json!({ "consent_type": "stop" })), 409),
@@ -447,7 +447,7 @@ async fn the_hidden_life_of_a_number_reads_right() {
     }
 }
 
-/// A stop that was answered is never seen undone by anything but an explicit lift that began after it. Here nobody lifts, so
+/// A stop that was answered is never seen undone by anything but an explicit lift that began after it. Here no one lifts, so
 /// once a stop is answered, every read that begins later shows it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_was_answered_is_never_undone_by_races() {

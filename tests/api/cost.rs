@@ -55,7 +55,7 @@ async fn an_add_that_states_consent_costs_what_any_add_costs() {
 async fn the_companions_make_as_few_calls_as_they_can() {
     let app = TestApp::new().await;
     let mut costs = Vec::new();
-    calls(&app, &customer("nobody")).await;
+    calls(&app, &customer("unknown")).await;
     for request in [
         create("NEW"),
         add("NEW", "6105551212"),

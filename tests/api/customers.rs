@@ -103,7 +103,7 @@ async fn a_deleted_customer_is_gone_from_every_number() {
     // The number keeps its consent.
     let shown = app.send(&phone(demo::PHONE)).await;
     assert_eq!((shown.status, &shown.body["consent"]["consent_type"]), (200, &json!("written")));
-    for request in [delete(demo::CUSTOMER_WITH_PHONE), customer(demo::CUSTOMER_WITH_PHONE), delete("nobody")] {
+    for request in [delete(demo::CUSTOMER_WITH_PHONE), customer(demo::CUSTOMER_WITH_PHONE), delete("unknown")] {
         assert_eq!(app.send(&request).await.row(), (404, Some("customer_not_found")));
     }
     // A new customer of the same ccid has none of its numbers.

@@ -323,11 +323,11 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
             3,
         ),
     ];
-    for (faults, told, there, writes) in rows {
+    for (faults, reported, there, writes) in rows {
         let app = TestApp::new().await;
         app.faults.writes(faults.clone());
         let reply = add_with(&app, crate::helpers::TIMEOUT).await;
-        assert_eq!((reply.row(), phones(&app).await), (told, there), "{faults:?}");
+        assert_eq!((reply.row(), phones(&app).await), (reported, there), "{faults:?}");
         let calls = app.faults.take_calls();
         let calls: Vec<_> = calls.iter().filter(|call| call.operation == "TransactWriteItems").collect();
         assert_eq!(calls.len(), writes, "{faults:?}");

@@ -63,7 +63,7 @@ async fn ccids_compare_byte_for_byte() {
 async fn phone_number() {
     let app = TestApp::new().await;
     for good in ["6105551212", "16105551212", "0000000000", "1234567890"] {
-        assert_passed(&app.send(&add("nobody", good)).await);
+        assert_passed(&app.send(&add("unknown", good)).await);
     }
     for bad in [
         "1",
@@ -82,14 +82,14 @@ async fn phone_number() {
         "26105551212",
         &"6".repeat(10_000),
     ] {
-        assert_refused(&app, &add("nobody", bad), "path.phone_number").await;
+        assert_refused(&app, &add("unknown", bad), "path.phone_number").await;
     }
 }
 
 #[tokio::test]
 async fn a_number_and_its_country_code_are_judged_together() {
     let app = TestApp::new().await;
-    let add = |digits, code| add("nobody", digits).body(json!({ "country_code": code }));
+    let add = |digits, code| add("unknown", digits).body(json!({ "country_code": code }));
     assert_passed(&app.send(&add("0612345678", "33")).await);
     assert_passed(&app.send(&add("26105551212", "44")).await);
     // Eleven digits of country code 1 begin with 1.
@@ -103,15 +103,15 @@ async fn a_number_and_its_country_code_are_judged_together() {
 async fn field(app: &TestApp, name: &str, good: &[Value], bad: &[Value]) {
     for value in good {
         let digits = if name == "country_code" { "6105551212" } else { "16105551212" };
-        assert_passed(&app.send(&add("nobody", digits).body(json!({ name: value }))).await);
+        assert_passed(&app.send(&add("unknown", digits).body(json!({ name: value }))).await);
     }
     let wrong_types = [json!(null), json!(1), json!(true), json!(["a"]), json!({ "a": 1 }), json!(1.5)];
     for value in bad.iter().chain(&wrong_types) {
-        let request = add("nobody", "6105551212").body(json!({ name: value }));
+        let request = add("unknown", "6105551212").body(json!({ name: value }));
         assert_refused(app, &request, &format!("body.{name}")).await;
     }
     let twice = format!(r#"{{"{name}":{0},"{name}":{0}}}"#, good[0]);
-    assert_refused(app, &add("nobody", "6105551212").body(twice), &format!("body.{name}")).await;
+    assert_refused(app, &add("unknown", "6105551212").body(twice), &format!("body.{name}")).await;
 }
 
 #[tokio::test]
@@ -145,7 +145,7 @@ async fn client_source() {
 #[tokio::test]
 async fn idempotency_key() {
     let app = TestApp::new().await;
-    let add = |key: &str| add("nobody", "6105551212").header("Idempotency-Key", key);
+    let add = |key: &str| add("unknown", "6105551212").header("Idempotency-Key", key);
     for good in ["k", " ", "a b", "~", &"k".repeat(255)] {
         assert_passed(&app.send(&add(good)).await);
     }
@@ -157,11 +157,11 @@ async fn idempotency_key() {
 #[tokio::test]
 async fn the_body_is_one_json_object_or_nothing() {
     let app = TestApp::new().await;
-    let with = |body: &str| add("nobody", "6105551212").body(body);
+    let with = |body: &str| add("unknown", "6105551212").body(body);
     for good in ["", "{}", " {} ", "{\"phone_type\":\"\\u006dobile\"}", "\n{\n}\n"] {
         assert_passed(&app.send(&with(good)).await);
     }
-    assert_passed(&app.send(&add("nobody", "6105551212")).await);
+    assert_passed(&app.send(&add("unknown", "6105551212")).await);
     let deep = format!("{}{}", "[".repeat(8_000), "]".repeat(8_000));
     let long_number = format!("{{\"consent_type\":1{}}}", "0".repeat(10_000));
     for bad in [
@@ -196,7 +196,7 @@ async fn a_body_may_be_base64_and_must_be_utf_8() {
     use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
     let app = TestApp::new().await;
     let send = async |text: &str| {
-        let mut event = add("nobody", "6105551212").body(text).http_event();
+        let mut event = add("unknown", "6105551212").body(text).http_event();
         event["isBase64Encoded"] = true.into();
         crate::helpers::send(&app.handler, event, crate::helpers::TIMEOUT).await
     };
@@ -217,10 +217,10 @@ async fn a_body_is_at_most_16_kib_after_base64() {
     use base64::engine::general_purpose::STANDARD;
     let app = TestApp::new().await;
     let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
-    assert_passed(&app.send(&add("nobody", "6105551212").body(padded(16 * 1024))).await);
-    assert_refused(&app, &add("nobody", "6105551212").body(padded(16 * 1024 + 1)), "body").await;
+    assert_passed(&app.send(&add("unknown", "6105551212").body(padded(16 * 1024))).await);
+    assert_refused(&app, &add("unknown", "6105551212").body(padded(16 * 1024 + 1)), "body").await;
     for (length, fits) in [(16 * 1024, true), (16 * 1024 + 1, false), (6_000_000, false)] {
-        let mut event = add("nobody", "6105551212").body(STANDARD.encode(padded(length))).http_event();
+        let mut event = add("unknown", "6105551212").body(STANDARD.encode(padded(length))).http_event();
         event["isBase64Encoded"] = true.into();
         let reply = crate::helpers::send(&app.handler, event, crate::helpers::TIMEOUT).await;
         assert_eq!(reply.status == 404, fits, "{length}: {}", reply.body);
@@ -230,14 +230,14 @@ async fn a_body_is_at_most_16_kib_after_base64() {
 #[tokio::test]
 async fn unknown_fields_are_named_if_the_name_is_safe_to_repeat() {
     let app = TestApp::new().await;
-    let with = |body: Value| add("nobody", "6105551212").body(body);
+    let with = |body: Value| add("unknown", "6105551212").body(body);
     assert_refused(&app, &with(json!({ "consent_typ": "written" })), "body.consent_typ").await;
     assert_refused(&app, &with(json!({ "Phone_type": "mobile" })), "body.Phone_type").await;
     // The name may be anything, also a phone number.
     for name in ["6105551213", "", "a b", "é", "a1", &"a".repeat(65)] {
         assert_refused(&app, &with(json!({ name: 1 })), "body").await;
     }
-    let twice = add("nobody", "6105551212").body(r#"{"x":1,"x":2}"#);
+    let twice = add("unknown", "6105551212").body(r#"{"x":1,"x":2}"#);
     assert_refused(&app, &twice, "body.x").await;
 }
 
@@ -277,7 +277,7 @@ async fn every_invalid_field_is_reported_at_once_in_a_fixed_order() {
 async fn the_content_type_does_not_matter() {
     let app = TestApp::new().await;
     for content_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
-        let request = add("nobody", "6105551212").header("content-type", content_type).body("{}");
+        let request = add("unknown", "6105551212").header("content-type", content_type).body("{}");
         assert_passed(&app.send(&request).await);
     }
 }

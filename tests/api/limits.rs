@@ -51,7 +51,7 @@ async fn the_51st_customer_of_a_number_is_refused() {
 #[tokio::test]
 async fn a_missing_customer_ranks_first_and_a_full_record_before_a_full_number() {
     let app = TestApp::new().await;
-    assert_eq!(app.send(&add("nobody", demo::PHONE_ON_50)).await.row(), (404, Some("customer_not_found")));
+    assert_eq!(app.send(&add("unknown", demo::PHONE_ON_50)).await.row(), (404, Some("customer_not_found")));
     let both = app.send(&add(demo::CUSTOMER_WITH_50, demo::PHONE_ON_50)).await;
     assert_eq!(both.row(), (409, Some("customer_phone_limit_reached")));
     let there = app.send(&add("FAM-00001", demo::PHONE_ON_50)).await;
@@ -122,13 +122,13 @@ async fn nothing_is_written_by_any_refusal() {
     let refused = [
         (400, add(demo::CUSTOMER, "1")),
         (401, add(demo::CUSTOMER, "6105551212").no_key()),
-        (404, add("nobody", "6105551212")),
+        (404, add("unknown", "6105551212")),
         (405, add(demo::CUSTOMER, "6105551212").method("DELETE")),
         (409, add(demo::CUSTOMER_WITH_PHONE, demo::PHONE)),
         (409, add(demo::CUSTOMER_WITH_50, "6105551212")),
         (409, add(demo::CUSTOMER, demo::PHONE_ON_50)),
         (409, add(demo::CUSTOMER_WITH_PHONE, demo::PHONE).header("idempotency-key", demo::IDEMPOTENCY_KEY)),
-        (404, remove("nobody", "6105551212")),
+        (404, remove("unknown", "6105551212")),
         (404, remove(demo::CUSTOMER, "6105551212")),
         (500, add(demo::CUSTOMER_CORRUPT, "6105551212")),
     ];

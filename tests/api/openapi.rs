@@ -310,7 +310,7 @@ async fn given(example: &Example) -> TestApp {
         None => {}
         Some("the database cannot be reached") => app.faults.reads(vec![Fault::Unreachable; 10_000]),
         Some("the database refuses access") => app.faults.reads([Fault::error(400, "AccessDeniedException")]),
-        Some(other) => panic!("{}: nobody knows how to make it so that {other}", example.name),
+        Some(other) => panic!("{}: no case makes it so that {other}", example.name),
     }
     app
 }
@@ -325,13 +325,13 @@ async fn compare(app: &TestApp, request: http::Request<Vec<u8>>, example: &Examp
     assert!(example.documented.contains("cache-control"), "{}", example.name);
     expected_headers.insert("cache-control".to_owned(), "no-store".into());
     // The value differs each time, within the documented range.
-    if let (Some(told), Some(expected)) = (headers.get_mut("retry-after"), expected_headers.get("retry-after")) {
+    if let (Some(reported), Some(expected)) = (headers.get_mut("retry-after"), expected_headers.get("retry-after")) {
         assert!(
-            told.as_str().is_some_and(|told| ["1", "2", "3", "4", "5"].contains(&told)),
-            "{}: {told}",
+            reported.as_str().is_some_and(|reported| ["1", "2", "3", "4", "5"].contains(&reported)),
+            "{}: {reported}",
             example.name
         );
-        *told = expected.clone();
+        *reported = expected.clone();
     }
 
     let expected = &example.value["value"];

@@ -132,7 +132,7 @@ async fn each_payload_format_has_its_own_path_encoding() {
     assert_eq!(by_path(&app, "PUT", &path("%zz%4", "6105551212"), "rest").await.code(), Some("customer_not_found"));
     // The literal segments may be encoded, as any segment may.
     let reply =
-        by_path(&app, "PUT", "/%63dm/client/demo%2Dclinic/customer/nobody/add%5Fphone/6105551212", "rest").await;
+        by_path(&app, "PUT", "/%63dm/client/demo%2Dclinic/customer/unknown/add%5Fphone/6105551212", "rest").await;
     assert_eq!(reply.code(), Some("customer_not_found"));
 }
 

@@ -22,7 +22,7 @@ async fn a_request_writes_one_line_for_operators() {
     }
     let lines = log::lines_with("one-line-a-request");
     assert_eq!(lines.len(), 2);
-    let told = |line: &Value, name: &str| line[name].clone();
+    let reported = |line: &Value, name: &str| line[name].clone();
     let hash = ApiKey::parse(demo::KEY).unwrap().sha256_hex();
     let fingerprint = &hash[..12];
     for (name, values) in [
@@ -45,7 +45,7 @@ async fn a_request_writes_one_line_for_operators() {
         ("Requests", [json!(1), json!(1)]),
         ("Errors5xx", [json!(0), json!(0)]),
     ] {
-        assert_eq!([told(&lines[0], name), told(&lines[1], name)], values, "{name}");
+        assert_eq!([reported(&lines[0], name), reported(&lines[1], name)], values, "{name}");
     }
     for line in lines {
         assert!(line["duration_ms"].as_f64().unwrap() > 0.0);
@@ -68,8 +68,8 @@ async fn the_line_counts_retries_and_conflicts() {
     assert_eq!(send(&app.handler, event, TIMEOUT).await.status, 200);
     let line = &log::lines_with("a-line-of-repeats")[0];
     // The key look-up, and five attempts of the write.
-    let told = ["RoundTrips", "Retries", "Conflicts", "Throttles"].map(|name| line[name].as_u64());
-    assert_eq!(told, [Some(6), Some(4), Some(1), Some(1)]);
+    let reported = ["RoundTrips", "Retries", "Conflicts", "Throttles"].map(|name| line[name].as_u64());
+    assert_eq!(reported, [Some(6), Some(4), Some(1), Some(1)]);
 }
 
 /// The metrics of a line, by dimensions. Each must be a number in the line.
@@ -128,8 +128,8 @@ async fn the_cause_of_a_failure_is_logged_and_not_returned() {
     event["requestContext"]["requestId"] = "a-corrupt-record".into();
     let reply = send(&app.handler, event, TIMEOUT).await;
     assert_eq!(reply.row(), (500, Some("internal_error")));
-    let told = ["message", "code", "request_id"];
-    assert!(reply.body.as_object().unwrap().keys().all(|name| told.contains(&name.as_str())));
+    let reported = ["message", "code", "request_id"];
+    assert!(reply.body.as_object().unwrap().keys().all(|name| reported.contains(&name.as_str())));
     assert!(!reply.body.to_string().contains("damaged record"));
     let lines = log::lines_with("a-corrupt-record");
     assert_eq!(lines[0]["level"], "ERROR");

@@ -279,7 +279,7 @@ class ProbeTest(unittest.TestCase):
 
         for writes, file in ((True, "http-404-customer-not-found.json"), (False, "http-404-get-customer-not-found.json")):
             recorded = json.loads((ROOT / "events" / file).read_text())
-            made = probe.request(probe.new_key(), "nobody", writes)
+            made = probe.request(probe.new_key(), "unknown", writes)
             self.assertEqual(names(made) - names(recorded), set())
             self.assertEqual(made["routeKey"], recorded["routeKey"])
             self.assertEqual(made["requestContext"]["http"]["method"], recorded["requestContext"]["http"]["method"])

@@ -227,8 +227,8 @@ impl Who {
             return Err(Failure("the number's item is corrupt: `cdm check` says what to do about it".to_owned()));
         }
         let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();
-        let nobody = format!("No customer of {} has {}.", self.client.as_str(), phone.e164());
-        output.list(&[("CCID", "ccid")], &rows, &nobody)
+        let none = format!("No customer of {} has {}.", self.client.as_str(), phone.e164());
+        output.list(&[("CCID", "ccid")], &rows, &none)
     }
 }
 

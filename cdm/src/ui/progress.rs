@@ -14,7 +14,7 @@ pub(crate) struct Progress {
     /// The number of bytes, if known.
     total: Option<u64>,
     began: Instant,
-    told: Instant,
+    reported: Instant,
     /// On a terminal.
     bar: Option<ProgressBar>,
 }
@@ -29,7 +29,7 @@ impl Progress {
             };
             bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
-        Self { total, began: now, told: now, bar }
+        Self { total, began: now, reported: now, bar }
     }
 
     /// `lines` are done, which are the first `bytes` of the input.
@@ -38,8 +38,8 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(rate(lines, now - self.began));
             bar.set_position(bytes);
-        } else if now - self.told >= EVERY {
-            self.told = now;
+        } else if now - self.reported >= EVERY {
+            self.reported = now;
             note(&plain(lines, bytes, self.total, now - self.began));
         }
     }

@@ -72,11 +72,11 @@ async fn a_missing_customer_is_neither_shown_nor_deleted() {
     let table = Table::demo().await;
     let before = table.items().await.len();
     assert_eq!(
-        table.refused(&on("show", "NOBODY")).await,
+        table.refused(&on("show", "UNKNOWN")).await,
         "the client has no customer with this ccid: check both, or create it with `cdm customer create`"
     );
     assert_eq!(
-        table.refused(&[&on("delete", "NOBODY")[..], &["--yes"]].concat()).await,
+        table.refused(&[&on("delete", "UNKNOWN")[..], &["--yes"]].concat()).await,
         "the client has no customer with this ccid: nothing was deleted"
     );
     assert_eq!(table.items().await.len(), before);
@@ -115,7 +115,7 @@ async fn a_deleted_customer_is_in_no_count() {
     assert_eq!(table.json(&[&who[..], &[testkit::demo::PHONE_ON_50]].concat()).await.len(), 49);
     assert_eq!(table.json(&[&who[..], &["6105550001"]].concat()).await, [json!({ "ccid": "BAK-11984-049" })]);
     let last = items::phone_key(&client(), &phone("6105550050"));
-    assert_eq!(table.item(last).await, None, "a number that nobody has is gone");
+    assert_eq!(table.item(last).await, None, "a number that no customer has is gone");
 }
 
 /// It is one transaction, so an interruption leaves the record unchanged or deleted. Either way it can be undone.

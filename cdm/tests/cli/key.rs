@@ -80,8 +80,8 @@ async fn a_list_says_what_state_each_key_is_in() {
     };
     assert_eq!(states(table.json(&["key", "list", "--client", CLIENT]).await), ["active", "expired", "revoked"]);
     assert_eq!(states(table.json(&["key", "list", "--client", "other-clinic"]).await), ["active"]);
-    assert_eq!(table.done(&["key", "list", "--client", "nobody"]).await, "nobody has no keys.\n");
-    assert_eq!(table.done(&["key", "list", "--client", "nobody", "--output", "json"]).await, "");
+    assert_eq!(table.done(&["key", "list", "--client", "unknown"]).await, "unknown has no keys.\n");
+    assert_eq!(table.done(&["key", "list", "--client", "unknown", "--output", "json"]).await, "");
     let drawn = table.done(&["key", "list", "--client", CLIENT]).await;
     let header: Vec<_> = drawn.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["FINGERPRINT", "LABEL", "STATE", "CREATED", "EXPIRES", "REVOKED"]);

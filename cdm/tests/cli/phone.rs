@@ -146,7 +146,7 @@ async fn the_limits_are_the_functions() {
         "the phone number is already on 50 customers: `cdm phone who` lists them"
     );
     assert_eq!(
-        table.refused(&on("add", "NOBODY", "6105551212")).await,
+        table.refused(&on("add", "UNKNOWN", "6105551212")).await,
         "the client has no customer with this ccid: check both, or create it with `cdm customer create`"
     );
     let ccids: BTreeSet<_> =

@@ -209,7 +209,7 @@ async fn colors_appear_only_on_a_terminal() {
     let table = Table::demo().await;
     let listed = table.done(&["key", "list", "--client", CLIENT]).await;
     assert!(!listed.contains('\u{1b}'));
-    assert!(!table.cdm(&["customer", "show", "--client", CLIENT, "--ccid", "NOBODY"]).await.err.contains('\u{1b}'));
+    assert!(!table.cdm(&["customer", "show", "--client", CLIENT, "--ccid", "UNKNOWN"]).await.err.contains('\u{1b}'));
     // Colors on request, as on a terminal, but not with NO_COLOR.
     let colors = |name: &'static str, value: &'static str| {
         let mut command = table.command(&["key", "list", "--client", CLIENT]);

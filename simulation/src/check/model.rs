@@ -17,7 +17,7 @@ pub struct Number {
     pub customers: BTreeSet<u16>,
     /// The event in which it was stopped, if it is.
     pub stopped: Option<u64>,
-    /// The consent without the stop. Under a stop, adds may still state one, which nobody sees.
+    /// The consent without the stop. Under a stop, adds may still state one, which no response shows.
     pub stated: Option<Consent>,
 }
 

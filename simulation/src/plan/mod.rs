@@ -153,7 +153,7 @@ pub enum Fault {
     Throttled(u16),
     /// DynamoDB throttles an item of the transaction, by the place of the reason.
     ItemThrottled(u16),
-    /// DynamoDB refuses the transaction for a conflict with a transaction that nobody else sees.
+    /// DynamoDB refuses the transaction for a conflict with a transaction that no other caller sees.
     Conflict,
     /// DynamoDB refuses the call, and would refuse it again.
     AccessDenied,

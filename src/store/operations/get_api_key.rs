@@ -1,9 +1,7 @@
 //! Reading an API key's item.
 
 use crate::domain::ClientId;
-use crate::store::failure::failed;
 use crate::store::items::{self, Item};
-use crate::store::retry::{Attempt, CallKind, retry};
 use crate::store::{CallContext, Cause, FailureDetail, Store, StoreError};
 use crate::time::UnixMillis;
 
@@ -39,24 +37,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::TryAgain`] if the table could not be read; [`StoreError::Internal`] if a repeat does not help.
     pub async fn api_key(&self, sha256_hex: &str, context: &mut CallContext) -> Result<Option<KeyRecord>, StoreError> {
-        let get = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(items::api_key_key(sha256_hex)))
-            .consistent_read(true)
-            // Without the label, because an operator may have written anything into it.
-            .projection_expression("client_id, expires_at, revoked_at");
-        let attempt = |_| async {
-            match get.clone().send().await {
-                Ok(output) => {
-                    let corrupt = || StoreError::Internal(FailureDetail::new(Cause::CorruptKey));
-                    let record = output.item.map(|item| KeyRecord::from_item(&item).ok_or_else(corrupt));
-                    Attempt::Settled(record.transpose())
-                }
-                Err(error) => failed(&error),
-            }
-        };
-        retry(CallKind::Read, self.sources(), context, attempt).await.result
+        // Without the label, because an operator may have written anything into it.
+        let get = self.get(items::api_key_key(sha256_hex)).projection_expression("client_id, expires_at, revoked_at");
+        let item = self.read(get, context).await?;
+        let corrupt = || StoreError::Internal(FailureDetail::new(Cause::CorruptKey));
+        item.map(|item| KeyRecord::from_item(&item).ok_or_else(corrupt)).transpose()
     }
 }

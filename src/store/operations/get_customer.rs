@@ -61,19 +61,8 @@ impl Store {
         ccid: &Ccid,
         context: &mut CallContext,
     ) -> Result<Item, StoreError> {
-        let get = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(items::customer_key(client_id, ccid)))
-            .consistent_read(true);
-        let attempt = |_| async {
-            match get.clone().send().await {
-                Ok(output) => Attempt::Settled(output.item.ok_or(StoreError::CustomerNotFound)),
-                Err(error) => failed(&error),
-            }
-        };
-        retry(CallKind::Read, self.sources(), context, attempt).await.result
+        let item = self.read(self.get(items::customer_key(client_id, ccid)), context).await?;
+        item.ok_or(StoreError::CustomerNotFound)
     }
 
     /// The consents of a record's numbers, by E.164 form. DynamoDB may leave keys of a batch unprocessed; the next attempt

@@ -1,9 +1,7 @@
 //! Reading a phone number: its customers and its consent.
 
 use crate::domain::{ClientId, Phone, PhoneRecord};
-use crate::store::failure::failed;
 use crate::store::items::{self, Item};
-use crate::store::retry::{Attempt, CallKind, retry};
 use crate::store::stored_consent::StoredConsent;
 use crate::store::{CallContext, Cause, FailureDetail, Store, StoreError};
 
@@ -44,18 +42,6 @@ impl Store {
         phone: &Phone,
         context: &mut CallContext,
     ) -> Result<Option<Item>, StoreError> {
-        let get = self
-            .client
-            .get_item()
-            .table_name(&self.table)
-            .set_key(Some(items::phone_key(client_id, phone)))
-            .consistent_read(true);
-        let attempt = |_| async {
-            match get.clone().send().await {
-                Ok(output) => Attempt::Settled(Ok(output.item)),
-                Err(error) => failed(&error),
-            }
-        };
-        retry(CallKind::Read, self.sources(), context, attempt).await.result
+        self.read(self.get(items::phone_key(client_id, phone)), context).await
     }
 }

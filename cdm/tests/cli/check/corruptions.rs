@@ -201,7 +201,7 @@ fn corruptions() -> Vec<Corruption> {
         ("a number that is none", vec![at("CLIENT#demo-clinic#PHONE#6105551212", "PHONE")], &[("phone_key", false)]),
         ("a customer not counted", vec![counter(ONE, &["B"]), record("B", &[ONE])], &[("channel_not_counted", true)]),
         ("a customer too many", vec![counter(ONE, &["A", "B"]), record("B", &[])], &[("ccid_without_channel", false)]),
-        ("a customer that is not there", vec![counter(ONE, &["A", "NOBODY"])], &[("ccid_without_channel", false)]),
+        ("a customer that is not there", vec![counter(ONE, &["A", "UNKNOWN"])], &[("ccid_without_channel", false)]),
         ("a number without counter", vec![record("A", &[ONE, "6105557777"])], &[("channel_not_counted", true)]),
         ("one more than fits", crowd, &[("channel_not_counted", false)]),
         ("a key under no hash", vec![at("KEY#1234", "KEY")], &[("key_key", false)]),
@@ -269,7 +269,7 @@ async fn every_corruption_is_found_repaired_if_certain_and_undone() {
 async fn a_repair_restores_the_correct_item() {
     let table = Table::new().await;
     table.put(with(with(record("A", &[ONE]), items::PHONE_COUNT, None), items::CREATED_AT, None)).await;
-    table.put(with(counter(ONE, &["A", "B", "NOBODY"]), items::CCID_COUNT, Some(number(17)))).await;
+    table.put(with(counter(ONE, &["A", "B", "UNKNOWN"]), items::CCID_COUNT, Some(number(17)))).await;
     table.put(record("B", &[ONE, "6105557777"])).await;
     table.put(counter("6105558888", &[])).await;
     let (rows, ran) = findings(&table, &["--fix", "--yes"]).await;
@@ -288,7 +288,7 @@ async fn a_repair_restores_the_correct_item() {
     let expected = [
         record("A", &[ONE]),
         record("B", &[ONE, "6105557777"]),
-        counter(ONE, &["A", "B", "NOBODY"]),
+        counter(ONE, &["A", "B", "UNKNOWN"]),
         counter("6105557777", &["B"]),
     ];
     assert_eq!(table.sorted().await, sorted(expected.to_vec()));

@@ -26,10 +26,10 @@ async fn an_interrupted_import_is_finished_by_the_next_run() {
         assert!(Command::new("kill").args([&format!("-{signal}"), &process]).status().await.unwrap().success());
         let stopped = ran(child.wait_with_output().await.unwrap());
         assert_eq!(stopped.code, 1, "{stopped:?}");
-        let told = objects(&stopped.out).remove(0);
-        assert_eq!(told["finished"], json!(false));
-        let next = told["next_line"].as_u64().unwrap();
-        assert_eq!(told["lines"].as_u64().unwrap(), next - 2, "the header and what comes next are not among them");
+        let reported = objects(&stopped.out).remove(0);
+        assert_eq!(reported["finished"], json!(false));
+        let next = reported["next_line"].as_u64().unwrap();
+        assert_eq!(reported["lines"].as_u64().unwrap(), next - 2, "the header and what comes next are not among them");
         assert_eq!(stopped.err.lines().last().unwrap(), "cdm: stopped: run the same command again to finish");
         assert_eq!(
             table.items().await.iter().filter(|item| item["sk"].as_s().unwrap() == "CUSTOMER").count() as u64,
@@ -65,9 +65,9 @@ async fn an_import_waits_for_a_failing_database() {
             ran.err.starts_with("DynamoDB throttles the writes or does not respond: retrying"),
             "{mode:?}: {ran:?}"
         );
-        let told = objects(&ran.out).remove(0);
-        assert_eq!((&told["lines"], &told["lines_rejected"]), (&json!(400), &json!(0)), "{mode:?}");
-        assert_eq!(told["customers_created"], json!(400), "one whose response was lost is known again");
+        let reported = objects(&ran.out).remove(0);
+        assert_eq!((&reported["lines"], &reported["lines_rejected"]), (&json!(400), &json!(0)), "{mode:?}");
+        assert_eq!(reported["customers_created"], json!(400), "one whose response was lost is known again");
         assert!(!input.rejects().exists());
         table.done(&["check"]).await;
         let records = table.items().await.iter().filter(|item| item["sk"].as_s().unwrap() == "CUSTOMER").count();
@@ -96,8 +96,8 @@ async fn a_write_that_gives_up_is_repeated() {
     let ran = ran(child.wait_with_output().await.unwrap());
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.err.starts_with("DynamoDB throttles the writes or does not respond: retrying"), "{ran:?}");
-    let told = objects(&ran.out).remove(0);
-    assert_eq!((&told["numbers_added"], &told["lines_rejected"]), (&json!(40), &json!(0)));
+    let reported = objects(&ran.out).remove(0);
+    assert_eq!((&reported["numbers_added"], &reported["lines_rejected"]), (&json!(40), &json!(0)));
     assert!(!input.rejects().exists());
     table.done(&["check"]).await;
 }
@@ -120,8 +120,8 @@ async fn an_import_that_waits_can_be_stopped() {
     assert!(Command::new("kill").args(["-INT", &process]).status().await.unwrap().success());
     let stopped = ran(child.wait_with_output().await.unwrap());
     assert_eq!(stopped.code, 1, "{stopped:?}");
-    let told = objects(&stopped.out).remove(0);
-    assert_eq!((&told["finished"], &told["lines_rejected"]), (&json!(false), &json!(0)));
+    let reported = objects(&stopped.out).remove(0);
+    assert_eq!((&reported["finished"], &reported["lines_rejected"]), (&json!(false), &json!(0)));
     assert!(stopped.err.ends_with("cdm: stopped: run the same command again to finish\n"), "{stopped:?}");
     assert!(!input.rejects().exists());
 
@@ -129,11 +129,11 @@ async fn an_import_that_waits_can_be_stopped() {
     let rest = ran(import().output().await.unwrap());
     assert_eq!(rest.code, 0, "{rest:?}");
     let rest = objects(&rest.out).remove(0);
-    assert_eq!(rest["lines_finished_before"], told["lines"]);
+    assert_eq!(rest["lines_finished_before"], reported["lines"]);
     // A record may have been created when its number had to wait.
     let figure = |summary: &Value, name: &str| summary[name].as_u64().unwrap();
     let done = figure(&rest, "customers_created") + figure(&rest, "customers_present");
-    assert_eq!(done, 400 - figure(&told, "lines"));
+    assert_eq!(done, 400 - figure(&reported, "lines"));
     table.done(&["check"]).await;
 }
 

@@ -15,16 +15,16 @@ async fn a_second_run_restores_nothing_that_was_removed() {
     table.done(&["customer", "delete", "--client", CLIENT, "--ccid", "B", "--yes"]).await;
     let before = table.items().await;
     let ran = table.cdm(&input.json()).await;
-    let told = &objects(&ran.out)[0];
-    assert_eq!((&told["lines"], &told["lines_finished_before"]), (&json!(4), &json!(4)));
-    assert_eq!((ran.code, &told["lines_rejected"]), (1, &json!(1)), "it is still rejected, and still in the file");
+    let reported = &objects(&ran.out)[0];
+    assert_eq!((&reported["lines"], &reported["lines_finished_before"]), (&json!(4), &json!(4)));
+    assert_eq!((ran.code, &reported["lines_rejected"]), (1, &json!(1)), "it is still rejected, and still in the file");
     assert_eq!(input.rejected().len(), 1);
     assert_eq!(table.items().await, before);
 
     // Only new lines are imported.
     std::fs::write(&input.file, "ccid,phone_number\nA,6105551212\nB,6105551213\nC,\nD/,\nE,6105551212\n").unwrap();
-    let told = objects(&table.cdm(&input.json()).await.out).remove(0);
-    assert_eq!((&told["lines_finished_before"], &told["customers_created"]), (&json!(4), &json!(1)));
+    let reported = objects(&table.cdm(&input.json()).await.out).remove(0);
+    assert_eq!((&reported["lines_finished_before"], &reported["customers_created"]), (&json!(4), &json!(1)));
     assert_eq!(table.items().await.len(), before.len() + 1, "the record; the number's counter was there");
     let mode = std::fs::metadata(input.journal()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -88,8 +88,8 @@ async fn a_changed_input_is_detected() {
 
     let ran = table.typed(&input.json(), "y\n").await;
     assert_eq!(ran.code, 0, "{ran:?}");
-    let told = objects(&ran.out).remove(0);
-    assert_eq!((&told["lines_finished_before"], &told["customers_created"]), (&json!(2), &json!(1)));
+    let reported = objects(&ran.out).remove(0);
+    assert_eq!((&reported["lines_finished_before"], &reported["customers_created"]), (&json!(2), &json!(1)));
     assert_eq!(input.rejected().len(), 0);
     assert_eq!(numbers(&shown(&table, "B").await), ["+16105551213"]);
     table.refused(&["customer", "show", "--client", CLIENT, "--ccid", "A"]).await;

@@ -136,16 +136,16 @@ async fn a_long_file_takes_no_memory_and_survives_a_kill(count: u64) {
     assert!(!done, "it was killed again");
     let (done, large, ran) = measure(&input, "large", None).await;
     assert!(done, "{ran:?}");
-    let told = &objects(&ran.out)[0];
-    let figure = |name: &str| told[name].as_u64().unwrap();
+    let reported = &objects(&ran.out)[0];
+    let figure = |name: &str| reported[name].as_u64().unwrap();
     let (before, created, present) =
         (figure("lines_finished_before"), figure("customers_created"), figure("customers_present"));
     assert_eq!((figure("lines"), before + created + present), (count, count), "each line is finished once");
-    assert!(before > count / 10 && created > 0, "{told}");
+    assert!(before > count / 10 && created > 0, "{reported}");
     // A line that was written but not yet in the journal at the kill is imported again, and finds its own items.
-    assert!(present <= 2 * 128, "no more lines are under way at a time: {told}");
+    assert!(present <= 2 * 128, "no more lines are under way at a time: {reported}");
     let figures = format!("peak memory: {small} kB for 100 lines, {large} kB for {count}");
-    println!("{figures}\n{told}");
+    println!("{figures}\n{reported}");
     assert!(large < small + 8 * 1024, "{figures}");
     assert!(!database.has("large", "CUST-00000000").await, "what was erased is back");
     let who = ["phone", "who", "--client", "large", "6100000020", "--output", "json"];

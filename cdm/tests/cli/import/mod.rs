@@ -63,9 +63,9 @@ fn summary(lines: u64, customers: (u64, u64), numbers: (u64, u64)) -> Value {
 
 /// Runs an import, asserts success, and returns its summary without the name of the journal.
 async fn imported(table: &Table, arguments: &[&str]) -> Value {
-    let mut told = table.json(arguments).await.remove(0);
-    told.as_object_mut().unwrap().remove("journal").unwrap();
-    told
+    let mut reported = table.json(arguments).await.remove(0);
+    reported.as_object_mut().unwrap().remove("journal").unwrap();
+    reported
 }
 
 async fn shown(table: &Table, ccid: &str) -> Value {
@@ -98,9 +98,9 @@ async fn a_csv_file_is_imported_once() {
     assert_eq!(zoe["notification_channels"][0]["client_source"], "a \"b\"");
     assert_eq!(zoe["notification_channels"][0]["consent_type"], "stop");
     let before = table.items().await;
-    let told = table.done(&input.arguments()).await;
+    let reported = table.done(&input.arguments()).await;
     assert_eq!(
-        told,
+        reported,
         "4 lines (4 finished by an earlier run): 0 customers created, 0 already present; 0 numbers added, 0 already present; 0 \
          lines rejected.\n"
     );
@@ -166,10 +166,10 @@ async fn json_lines_from_standard_input() {
     let arguments = ["customer", "import", "--client", CLIENT, "-", "--output", "json", "--journal", &journal];
     let typed = async |input: &str| {
         let ran = table.typed(&arguments, input).await;
-        let mut told = objects(&ran.out).remove(0);
-        assert_eq!((ran.code, &told["journal"]), (0, &json!(journal)), "{ran:?}");
-        told.as_object_mut().unwrap().remove("journal");
-        told
+        let mut reported = objects(&ran.out).remove(0);
+        assert_eq!((ran.code, &reported["journal"]), (0, &json!(journal)), "{ran:?}");
+        reported.as_object_mut().unwrap().remove("journal");
+        reported
     };
     assert_eq!(typed(lines).await, summary(2, (2, 0), (2, 0)));
     assert_eq!(numbers(&shown(&table, "A").await), ["+16105551212", "+33612345678"]);
@@ -274,8 +274,8 @@ async fn the_limits_hold() {
     }
     let input = Input::new("a.csv", text);
     let ran = table.cdm(&input.json()).await;
-    let told = &objects(&ran.out)[0];
-    assert_eq!((&told["lines_rejected"], &told["numbers_added"]), (&json!(20), &json!(100)), "{ran:?}");
+    let reported = &objects(&ran.out)[0];
+    assert_eq!((&reported["lines_rejected"], &reported["numbers_added"]), (&json!(20), &json!(100)), "{ran:?}");
     let full = shown(&table, "FULL").await;
     assert_eq!(numbers(&full).last(), Some(&"+16105550049"), "the first fifty lines are in");
     assert_eq!(table.json(&["phone", "who", "--client", CLIENT, "6105559999"]).await.len(), 50);

@@ -23,14 +23,14 @@ async fn rejected_lines_go_to_a_file_with_the_reason() {
     let ran = table.cdm(&import).await;
     assert_eq!(ran.code, 1);
     assert_eq!(ran.err, format!("cdm: 7 lines rejected: {} says why\n", path(&input.rejects())));
-    let told = &objects(&ran.out)[0];
+    let reported = &objects(&ran.out)[0];
     assert_eq!(
         (
-            &told["lines"],
-            &told["lines_rejected"],
-            &told["customers_created"],
-            &told["numbers_added"],
-            &told["numbers_present"]
+            &reported["lines"],
+            &reported["lines_rejected"],
+            &reported["customers_created"],
+            &reported["numbers_added"],
+            &reported["numbers_present"]
         ),
         (&json!(8), &json!(7), &json!(2), &json!(1), &json!(1))
     );
