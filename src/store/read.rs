@@ -28,6 +28,7 @@ impl Store {
                 Err(error) => failed(&error),
             }
         };
-        retry(CallKind::Read, self.sources(), context, attempt).await.result
+        // Boxed, because otherwise the types of the futures around it nest deeper than the compiler allows.
+        Box::pin(retry(CallKind::Read, self.sources(), context, attempt)).await.result
     }
 }
