@@ -246,10 +246,6 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
     };
     let mut corrupt = concurrently(at_once, about.into_values(), plan).await?;
     corrupt.retain(|corrupt| !corrupt.planned.findings.is_empty());
-    corrupt.sort_by_cached_key(|corrupt| match &corrupt.about {
-        About::Number { client_id, phone, .. } => place(&items::phone_key(client_id, phone)),
-        About::Item(key) => place(key),
-    });
     let (pairs_read_again, idle) = (again.pairs.load(Relaxed), idle.into_iter().collect());
     Ok(Found { counts, pairs_read_again, pace: scan.pace, items: corrupt, idle })
 }

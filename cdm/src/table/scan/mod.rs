@@ -169,7 +169,8 @@ impl Scan {
     }
 }
 
-/// Runs up to this number of tasks at the same time. Their results arrive in any order.
+/// Runs up to this number of tasks at the same time. Returns their results in the order of the work, whichever ends
+/// first.
 pub(crate) async fn concurrently<T, R, F>(
     at_once: usize,
     work: impl IntoIterator<Item = T>,
@@ -180,18 +181,45 @@ where
     F: Future<Output = Result<R, Failure>> + Send + 'static,
 {
     let (mut tasks, mut done) = (JoinSet::new(), Vec::new());
-    let ended =
-        |ended: Result<Result<R, Failure>, _>| ended.map_err(|_| Failure("a part of the work failed".to_owned()))?;
-    for part in work {
+    let ended = |ended: Result<(usize, Result<R, Failure>), _>| match ended {
+        Ok((place, result)) => result.map(|result| (place, result)),
+        Err(_) => Err(Failure("a part of the work failed".to_owned())),
+    };
+    for (place, part) in work.into_iter().enumerate() {
         if tasks.len() >= at_once
             && let Some(part) = tasks.join_next().await
         {
             done.push(ended(part)?);
         }
-        tasks.spawn(each(part));
+        let part = each(part);
+        tasks.spawn(async move { (place, part.await) });
     }
     while let Some(part) = tasks.join_next().await {
         done.push(ended(part)?);
     }
-    Ok(done)
+    done.sort_by_key(|(place, _)| *place);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+
+    use super::*;
+
+    /// Each task waits for the next one, so they end in the opposite order.
+    #[tokio::test]
+    async fn the_results_are_in_the_order_of_the_work() {
+        let (last_ended, _) = watch::channel(3);
+        let each = |place: u32| {
+            let last_ended = last_ended.clone();
+            async move {
+                let mut ended = last_ended.subscribe();
+                let _ = ended.wait_for(|ended| *ended == place + 1).await;
+                last_ended.send_replace(place);
+                Ok(place)
+            }
+        };
+        assert_eq!(concurrently(3, 0..3, each).await.unwrap(), [0, 1, 2]);
+    }
 }
