@@ -202,12 +202,16 @@ impl Terms {
 
     fn changes(&mut self, before: &Item, after: &Item) -> String {
         let (mut sets, mut removes) = (Vec::new(), Vec::new());
-        for (name, value) in after.iter().filter(|(name, value)| before.get(*name) != Some(value)) {
-            let placeholder = self.name(name);
-            sets.push(format!("{placeholder} = {}", self.value(value)));
-        }
-        for name in before.keys().filter(|name| !after.contains_key(*name)) {
-            removes.push(self.name(name));
+        // In the order of the names, so that the same change is always the same call.
+        for name in after.keys().chain(before.keys()).collect::<BTreeSet<_>>() {
+            match after.get(name) {
+                Some(value) if before.get(name) != Some(value) => {
+                    let placeholder = self.name(name);
+                    sets.push(format!("{placeholder} = {}", self.value(value)));
+                }
+                Some(_) => {}
+                None => removes.push(self.name(name)),
+            }
         }
         let clause = |word: &str, parts: &[String]| (!parts.is_empty()).then(|| format!("{word} {}", parts.join(", ")));
         [clause("SET", &sets), clause("REMOVE", &removes)].into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -266,7 +270,8 @@ async fn transact(
     checks: impl Iterator<Item = Option<ConditionCheck>>,
 ) -> Result<bool, WriteFailure> {
     let unmade = || WriteFailure { failure: Failure("the change cannot be described".to_owned()), is_certain: true };
-    let mut call = connection.client.transact_write_items().client_request_token(uuid::Uuid::new_v4().to_string());
+    let token = connection.store.sources().token().ok_or_else(unmade)?;
+    let mut call = connection.client.transact_write_items().client_request_token(format!("{token:032x}"));
     for change in changes {
         call = call.transact_items(change.write(&connection.table).ok_or_else(unmade)?);
     }

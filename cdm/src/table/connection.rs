@@ -5,16 +5,17 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _};
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{self, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::{Ccid, ClientId, Limits, Rule};
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::{DynamoDb, environment_credentials};
 use cdm_lambda::store::items::Item;
+use cdm_lambda::time::UnixMillis;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -156,12 +157,22 @@ impl Connection {
         let at = endpoint.url.clone().unwrap_or_else(|| endpoint.region.clone());
         let dynamodb = DynamoDb::new(&endpoint, credentials).await.map_err(|error| Failure(error.to_string()))?;
         let config = dynamodb.client.config().to_builder().http_client(network.client());
+        let store = Store::new(Client::from_conf(config.clone().build()), table.clone(), Limits::CONTRACT);
+        Ok(Self::new(store, config, table, at))
+    }
+
+    /// A connection with this store. Calls that are safe to repeat go through a client of the same configuration that
+    /// repeats them.
+    pub fn new(store: Store, config: config::Builder, table: String, endpoint: String) -> Self {
         let patient = config
-            .clone()
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
-        let store = Store::new(Client::from_conf(config.build()), table.clone(), Limits::CONTRACT);
-        Ok(Self { store, client: Client::from_conf(patient.build()), table, endpoint: at })
+        Self { store, client: Client::from_conf(patient.build()), table, endpoint }
+    }
+
+    /// The time of the wall clock.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.store.sources().now()
     }
 
     /// Identifies the table, for a file that must not be used with another one.

@@ -51,20 +51,12 @@ pub(crate) struct Save {
 impl SaveTo {
     /// The file, which is created when the first item is saved.
     pub(crate) fn open(self, place: Place, command: &str) -> Saving {
-        let now = UnixMillis::now().to_rfc3339();
-        let named =
-            format!("cdm-{}-{}.jsonl", command.replace(" --", "-").replace(' ', "-"), now.replace([':', '-', '.'], ""));
-        let header =
-            Header { format: FORMAT.to_owned(), version: VERSION, place, command: command.to_owned(), time: now };
-        Saving {
-            path: Some(self.save.unwrap_or_else(|| named.into())),
-            header,
-            file: None,
-            items: 0,
-            not_written: 0,
-            planned: BTreeSet::new(),
-            is_over: false,
-        }
+        let saving = Saving::without_file(place, command);
+        let named = || {
+            let time = saving.header.time.replace([':', '-', '.'], "");
+            format!("cdm-{}-{time}.jsonl", command.replace(" --", "-").replace(' ', "-")).into()
+        };
+        Saving { path: Some(self.save.unwrap_or_else(named)), ..saving }
     }
 }
 
@@ -139,6 +131,25 @@ pub(crate) async fn write(
 }
 
 impl Saving {
+    /// Nothing is saved.
+    pub(crate) fn without_file(place: Place, command: &str) -> Self {
+        Self {
+            path: None,
+            header: Header {
+                format: FORMAT.to_owned(),
+                version: VERSION,
+                place,
+                command: command.to_owned(),
+                time: UnixMillis::now().to_rfc3339(),
+            },
+            file: None,
+            items: 0,
+            not_written: 0,
+            planned: BTreeSet::new(),
+            is_over: false,
+        }
+    }
+
     pub(crate) fn shared(self) -> Shared {
         Arc::new(Mutex::new(self))
     }

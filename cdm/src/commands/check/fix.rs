@@ -18,14 +18,29 @@ use crate::table::scan::concurrently;
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, count};
 
-/// How many findings were repaired.
-#[derive(Default)]
-pub(super) struct Repaired {
-    pub(super) findings: u64,
-    pub(super) idle: u64,
+/// What was repaired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repaired {
+    /// How many findings.
+    pub findings: u64,
+    /// How many numbers without customers were deleted.
+    pub idle: u64,
 }
 
 impl Found {
+    /// Makes the repairs. Asks no one, prints nothing, and saves nothing.
+    pub(super) async fn repair_unattended(&self, connection: &Connection) -> Result<Repaired, Failure> {
+        let saving = Saving::without_file(connection.place(), "check --fix").shared();
+        let items: u64 = self.items.iter().map(|corrupt| corrupt.planned.changes.len() as u64).sum();
+        let idle = (items + 1..).zip(self.idle_changes()).collect();
+        self.write(connection, 1..items + 1, idle, &saving, |_, _| Ok(())).await
+    }
+
+    /// The deletions of the numbers without customers.
+    fn idle_changes(&self) -> Vec<Change> {
+        self.idle.iter().filter_map(|pk| Change::new(Some(idle_number(pk)), None)).collect()
+    }
+
     /// Shows the plan, asks, saves the old items, and writes.
     pub(super) async fn repair(
         &self,
@@ -40,11 +55,16 @@ impl Found {
             Output::Json if !yes => self.findings().for_each(|finding| output::note(&finding.text(Outcome::Reported))),
             Output::Json => {}
         }
-        let idle: Vec<_> = self.idle.iter().filter_map(|pk| Change::new(Some(idle_number(pk)), None)).collect();
+        let idle = self.idle_changes();
+        // Programs read what became of everything. People read what was not repaired, because they saw the plan.
+        let print = |finding: &Finding, outcome| match (output, outcome) {
+            (Output::Json, _) | (Output::Table, Outcome::Changed) => finding.print(output, outcome),
+            (Output::Table, _) => Ok(()),
+        };
         let changes: Vec<_> = self.items.iter().flat_map(|corrupt| corrupt.planned.changes.clone()).collect();
         if changes.is_empty() && idle.is_empty() {
             for Corrupt { planned, .. } in &self.items {
-                outcomes(planned, &[], output)?;
+                outcomes(planned, &[], print)?;
             }
             return Ok(Repaired::default());
         }
@@ -59,21 +79,21 @@ impl Found {
         let numbers = lock(&saving).save(&changes)?;
         let idle = lock(&saving).save(&idle)?.zip(idle).collect();
 
-        let repaired = self.write(connection, numbers, idle, &saving, output).await;
+        let repaired = self.write(connection, numbers, idle, &saving, print).await;
         let repaired = lock(&saving).report_on(repaired)?;
         lock(&saving).report(false);
         Ok(repaired)
     }
 
     /// Writes the plan, and deletes the numbers without customers. Each change comes with its number in the
-    /// file.
+    /// file. `report` hears what became of each finding.
     async fn write(
         &self,
         connection: &Connection,
         mut numbers: Range<u64>,
         idle: Vec<(u64, Change)>,
         saving: &Shared,
-        output: Output,
+        report: impl Fn(&Finding, Outcome) -> Result<(), Failure>,
     ) -> Result<Repaired, Failure> {
         let again = Again { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
         let mut repaired = Repaired::default();
@@ -81,7 +101,7 @@ impl Found {
             let first = numbers.start;
             numbers.start += planned.changes.len() as u64;
             let written = write(&again, about, planned, first..numbers.start, saving).await?;
-            repaired.findings += outcomes(planned, &written, output)?;
+            repaired.findings += outcomes(planned, &written, &report)?;
         }
         let delete = {
             let (connection, saving) = (connection.clone(), Arc::clone(saving));
@@ -96,8 +116,12 @@ impl Found {
     }
 }
 
-/// Reports what became of each finding: everything for programs, only the changes for people. Counts the repairs.
-fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u64, Failure> {
+/// Reports what became of each finding, and counts the repairs.
+fn outcomes(
+    planned: &Planned,
+    written: &[Finding],
+    report: impl Fn(&Finding, Outcome) -> Result<(), Failure>,
+) -> Result<u64, Failure> {
     let mut repaired = 0;
     for finding in &planned.findings {
         let outcome = match finding.is_repairable() {
@@ -106,9 +130,7 @@ fn outcomes(planned: &Planned, written: &[Finding], output: Output) -> Result<u6
             true => Outcome::Changed,
         };
         repaired += u64::from(outcome == Outcome::Repaired);
-        if output == Output::Json || outcome == Outcome::Changed {
-            finding.print(output, outcome)?;
-        }
+        report(finding, outcome)?;
     }
     Ok(repaired)
 }

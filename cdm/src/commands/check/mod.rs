@@ -26,7 +26,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
 use clap::Args;
-use fix::Repaired;
+pub use fix::Repaired;
 use reading::{begun, place, read, search};
 use reread::Again;
 
@@ -152,6 +152,16 @@ pub async fn check(connection: &Connection, scan: Scan, output: Output) -> Resul
     let found = find(connection, scan, None).await?;
     found.report(output)?;
     Ok(found.checked())
+}
+
+/// Checks the table, and makes the repairs that are certain. Asks no one, prints nothing, and saves nothing.
+///
+/// # Errors
+/// The table could not be read or written.
+pub async fn check_and_repair(connection: &Connection, scan: Scan) -> Result<(Checked, Repaired), Failure> {
+    let found = find(connection, scan, None).await?;
+    let repaired = found.repair_unattended(connection).await?;
+    Ok((found.checked(), repaired))
 }
 
 /// Every possible finding: its name, what is wrong, and what `--fix` does about it.

@@ -14,7 +14,6 @@ use crate::ui::output::{self};
 use crate::ui::signals::Interrupts;
 use cdm_lambda::domain::{Ccid, Phone};
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::time::UnixMillis;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -133,7 +132,7 @@ impl Reading {
                 Subject::Key => self.counts.keys += 1,
                 Subject::Malformed(_) => {}
             }
-            if !repair::item(item, &[], UnixMillis::now()).findings.is_empty() {
+            if !repair::item(item, &[], self.began).findings.is_empty() {
                 self.corrupt.insert((pk, sk));
             }
         }

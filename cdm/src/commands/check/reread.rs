@@ -9,7 +9,6 @@ use crate::ui::Failure;
 use aws_sdk_dynamodb::types::{Get, ReturnConsumedCapacity, TransactGetItem};
 use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
-use cdm_lambda::time::UnixMillis;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -36,7 +35,7 @@ impl Again {
                         numbers.push((phone, number));
                     }
                 }
-                Ok(repair::item(&item, &numbers, UnixMillis::now()))
+                Ok(repair::item(&item, &numbers, self.connection.now()))
             }
             About::Number { client_id, phone, ccids } => {
                 let mut records = Vec::new();
