@@ -28,6 +28,7 @@ const CONSENT: &str = "src/store/stored_consent.rs";
 const UPDATE_CONSENT: &str = "src/store/operations/update_consent.rs";
 const DELETE: &str = "src/store/operations/delete_customer.rs";
 const AUTH: &str = "src/auth.rs";
+const CHANGE: &str = "cdm/src/table/change.rs";
 
 /// Every break.
 pub const BREAKS: &[Break] = &[
@@ -236,6 +237,14 @@ pub const BREAKS: &[Break] = &[
         )],
     },
     Break {
+        name: "a repair does not look whether the item changed",
+        edits: &[(
+            CHANGE,
+            "let condition = terms.unchanged(self.before.as_ref(), self.after.as_ref());",
+            "let condition = terms.unchanged(self.before.as_ref(), self.after.as_ref()).split(\" AND \").next().unwrap_or_default().to_owned();",
+        )],
+    },
+    Break {
         name: "a log line contains a number",
         edits: &[(
             ADD,
@@ -280,8 +289,9 @@ impl Copy {
         let manifest = fs::read_to_string(workspace().join("Cargo.toml"))?;
         let members = manifest.lines().find_map(|line| line.strip_prefix("members = [")).unwrap_or_default();
         let members = members.split('"').skip(1).step_by(2).map(PathBuf::from).chain([PathBuf::new()]);
-        for part in
-            members.flat_map(|member| [member.join("Cargo.toml"), member.join("src")]).chain(["Cargo.lock".into()])
+        for part in members
+            .flat_map(|member| [member.join("Cargo.toml"), member.join("src")])
+            .chain(["Cargo.lock", "openapi.yaml"].map(PathBuf::from))
         {
             copy_files(&workspace().join(&part), &copy.root.join(&part))?;
         }

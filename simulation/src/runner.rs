@@ -42,6 +42,7 @@ pub struct Outcome {
 pub fn run(plan: Plan, keep: Keep) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| unreachable!("a runtime without I/O: {error}"));
+    fastrand::seed(plan.seed);
     runtime.block_on(async {
         let sim = Arc::new(Simulation::new(plan, keep));
         let _logs = log::capture(&sim);

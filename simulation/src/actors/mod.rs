@@ -1,5 +1,6 @@
 //! Who acts: clients, operators, and execution environments behind a gateway.
 
+pub mod check;
 pub mod client;
 pub mod environment;
 mod freeze;

@@ -9,6 +9,7 @@ use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
 use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
 
+use crate::actors::check;
 use crate::actors::environment::{self, EnvironmentSources};
 use crate::actors::platform::Run;
 use crate::check::model::ModelResponse;
@@ -149,6 +150,15 @@ async fn happen(run: Arc<Run>, what: Happening, number: u32) {
             let table = platform().table;
             import(sim, number, table, client, customer, phone).await;
         }
+        Happening::Corrupt { client, place } => {
+            let table = platform().table;
+            check::corrupt(sim, table, ApiKey::Of { client, place });
+        }
+        Happening::Check => {
+            let table = platform().table;
+            let (caller, sources) = connection(sim, number);
+            check::check_and_repair(sim, number, table, &caller, &sources).await;
+        }
         Happening::Backup => {
             let table = platform().table;
             let mut service = sim.service();
@@ -230,7 +240,7 @@ async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, c
         unreachable!("the story's names are valid")
     };
     // Some lines state a consent, which never lifts a stop.
-    let consent = number.is_multiple_of(3).then_some(Consent::Written);
+    let consent = (client == story::STATES_CONSENTS && number.is_multiple_of(3)).then_some(Consent::Written);
     let channel = Channel { consent_type: consent.map(|_| ConsentType::Written), ..Channel::new(parsed, now) };
     let request = Request {
         id: number,

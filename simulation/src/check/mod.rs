@@ -15,7 +15,7 @@ use std::sync::atomic::AtomicU64;
 use cdm_lambda::http::response::Response;
 use serde_json::Value as Json;
 
-use crate::plan::story::{consent, counter_pk, customer_place, phone_place, record_pk, table};
+use crate::plan::story::{self, CLIENTS, consent, counter_pk, customer_place, phone_place, record_pk, table};
 use crate::plan::{Consent, Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::origin::Origin;
@@ -71,6 +71,22 @@ pub struct TableModel {
     numbers: BTreeMap<(u16, u16), Versions<Number>>,
     /// The API keys.
     pub keys: KeyHistory,
+    /// The partition keys of items that are corrupt, and in which event they became so.
+    corrupt: BTreeMap<String, u64>,
+    /// How often an item became corrupt.
+    corruptions: u64,
+}
+
+/// A check of a table that repairs it.
+#[derive(Debug, Clone, Copy)]
+struct Repair {
+    table: usize,
+    /// The event in which it began.
+    began: u64,
+    /// How often an item had become corrupt by then.
+    corruptions: u64,
+    /// How many items were corrupt then.
+    corrupt: u64,
 }
 
 /// The checks of a run.
@@ -82,6 +98,8 @@ pub struct Check {
     tables: Vec<TableModel>,
     backup: Option<TableModel>,
     tries: HashMap<(u32, u32), Try>,
+    /// The tables that operators check and repair, by the number of the command.
+    repairs: HashMap<u32, Repair>,
     /// Refusals that hold item by item, but at no single moment.
     pub item_by_item: u64,
 }
@@ -111,11 +129,17 @@ impl TableModel {
         }
     }
 
+    /// An item becomes corrupt, in the event `seq`.
+    pub fn corrupted(&mut self, pk: String, seq: u64) {
+        self.corrupt.insert(pk, seq);
+        self.corruptions += 1;
+    }
+
     /// The table as it is now, without its past.
     fn snapshot(&self) -> Self {
         let records = self.records.iter().map(|(key, record)| (*key, Versions::new(record.last().clone()))).collect();
         let numbers = self.numbers.iter().map(|(key, counter)| (*key, Versions::new(counter.last().clone()))).collect();
-        Self { records, numbers, keys: self.keys.clone() }
+        Self { records, numbers, keys: self.keys.clone(), corrupt: self.corrupt.clone(), corruptions: self.corruptions }
     }
 }
 
@@ -128,6 +152,7 @@ impl Check {
             tables: vec![TableModel::default()],
             backup: None,
             tries: HashMap::new(),
+            repairs: HashMap::new(),
             item_by_item: 0,
         }
     }
@@ -200,8 +225,53 @@ impl Check {
         }
     }
 
+    /// An operator begins to check and repair a table, in the event `seq`.
+    pub fn check_began(&mut self, number: u32, table: usize, seq: u64) {
+        let model = self.table(table);
+        let corrupt = model.corrupt.len() as u64;
+        let repair = Repair { table, began: seq, corruptions: model.corruptions, corrupt };
+        self.repairs.insert(number, repair);
+    }
+
+    /// The check is over, and had so many findings: no more than there were corrupt items.
+    pub fn check_ended(&mut self, number: u32, findings: u64) -> Vec<String> {
+        let Some(repair) = self.repairs.get(&number).copied() else { return Vec::new() };
+        let model = self.table(repair.table);
+        let mut wrong = Vec::new();
+        let most = repair.corrupt + model.corruptions - repair.corruptions;
+        if findings > most {
+            wrong.push(format!("{findings} findings, and at most {most} corrupt items"));
+        }
+        if model.corrupt.values().any(|since| *since < repair.began) {
+            wrong.push("a corrupt item was not repaired".to_owned());
+        }
+        wrong
+    }
+
+    /// A repair changed the table. It may not change what the contract says of it.
+    fn repaired(&mut self, table: usize, keys: &[ItemKey], tables: &Tables) -> Vec<String> {
+        let limits = self.limits;
+        let model = self.table(table);
+        let mut wrong = Vec::new();
+        for key in keys {
+            let item = tables.get(key);
+            if key.sk == "KEY" {
+                model.corrupt.remove(&key.pk);
+            } else if !(0..CLIENTS).any(|client| {
+                key.pk.starts_with(&format!("CLIENT#{}#", story::client(client)))
+                    && model.agrees(client, key, item, limits)
+            }) {
+                wrong.push(format!("a repair left {} as the contract does not have it: {item:?}", key.pk));
+            }
+        }
+        wrong
+    }
+
     /// A transaction changed the table.
     pub fn committed(&mut self, seq: u64, origin: Origin, keys: &[ItemKey], tables: &Tables) -> Vec<String> {
+        if let Some(repair) = self.repairs.get(&origin.request) {
+            return self.repaired(repair.table, keys, tables);
+        }
         let Some(begun) = self.tries.get_mut(&(origin.request, origin.attempt)) else {
             return vec!["a commit of a try that never began".to_owned()];
         };

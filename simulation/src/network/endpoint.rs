@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::transaction::transact;
 use crate::plan::draw::{Draw, Purpose};
 use crate::service::expression::{self, Invalid};
-use crate::service::message::{Action, Call, Reply};
+use crate::service::message::{Action, Call, Reason, Reply};
 use crate::service::origin::Origin;
 use crate::service::value::Item;
 use crate::world::Simulation;
@@ -24,8 +24,32 @@ pub(crate) async fn handle(sim: &Simulation, origin: Origin, call: Call) -> Repl
             Ok(Some(item)) => Reply::ok(&json!({ "Item": item }), "an item"),
         },
         Call::Batch(actions) => batch(sim, origin, actions).await,
+        Call::TransactGet(actions) => transact_get(sim, &actions),
+        Call::Scan(scan) => {
+            let service = sim.service();
+            let (items, last) = service.tables.scan(&scan);
+            let key = last.map(|key| json!({ "pk": { "S": key.pk }, "sk": { "S": key.sk } }));
+            let count = items.len();
+            Reply::ok(&json!({ "Items": items, "Count": count, "LastEvaluatedKey": key }), format!("{count} items"))
+        }
         Call::Write(action) => write(sim, &action),
     }
+}
+
+/// The items at one moment, if no transaction holds one of them.
+fn transact_get(sim: &Simulation, actions: &[Action]) -> Reply {
+    let service = sim.service();
+    let reason = |action: &Action| if service.is_held(&action.item_key()) { Reason::CONFLICT } else { Reason::PASSED };
+    let reasons: Vec<_> = actions.iter().map(reason).collect();
+    if reasons.contains(&Reason::CONFLICT) {
+        return Reply::cancelled(&reasons);
+    }
+    let item = |action: &Action| match service.tables.get(&action.item_key()) {
+        Some(item) => json!({ "Item": item }),
+        None => json!({}),
+    };
+    let responses: Vec<_> = actions.iter().map(item).collect();
+    Reply::ok(&json!({ "Responses": responses }), "items of one moment")
 }
 
 /// The item, or the part of it that is asked for.

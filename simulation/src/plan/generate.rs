@@ -1,7 +1,7 @@
 //! From a seed to a plan.
 
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES};
+use crate::plan::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES, STATES_CONSENTS, USED_ON};
 use crate::plan::{
     Accident, ApiKey, CONTRACT, CallFault, Consent, Event, Fault, Happening, InvocationFault, Operation, Plan, Reading,
     Request,
@@ -86,16 +86,16 @@ fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
     let client = u16::from(draw.chance(1, 4));
     let operation = match draw.range(0, 149) {
         0..66 => Operation::Add,
-        66..102 => Operation::Remove,
         102..118 => Operation::Read,
         118..126 => Operation::ReadPhone,
-        126..145 => Operation::UpdateConsent,
+        126..145 if client == STATES_CONSENTS => Operation::UpdateConsent,
+        66..102 | 126..145 => Operation::Remove,
         145..149 => Operation::Create,
         _ => Operation::Delete,
     };
     let consent = draw.pick(&[Consent::Written, Consent::Written, Consent::Express, Consent::Stop]);
     let states = match operation {
-        Operation::Add => draw.chance(1, 3),
+        Operation::Add => client == STATES_CONSENTS && draw.chance(1, 3),
         Operation::UpdateConsent => true,
         _ => false,
     };
@@ -103,7 +103,8 @@ fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
     let key = match draw.range(0, 99) {
         0 => ApiKey::Unknown,
         1..3 => ApiKey::Of { client: 1 - client, place: 0 },
-        3..70 => ApiKey::Of { client, place: 0 },
+        3..65 => ApiKey::Of { client, place: 0 },
+        65..75 => ApiKey::Of { client, place: USED_ON },
         _ => ApiKey::Of { client, place: progress - 3 + place(draw, 6) },
     };
     Request {
@@ -159,7 +160,7 @@ fn events(draw: &mut Draw, end: u64, requests: u32) -> Vec<Event> {
         let at = draw.range(0, end);
         let progress = progress(at, end);
         let environment = u32::from(place(draw, 8));
-        let what = match draw.range(0, 20) {
+        let what = match draw.range(0, 25) {
             0..3 => Happening::ClockJumps {
                 environment,
                 by: draw.pick(&[-70_000, -2_000, 300, 4_000, 70_000]),
@@ -172,10 +173,13 @@ fn events(draw: &mut Draw, end: u64, requests: u32) -> Vec<Event> {
                 let expires_in = draw.chance(1, 2).then(|| draw.range(100, 120_000));
                 Happening::IssueKey { client, place: progress + place(draw, 3), expires_in }
             }
-            10..15 => Happening::RevokeKey { client, place: progress - 1 - place(draw, 2) },
+            10..14 => Happening::RevokeKey { client, place: progress - 1 - place(draw, 2) },
+            14 => Happening::RevokeKey { client, place: USED_ON },
             15..18 => Happening::Import { client, customer: place(draw, CUSTOMERS), phone: place(draw, PHONES) },
             18 => Happening::Backup,
             19 => Happening::Restore,
+            20 | 21 => Happening::Corrupt { client, place: place(draw, progress + 1) },
+            22..25 => Happening::Check,
             _ => Happening::Outage { lasts: draw.pick(&[2_000, 10_000, 20_000]) },
         };
         events.push(Event { at, what });

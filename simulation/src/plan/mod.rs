@@ -248,6 +248,15 @@ pub enum Happening {
         /// The phone number, by place.
         phone: u16,
     },
+    /// A mistake takes `created_at` out of an API key's item.
+    Corrupt {
+        /// The client, by place.
+        client: u16,
+        /// The key, by place.
+        place: u16,
+    },
+    /// An operator checks the table and repairs it.
+    Check,
     /// The table is copied, as a backup does.
     Backup,
     /// The last copy is restored as a new table, and a deployment switches to it.

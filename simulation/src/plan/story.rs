@@ -12,6 +12,10 @@ pub const CLIENTS: u16 = 2;
 pub const CUSTOMERS: u16 = 3;
 /// How many phone numbers take part.
 pub const PHONES: u16 = 4;
+/// The client that states consents. The numbers of the others have none, so an operator's check may delete them.
+pub const STATES_CONSENTS: u16 = 0;
+/// The place of a key that is used all the time, also long after it was revoked.
+pub const USED_ON: u16 = 2;
 /// How many API keys an operator can issue for each client.
 pub const KEYS_PER_CLIENT: u16 = 100;
 /// The places of customers and numbers that fill records and counters up to two below the contract's limit.

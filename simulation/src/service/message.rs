@@ -37,9 +37,7 @@ pub struct Action {
 impl Action {
     /// The key of the item.
     pub fn item_key(&self) -> ItemKey {
-        let from = self.item.as_ref().unwrap_or(&self.key);
-        let part = |name: &str| from.get(name).and_then(Value::text).unwrap_or_default().to_owned();
-        ItemKey { table: self.table_name.clone(), pk: part("pk"), sk: part("sk") }
+        ItemKey::of(&self.table_name, self.item.as_ref().unwrap_or(&self.key))
     }
 }
 
@@ -71,6 +69,14 @@ pub struct ItemKey {
     pub sk: String,
 }
 
+impl ItemKey {
+    /// The key of an item, or of a key's attributes.
+    pub fn of(table: &str, item: &Item) -> Self {
+        let part = |name: &str| item.get(name).and_then(Value::text).unwrap_or_default().to_owned();
+        Self { table: table.to_owned(), pk: part("pk"), sk: part("sk") }
+    }
+}
+
 impl fmt::Display for ItemKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.table, self.pk)
@@ -86,8 +92,24 @@ pub enum Call {
     Get(Action),
     /// `BatchGetItem` of one table: a read of each item.
     Batch(Vec<Action>),
+    /// `TransactGetItems`.
+    TransactGet(Vec<Action>),
+    /// `Scan`.
+    Scan(Scan),
     /// `PutItem`, `UpdateItem` or `DeleteItem`.
     Write(Action),
+}
+
+/// A page of one part of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+#[expect(missing_docs, reason = "DynamoDB's names")]
+pub struct Scan {
+    pub table_name: String,
+    pub segment: usize,
+    pub total_segments: usize,
+    pub limit: usize,
+    pub exclusive_start_key: Option<Item>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +117,18 @@ pub enum Call {
 struct Transaction {
     transact_items: Vec<BTreeMap<String, Action>>,
     client_request_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct TransactGet {
+    transact_items: Vec<OneGet>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct OneGet {
+    get: Action,
 }
 
 #[derive(Deserialize)]
@@ -146,6 +180,12 @@ impl Call {
             "BatchGetItem" => {
                 serde_json::from_slice(body).map_err(failed).map(|batch: Batch| Self::Batch(batch.actions()))
             }
+            "TransactGetItems" => {
+                let transaction: TransactGet = serde_json::from_slice(body).map_err(failed)?;
+                let of = |item: OneGet| Action { kind: "Get", ..item.get };
+                Ok(Self::TransactGet(transaction.transact_items.into_iter().map(of).collect()))
+            }
+            "Scan" => serde_json::from_slice(body).map_err(failed).map(Self::Scan),
             "PutItem" => action("Put").map(Self::Write),
             "UpdateItem" => action("Update").map(Self::Write),
             "DeleteItem" => action("Delete").map(Self::Write),
@@ -170,9 +210,14 @@ impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Get(action) | Self::Write(action) => action.fmt(f),
-            Self::Batch(actions) => {
-                write!(f, "Batch")?;
+            Self::Batch(actions) | Self::TransactGet(actions) => {
+                write!(f, "{}", if matches!(self, Self::Batch(_)) { "Batch" } else { "TransactGet" })?;
                 actions.iter().try_for_each(|action| write!(f, " + {action}"))
+            }
+            Self::Scan(scan) => {
+                write!(f, "Scan {} part {} of {}", scan.table_name, scan.segment, scan.total_segments)?;
+                let after = scan.exclusive_start_key.as_ref().and_then(|key| key.get("pk")).and_then(Value::text);
+                after.map_or(Ok(()), |pk| write!(f, " after {pk}"))
             }
             Self::Transaction(token, actions) => {
                 write!(f, "Transact {}", token.as_deref().map_or("without token", short))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::expression::{self, Attributes};
-use super::message::{Action, ItemKey, Reason};
+use super::message::{Action, ItemKey, Reason, Scan};
 use super::value::{Item, item_size};
 
 /// The items of every table.
@@ -29,6 +29,21 @@ impl Tables {
     /// The items of one table, by key.
     pub fn of<'a>(&'a self, table: &'a str) -> impl Iterator<Item = (&'a ItemKey, &'a Item)> {
         self.items.iter().filter(move |(key, _)| key.table == table)
+    }
+
+    /// A page of a part of a table: its items, and the key of the last one if there are more.
+    pub fn scan<'a>(&'a self, scan: &'a Scan) -> (Vec<&'a Item>, Option<&'a ItemKey>) {
+        let from = scan.exclusive_start_key.as_ref().map(|key| ItemKey::of(&scan.table_name, key));
+        let is_next = |key: &ItemKey| from.as_ref().is_none_or(|from| key > from);
+        let in_part = |key: &ItemKey| {
+            let hash = key.pk.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+            hash.checked_rem(scan.total_segments) == Some(scan.segment)
+        };
+        let mut items = self.of(&scan.table_name).filter(|(key, _)| is_next(key) && in_part(key));
+        let page: Vec<_> = items.by_ref().take(scan.limit).collect();
+        // As in DynamoDB, a page that is full may be the last one.
+        let last = page.last().filter(|_| page.len() == scan.limit).map(|(key, _)| *key);
+        (page.into_iter().map(|(_, item)| item).collect(), last)
     }
 
     /// Copies a table, as a restored backup does.

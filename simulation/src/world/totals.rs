@@ -31,6 +31,14 @@ pub struct Totals {
     pub units_cancelled: u64,
     /// Milliseconds for which environments were held.
     pub environment_millis: u64,
+    /// How often an operator checked and repaired the table.
+    pub checks: u64,
+    /// Checks that ended with an error: in an outage, or while others changed the same items all the time.
+    pub checks_failed: u64,
+    /// Findings that were repaired.
+    pub repaired: u64,
+    /// Numbers without customers that were deleted.
+    pub idle_deleted: u64,
     /// Environments that were started.
     pub environments: u64,
     /// Log lines.
@@ -72,6 +80,10 @@ impl Totals {
         self.units += other.units;
         self.units_cancelled += other.units_cancelled;
         self.environment_millis += other.environment_millis;
+        self.checks += other.checks;
+        self.checks_failed += other.checks_failed;
+        self.repaired += other.repaired;
+        self.idle_deleted += other.idle_deleted;
         self.environments += other.environments;
         self.log_lines += other.log_lines;
         self.item_by_item += other.item_by_item;

@@ -1,6 +1,6 @@
 //! A short run for every change: nothing is wrong, and the same seed makes the same trace.
 
-use simulation::plan::generate;
+use simulation::plan::{Event, Happening, generate};
 use simulation::runner::run;
 use simulation::shrink::shrink;
 use simulation::world::trace::Keep;
@@ -16,6 +16,22 @@ fn seeds_find_nothing_wrong_and_replay() {
         assert_eq!((&first.hash, first.trace_lines), (&second.hash, second.trace_lines), "seed {seed}");
         assert_eq!(first.totals, second.totals, "seed {seed}");
     }
+}
+
+/// An operator checks the table again and again while it is in use, and nothing but the planted corruption is found.
+#[test]
+fn a_check_in_traffic_repairs_what_is_corrupt_and_replays() {
+    let mut plan = generate::plan(1, REQUESTS);
+    let end = plan.requests.last().map_or(0, |request| request.at);
+    let event = |part, what| Event { at: end * part / 10, what };
+    plan.events = (1..10).map(|part| event(part, Happening::Check)).collect();
+    plan.events.insert(2, event(3, Happening::Corrupt { client: 0, place: 0 }));
+    let (first, second) = (run(plan.clone(), Keep::Hash), run(plan, Keep::Hash));
+    assert_eq!(first.violations, Vec::<String>::new());
+    let totals = &first.totals;
+    assert_eq!((totals.checks, totals.checks_failed, totals.repaired), (9, 0, 1));
+    assert!(totals.idle_deleted > 0, "{totals:?}");
+    assert_eq!(first.hash, second.hash);
 }
 
 /// A sample of the breaks, which needs no other build of the code: the function is given a limit that is one too high. The
