@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     if !cdm.is_dev() {
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string).unwrap_or_default();
-            complain(&Failure(format!("a fault in this program, at {place}: please report it")));
+            complain(&Failure(format!("internal error at {place}: please report it")));
             std::process::exit(1);
         }));
     }

@@ -115,19 +115,11 @@ pub const BREAKS: &[Break] = &[
     },
     Break {
         name: "the counter decides while the record's outcome is unknown",
-        edits: &[
-            (
-                CANCELLATION,
-                "let contended = contention(record.code);",
-                "let contended = contention(record.code).filter(|_| counter.code != CONDITION);",
-            ),
-            (CANCELLATION, "(PASSED, CONDITION) => counter_failed", "(_, CONDITION) => counter_failed"),
-            (
-                CANCELLATION,
-                "        (CONDITION, _) => {\n",
-                "        (CONDITION, _) if record.code == CONDITION => {\n",
-            ),
-        ],
+        edits: &[(
+            CANCELLATION,
+            "let refused = reasons.iter().enumerate().find(|(_, reason)| reason.code != PASSED);",
+            "let refused = [true, false].into_iter().find_map(|only| {\n        reasons.iter().enumerate().find(|(_, reason)| if only { reason.code == CONDITION } else { reason.code != PASSED })\n    });",
+        )],
     },
     Break {
         name: "a customer may have one number more than the limit",

@@ -75,6 +75,7 @@ pub fn run(plan: Plan, keep: Keep) -> Outcome {
 }
 
 fn outcome(sim: &Simulation, first: Vec<Item>) -> Outcome {
+    let item_by_item = sim.check().item_by_item;
     let mut trace = lock(&sim.trace);
     let mut history: Vec<_> = sim.check().tries().cloned().collect();
     history.sort_by_key(|begun| begun.began);
@@ -85,6 +86,6 @@ fn outcome(sim: &Simulation, first: Vec<Item>) -> Outcome {
         hash: trace.hash(),
         trace_lines: trace.count(),
         lines: trace.take_lines(),
-        totals: lock(&sim.totals).clone(),
+        totals: Totals { item_by_item, ..lock(&sim.totals).clone() },
     }
 }

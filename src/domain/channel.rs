@@ -27,7 +27,7 @@ impl PhoneType {
         }
     }
 
-    /// The contract's word.
+    /// The value in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Mobile => "mobile",

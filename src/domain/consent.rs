@@ -26,7 +26,7 @@ impl ConsentType {
         }
     }
 
-    /// The contract's word.
+    /// The value in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Written => "written",
@@ -58,7 +58,7 @@ impl ChannelType {
         if text == Self.as_str() { Ok(Self) } else { Err(Rule("must be sms")) }
     }
 
-    /// The contract's word.
+    /// The value in the API.
     pub fn as_str(self) -> &'static str {
         "sms"
     }

@@ -54,7 +54,7 @@ impl Ccid {
     }
 }
 
-/// A customer's record, read from an item that does not contradict itself.
+/// A customer's record, read from a consistent item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomerRecord {
     /// When the record was created.
@@ -63,7 +63,7 @@ pub struct CustomerRecord {
     pub channels: Vec<Channel>,
 }
 
-/// What a client's table holds about a phone number, read from an item that does not contradict itself.
+/// What a client's table holds about a phone number, read from a consistent item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneRecord {
     /// The customers that have the number, in byte order. Their count equals the item's `ccid_count`.

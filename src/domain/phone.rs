@@ -6,12 +6,12 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, get_nat
 
 use super::Rule;
 
-/// The calling code if none is stated.
+/// The country code if none is stated.
 const NORTH_AMERICA: u16 = 1;
 
 const UNUSABLE: Rule = Rule("must make a phone number of at most 15 digits with the country code");
 
-/// An assigned calling code: 1 to 3 digits, the first not zero.
+/// An assigned country code (of telephony, not of ISO): 1 to 3 digits, the first not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountryCode(u16);
 
@@ -129,7 +129,7 @@ impl<'a> Number<'a> {
     }
 }
 
-/// A phone number: its E.164 form, and its country code, which tells where the calling code ends in that form.
+/// A phone number: its E.164 form, and the country code with which that form begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phone {
     country_code: CountryCode,

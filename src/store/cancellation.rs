@@ -40,7 +40,7 @@ pub enum Cancellation {
     /// The record passed. The counter failed its condition, but its old value does not show why. It may have changed
     /// between two reads of DynamoDB; if this happens twice, the counter is corrupt.
     CounterUnclear,
-    /// The record contradicts itself.
+    /// The record is corrupt.
     CorruptRecord,
     /// The reasons are not documented.
     Unreadable,

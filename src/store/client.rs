@@ -202,7 +202,7 @@ impl HttpConnector for TrustFallback {
         let response = self.first.call(request);
         HttpConnectorFuture::new(async move {
             let response = response.await;
-            // Nothing was sent, so the attempt is repeated, this time with the system's roots.
+            // Nothing was sent, so the store makes another attempt, which uses the system's roots.
             if response.as_ref().is_err_and(|error| is_unknown_issuer(error)) {
                 system.get_or_init(|| {
                     tracing::warn!(target: "cdm", "DynamoDB's certificate does not come from Amazon's roots: trusting the system's roots");

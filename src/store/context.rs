@@ -17,7 +17,7 @@ pub(super) const CONTENTION: Duration = Duration::from_millis(3000);
 pub struct CallContext {
     /// When the request arrived. A new channel has this time.
     pub now: UnixMillis,
-    /// Until when the request must be answered.
+    /// The time by which the request must have its response.
     pub deadline: Deadline,
     /// What the request has cost so far.
     pub stats: CallStats,
@@ -33,7 +33,7 @@ impl CallContext {
     ///
     /// # Errors
     /// [`StoreError::TryAgain`], if the time for contention is up. Otherwise the request reads again.
-    pub(super) fn changed(&mut self) -> Result<(), StoreError> {
+    pub(super) fn count_conflict(&mut self) -> Result<(), StoreError> {
         self.stats.conflicts += 1;
         if Instant::now() < self.deadline.contention_end {
             Ok(())
@@ -48,12 +48,12 @@ impl CallContext {
     }
 }
 
-/// Until when a request must be answered.
+/// The time by which a request must have its response.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline {
     /// When all attempts and pauses must have ended.
     pub(super) end: Instant,
-    /// Until when contention and throttling are retried.
+    /// After this time, contention and throttling are not retried.
     pub(super) contention_end: Instant,
 }
 
@@ -72,9 +72,9 @@ impl Deadline {
 /// What a request cost at the database, for its log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallStats {
-    /// Calls sent to DynamoDB.
+    /// Attempts to call DynamoDB, those included that could not be sent.
     pub round_trips: u32,
-    /// Calls that repeated an earlier call.
+    /// Attempts that repeated an earlier attempt.
     pub retries: u32,
     /// Calls that DynamoDB refused because of another request's transaction.
     pub conflicts: u32,

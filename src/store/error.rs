@@ -81,13 +81,13 @@ pub enum Cause {
     UnknownCancellation,
     /// The client token belongs to another transaction.
     TokenTaken,
-    /// The customer's record contradicts itself.
+    /// The customer's record is corrupt.
     CorruptRecord,
-    /// The phone number's counter contradicts itself.
+    /// The phone number's item is corrupt.
     CorruptCounter,
     /// The record or the counter does not fit the update, and DynamoDB does not say which.
     CorruptItem,
-    /// The API key's item contradicts itself.
+    /// The API key's item is corrupt.
     CorruptKey,
     /// The invocation had no time left for an attempt.
     OutOfTime,

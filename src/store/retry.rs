@@ -67,7 +67,7 @@ impl<T> Attempt<T> {
 #[derive(Debug)]
 pub(super) struct RetryOutcome<T> {
     pub result: Result<T, StoreError>,
-    /// Whether the outcome of an attempt before the last one is unknown. That attempt may still be on its way.
+    /// Whether the outcome of at least one attempt is unknown. That attempt may still reach DynamoDB.
     pub in_doubt: bool,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! An update expression has no "if", and a condition would fail the add. With a time for each value, an add states its
 //! consent without knowing the earlier one: it sets its own time if that is absent, and removes the times that its value
-//! replaces. No add removes `stop_at`, so a stop stays. An add under a stop leaves its time below the stop, where nothing
-//! reads it; the lift of the stop removes it.
+//! replaces. No add removes `stop_at`, so a stop stays. If the number is stopped, an add still sets its time, but no response
+//! shows it. The change that lifts the stop removes that time, unless it sets the same value.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 

@@ -43,7 +43,7 @@ impl Store {
         Delete::builder().table_name(&self.table).set_key(Some(key))
     }
 
-    /// A transaction of these updates. DynamoDB's reasons for a cancellation have their order.
+    /// A transaction of these updates. DynamoDB returns the reasons for a cancellation in this order.
     pub(super) fn transaction(
         &self,
         updates: impl IntoIterator<Item = UpdateBuilder>,

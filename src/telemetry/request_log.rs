@@ -24,7 +24,7 @@ pub struct RequestLog {
     is_cold_start: bool,
 }
 
-/// The ids under which a request is found again.
+/// The ids by which an operator finds a request.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestIds<'a> {
     /// The gateway's id.

@@ -14,8 +14,8 @@ use cdm_lambda::store::Store;
 use cdm_lambda::store::client::DynamoDb;
 use testkit::demo;
 
+use crate::helpers::log;
 use crate::helpers::{Reply, TIMEOUT, TestApp, add, number, send};
-use crate::log;
 
 /// The result of one look-up of the endpoint's name.
 #[derive(Debug, Clone, Copy)]

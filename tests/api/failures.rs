@@ -8,7 +8,7 @@ use cdm_lambda::store::{CallContext, Store};
 use serde_json::{Value, json};
 use testkit::demo;
 
-use crate::fault_connector::{Call, Fault};
+use crate::helpers::fault_connector::{Call, Fault};
 use crate::helpers::{Reply, TestApp, add, number, remove, send};
 
 /// Enough for a few attempts, and short for a test.

@@ -7,22 +7,11 @@
     reason = "a test stops at its first surprise"
 )]
 
-mod added;
-mod authorization;
-mod companions;
 mod connection;
-mod consent;
-mod cost;
-mod customers;
-mod events;
 mod failures;
-mod fault_connector;
-mod fields;
 mod helpers;
-mod idempotency;
-mod limits;
-mod log;
 mod openapi;
-mod paths;
-mod phones;
+mod operations;
+mod request;
 mod request_log;
+mod threat_model;

@@ -12,7 +12,7 @@ use testkit::demo;
 use testkit::gateway::Gateway;
 use tokio::task::JoinSet;
 
-use crate::fault_connector::Fault;
+use crate::helpers::fault_connector::Fault;
 use crate::helpers::{TestApp, encoded};
 
 /// The contract's responses: operation, status, `code`.

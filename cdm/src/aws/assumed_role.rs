@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::aws::network::Network;
 use crate::aws::network_failure::NetworkFailure;
-use crate::aws::profile::{Base, Role, Way};
+use crate::aws::profile::{Base, CredentialChain, Role};
 use crate::aws::sdk::{loader, nothing_found};
 use crate::ui::Failure;
 use crate::ui::plain;
@@ -20,7 +20,7 @@ use crate::ui::plain;
 /// Assumes the roles of a profile once, with the codes that the operator types. The command ends when the last
 /// role's session ends: `duration_seconds` of the profile sets its length.
 pub(crate) async fn with_mfa(
-    way: &Way,
+    way: &CredentialChain,
     config: &SdkConfig,
     network: &Network,
 ) -> Result<SharedCredentialsProvider, Failure> {
@@ -29,7 +29,7 @@ pub(crate) async fn with_mfa(
     } else {
         if let Some(role) = way.roles.first().filter(|role| role.profile == way.base_profile) {
             return Err(Failure(format!(
-                "the AWS profile {} needs an MFA code, and has its own credentials beside the role: give those a profile \
+                "the AWS profile {} needs an MFA code, and contains both a role and credentials: give those a profile \
                  of their own, and name it in source_profile",
                 role.profile
             )));
@@ -102,10 +102,10 @@ impl Role {
         if let Some(failure) = NetworkFailure::within(error) {
             return Failure(format!("STS cannot be reached for the role of the profile {profile}: {failure}"));
         }
-        let code = error.code().map_or("no readable answer", plain);
+        let code = error.code().map_or("no readable response", plain);
         let check = match (code, mfa_serial) {
             ("AccessDenied", Some(_)) => {
-                "the MFA code is wrong or was used already, or the role is not open to you: run the command again with \
+                "the MFA code is wrong or was used already, or you may not assume the role: run the command again with \
                  the next code"
             }
             ("AccessDenied", None) => "check the trust policy of the role, and whether the profile needs mfa_serial",

@@ -17,10 +17,10 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use tokio::sync::Mutex;
 
 use crate::aws::assumed_role::with_mfa;
-use crate::aws::environment::set;
+use crate::aws::environment::non_empty;
 use crate::aws::network::Network;
 use crate::aws::network_failure::{NetworkFailure, find};
-use crate::aws::profile::{Base, Way};
+use crate::aws::profile::{Base, CredentialChain};
 use crate::aws::sdk::{loader, nothing_found};
 use crate::ui::Failure;
 use crate::ui::plain;
@@ -52,14 +52,14 @@ pub(crate) async fn find_aws() -> Result<Aws, Failure> {
         Failure(format!("the AWS profiles cannot be read ({place})"))
     })?;
     let selected = profiles.get_profile(profiles.selected_profile());
-    if let Some(name) = set("AWS_PROFILE")
+    if let Some(name) = non_empty("AWS_PROFILE")
         && selected.is_none()
     {
         return Err(Failure(format!(
             "the AWS profile {name} does not exist: `aws configure list-profiles` lists those that do"
         )));
     }
-    let ca_bundle = set("AWS_CA_BUNDLE").or_else(|| Some(selected?.get("ca_bundle")?.to_owned()));
+    let ca_bundle = non_empty("AWS_CA_BUNDLE").or_else(|| Some(selected?.get("ca_bundle")?.to_owned()));
     let network = Network::new(ca_bundle)?;
     let config = loader(&network).load().await;
     let region = config.region().ok_or_else(|| {
@@ -88,7 +88,7 @@ async fn credentials(
 /// Where the SDK's chain finds the credentials: the first of these that is configured.
 enum Origin {
     Environment,
-    Profile(Way),
+    Profile(CredentialChain),
     WebIdentity,
     Container,
     Machine,
@@ -96,21 +96,21 @@ enum Origin {
 
 impl Origin {
     fn find(profiles: &ProfileSet) -> Result<Self, Failure> {
-        match (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY")) {
+        match (non_empty("AWS_ACCESS_KEY_ID"), non_empty("AWS_SECRET_ACCESS_KEY")) {
             (Some(_), Some(_)) => return Ok(Self::Environment),
             (Some(_), None) => return Err(half_a_key("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
             (None, Some(_)) => return Err(half_a_key("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
             (None, None) => {}
         }
         if profiles.get_profile(profiles.selected_profile()).is_some()
-            && let Some(way) = Way::from_profiles(profiles)?
+            && let Some(way) = CredentialChain::from_profiles(profiles)?
         {
             return Ok(Self::Profile(way));
         }
         let container = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
-        Ok(match set("AWS_WEB_IDENTITY_TOKEN_FILE") {
+        Ok(match non_empty("AWS_WEB_IDENTITY_TOKEN_FILE") {
             Some(_) => Self::WebIdentity,
-            None if container.into_iter().any(|name| set(name).is_some()) => Self::Container,
+            None if container.into_iter().any(|name| non_empty(name).is_some()) => Self::Container,
             None => Self::Machine,
         })
     }
@@ -136,7 +136,7 @@ fn half_a_key(missing: &str, there: &str) -> Failure {
     Failure(format!("{missing} is not set, and {there} is: set both or neither"))
 }
 
-impl Way {
+impl CredentialChain {
     /// Describes a failure to get credentials from this source.
     pub(crate) fn explain(&self, error: &CredentialsError) -> Failure {
         if let Some(error) = find::<SdkError<AssumeRoleError, HttpResponse>>(error) {
@@ -144,7 +144,7 @@ impl Way {
                 [role] => return role.explain(error),
                 // The SDK does not say which role failed.
                 [.., last] if NetworkFailure::within(error).is_none() => {
-                    let code = error.code().map_or("no readable answer", plain);
+                    let code = error.code().map_or("no readable response", plain);
                     return Failure(format!(
                         "STS refused one of the {} roles of the profile {} ({code}): check the trust policy of each",
                         self.roles.len(),
@@ -197,7 +197,7 @@ fn web_identity(error: &CredentialsError, file: &str) -> String {
     }
     match find::<SdkError<AssumeRoleWithWebIdentityError, HttpResponse>>(error) {
         Some(error) => {
-            let code = error.code().map_or("no readable answer", plain);
+            let code = error.code().map_or("no readable response", plain);
             format!("STS refused the web identity token ({code}): check AWS_ROLE_ARN and {file}")
         }
         None => format!("there is no web identity token: check {file}"),

@@ -1,7 +1,7 @@
 //! Environment variables, and host names of this machine.
 
 /// An environment variable. As in the SDK, an empty variable counts as not set.
-pub(crate) fn set(name: &str) -> Option<String> {
+pub(crate) fn non_empty(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

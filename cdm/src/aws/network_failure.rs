@@ -70,12 +70,12 @@ impl fmt::Display for NetworkFailure {
             Cause::UnknownIssuer { ca_bundle: None } => write!(
                 f,
                 "no authority that this machine trusts signed the certificate of {host}: if a proxy of your network \
-                 signs certificates, set AWS_CA_BUNDLE to the file of its own"
+                 signs certificates, set AWS_CA_BUNDLE to a PEM file with the certificate of its authority"
             ),
             Cause::OtherName => write!(f, "the certificate of {host} is for another name: check the URL and the proxy"),
             Cause::Expired => write!(f, "the certificate of {host} is out of date: check the clock of this machine"),
             Cause::BadCertificate => write!(f, "the certificate of {host} is not valid: check the URL and the proxy"),
-            Cause::NoTls => write!(f, "{host} does not speak TLS as it must: check the URL and the proxy"),
+            Cause::NoTls => write!(f, "the TLS handshake with {host} failed: check the URL and the proxy"),
         }
     }
 }

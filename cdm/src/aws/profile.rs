@@ -9,7 +9,7 @@ use crate::ui::Failure;
 /// How a profile gets its credentials: the first credentials, then the roles to assume, each with the credentials
 /// of the previous one.
 #[derive(Debug)]
-pub(crate) struct Way {
+pub(crate) struct CredentialChain {
     pub(crate) base: Base,
     /// The profile with the first credentials.
     pub(crate) base_profile: String,
@@ -47,7 +47,7 @@ pub(crate) struct Role {
     pub(crate) mfa_serial: Option<String>,
 }
 
-impl Way {
+impl CredentialChain {
     /// Whether a role requires an MFA code.
     pub(crate) fn needs_mfa(&self) -> bool {
         self.roles.iter().any(|role| role.mfa_serial.is_some())

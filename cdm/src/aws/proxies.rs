@@ -4,7 +4,7 @@ use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 use axum::http::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 
-use crate::aws::environment::set;
+use crate::aws::environment::non_empty;
 
 /// If both spellings of a variable are set, the AWS CLI uses the one in lower case.
 const HTTPS_PROXY: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
@@ -41,7 +41,7 @@ pub(crate) struct Proxy {
 
 impl Proxies {
     pub(crate) fn from_environment() -> Self {
-        let no = NO_PROXY.into_iter().find_map(set).unwrap_or_default();
+        let no = NO_PROXY.into_iter().find_map(non_empty).unwrap_or_default();
         let https = Setting::read(HTTPS_PROXY, ProxyConfig::https, &no);
         let http = Setting::read(HTTP_PROXY, ProxyConfig::http, &no);
         let rules = Matcher::builder().https(https.url.as_str()).http(http.url.as_str()).no(no).build();
@@ -72,7 +72,7 @@ impl Setting {
         config: impl Fn(String) -> Result<ProxyConfig, ProxyError>,
         no: &str,
     ) -> Self {
-        let first = variables.into_iter().find_map(|variable| Some((variable, set(variable)?)));
+        let first = variables.into_iter().find_map(|variable| Some((variable, non_empty(variable)?)));
         let Some((variable, value)) = first else {
             return Self { variable: "", url: String::new(), config: None };
         };

@@ -45,7 +45,7 @@ pub(crate) struct Show {
 
 /// Delete a customer's record, and remove the customer from the count of every number.
 ///
-/// The consent of a number belongs to the client and stays, also if no customer has the number any more.
+/// The consent of a number belongs to the client and stays, even if no customer has the number.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm customer delete --client demo-clinic --ccid BAK-11984-100

@@ -184,7 +184,9 @@ impl Delete {
         }
         output::confirm("Delete this item?", "y", self.yes)?;
         let saving = self.save.open(connection.place(), "item delete").shared();
-        let busy = || Failure("the item is being changed all the time: stop what changes it".to_owned());
+        let busy = || {
+            Failure("other programs keep changing the item: stop those programs and run the command again".to_owned())
+        };
         let deleted = erase::item(connection, key, &saving).await;
         let deleted = deleted.and_then(|is_deleted| if is_deleted { Ok(()) } else { Err(busy()) });
         lock(&saving).report_on(deleted)?;

@@ -68,7 +68,7 @@ pub(crate) struct List {
   cdm key identify --output json < leaked-key.txt | jq -r .client_id")]
 pub(crate) struct Identify {}
 
-/// Revoke a key. Functions that have cached it may accept it for one more minute.
+/// Revoke a key. A function that has cached it accepts it until the cached entry expires, by default after a minute.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm key revoke --client demo-clinic 9b8ff2baeb4c
@@ -137,7 +137,9 @@ impl Issue {
             put(items::EXPIRES_AT, items::from_unix_millis(expires));
         }
         if connection.create(item.clone()).await?.is_some() {
-            return Err(Failure("no key was created: the random numbers repeat themselves".to_owned()));
+            return Err(Failure(
+                "no key was created, because the table already has this key: run the command again".to_owned(),
+            ));
         }
         let mut row = row(&item, UnixMillis::now());
         if let Some(object) = row.as_object_mut() {
@@ -195,7 +197,9 @@ impl Revoke {
         let hash = hash(&item).unwrap_or_default();
         if !item.contains_key(items::REVOKED_AT) {
             output::confirm(
-                &format!("Revoke the key {fingerprint} of {client}? Requests with it are refused from then on."),
+                &format!(
+                    "Revoke the key {fingerprint} of {client}? Requests with it are refused, at the latest when the functions no longer cache it."
+                ),
                 "y",
                 self.yes,
             )?;
@@ -229,7 +233,7 @@ async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
     let line = stdin::line("API key").map_err(|rule| Failure(format!("the API key {rule}")))?;
     let Some(key) = ApiKey::parse(line.trim()) else {
         return Err(Failure(
-            "this is not an API key (wrong shape or checksum), so it was not looked up: check that all of it was \
+            "this is not an API key (wrong format or checksum), so it was not looked up: check that all of it was \
              copied"
                 .to_owned(),
         ));

@@ -56,7 +56,7 @@ pub(crate) struct Add {
 
 /// Remove a phone number from a customer's record, and the customer from the number's count.
 ///
-/// It also removes a number that only one of the two items shows.
+/// If only the record or only the number's item shows that the customer has the number, it corrects that item.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cdm phone remove --client demo-clinic --ccid BAK-11984-007 +16105551212
@@ -88,7 +88,7 @@ pub(crate) struct Who {
 
 /// Show the consent of a phone number, or change it for all customers that have the number.
 ///
-/// A stop is stored for a number that no customer has, too. Only this command and the API's operation for consent lift a
+/// You can also store a stop for a number that no customer has. Only this command and the API's operation for consent lift a
 /// stop.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

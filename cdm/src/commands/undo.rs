@@ -103,7 +103,7 @@ impl Undo {
         );
         if saved.unknown > 0 {
             output::note(&format!(
-                "Whether the command wrote {} of the items is unknown. Each of them is put back if it is as the command would have left it.",
+                "It is unknown whether the command wrote {} of the items. Each of them is put back if it has the state that the command would have written.",
                 saved.unknown
             ));
         }

@@ -7,7 +7,7 @@ use axum::http::Uri;
 use testkit::embedded::{self, Embedded};
 use tokio::net::TcpStream;
 
-use crate::aws::environment::{is_loopback_name, is_this_machine, set};
+use crate::aws::environment::{is_loopback_name, is_this_machine, non_empty};
 use crate::dev::data_file::{self, DataFile};
 use crate::dev::listen::bind;
 use crate::table::connection::Connection;
@@ -30,7 +30,7 @@ impl Database {
     /// nothing listens there. So a shell that exports the variable for the other commands can also start the
     /// dev server.
     pub(crate) async fn find(listen: &str, port: u16, data: Option<&Path>) -> Result<Self, Failure> {
-        let url = set("AWS_ENDPOINT_URL_DYNAMODB");
+        let url = non_empty("AWS_ENDPOINT_URL_DYNAMODB");
         if let Some(url) = &url {
             let is_own = is_own_address(listen, port, url);
             let is_free = (is_own || is_this_machine(url)) && is_free(url).await;

@@ -21,7 +21,7 @@ use clap::{Args, ValueEnum};
 use testkit::gateway::{Gateway, LARGEST_BODY};
 use testkit::{demo, embedded};
 
-use crate::aws::environment::set;
+use crate::aws::environment::non_empty;
 use crate::commands::table;
 use crate::dev::database::Database;
 use crate::ui::Failure;
@@ -80,7 +80,7 @@ pub(crate) async fn run(arguments: Dev) -> Result<(), Failure> {
     telemetry::hide_panic_messages();
 
     let listener = listen::bind(&arguments.listen, arguments.port, "--port").await?;
-    let table = set("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
+    let table = non_empty("TABLE_NAME").unwrap_or_else(|| demo::TABLE.to_owned());
     let database = Database::find(&arguments.listen, arguments.dynamodb_port, arguments.data.as_deref()).await?;
     let connection = database.connect(table).await?;
     if table::create(&connection.client, &connection.table).await? {

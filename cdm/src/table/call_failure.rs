@@ -20,7 +20,7 @@ where
 {
     let why = match error {
         SdkError::ServiceError(_) => match error.code() {
-            Some(code) => of_code(code, table).unwrap_or_else(|| format!("DynamoDB answered {}", plain(code))),
+            Some(code) => of_code(code, table).unwrap_or_else(|| format!("DynamoDB returned {}", plain(code))),
             None => "the response did not come from DynamoDB: check AWS_ENDPOINT_URL_DYNAMODB".to_owned(),
         },
         SdkError::ConstructionFailure(_) | SdkError::DispatchFailure(_) if is_of_credentials(error) => {

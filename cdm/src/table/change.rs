@@ -269,8 +269,10 @@ async fn transact(
     changes: &[Change],
     checks: impl Iterator<Item = Option<ConditionCheck>>,
 ) -> Result<bool, WriteFailure> {
-    let unmade = || WriteFailure { failure: Failure("the change cannot be described".to_owned()), is_certain: true };
-    let token = connection.store.sources().token().ok_or_else(unmade)?;
+    let certain = |why: &str| WriteFailure { failure: Failure(why.to_owned()), is_certain: true };
+    let unmade = || certain("the transaction cannot be built");
+    let no_token = || certain("nothing was changed: the system has no random numbers");
+    let token = connection.store.sources().token().ok_or_else(no_token)?;
     let mut call = connection.client.transact_write_items().client_request_token(format!("{token:032x}"));
     for change in changes {
         call = call.transact_items(change.write(&connection.table).ok_or_else(unmade)?);

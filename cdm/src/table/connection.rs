@@ -20,7 +20,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::credentials::{self, Aws};
-use crate::aws::environment::{is_this_machine, set};
+use crate::aws::environment::{is_this_machine, non_empty};
 use crate::aws::network::Network;
 use crate::table::call_failure;
 use crate::ui::Failure;
@@ -112,13 +112,13 @@ impl Connection {
     /// # Errors
     /// What is missing, refused or unreachable, and what to do.
     pub(crate) async fn open(table: String) -> Result<Self, Failure> {
-        let url = set("AWS_ENDPOINT_URL_DYNAMODB");
+        let url = non_empty("AWS_ENDPOINT_URL_DYNAMODB");
         let Aws { region, credentials, network } = if url.as_deref().is_some_and(is_this_machine) {
-            let own = set("AWS_ACCESS_KEY_ID").is_some();
+            let own = non_empty("AWS_ACCESS_KEY_ID").is_some();
             Aws {
-                region: set("AWS_REGION").unwrap_or_else(|| testkit::embedded::REGION.to_owned()),
+                region: non_empty("AWS_REGION").unwrap_or_else(|| testkit::embedded::REGION.to_owned()),
                 credentials: if own { environment_credentials() } else { testkit::embedded::any_credentials() },
-                network: Network::new(set("AWS_CA_BUNDLE"))?,
+                network: Network::new(non_empty("AWS_CA_BUNDLE"))?,
             }
         } else {
             credentials::find_aws().await?

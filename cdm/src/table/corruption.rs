@@ -9,7 +9,7 @@ use cdm_lambda::store::items::{self, Item};
 pub(crate) enum Subject {
     /// A customer's record.
     Customer { client_id: ClientId, ccid: Ccid },
-    /// A number's counter.
+    /// A number's item.
     Phone { client_id: ClientId, phone: Phone },
     /// An API key.
     Key,

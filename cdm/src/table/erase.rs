@@ -23,7 +23,7 @@ use crate::ui::Failure;
 pub(crate) struct Erased {
     /// How many numbers it had.
     pub(crate) numbers: usize,
-    /// How many numbers have no customer any more.
+    /// How many items of numbers were deleted, because nothing was left in them.
     pub(crate) counters: u64,
 }
 
@@ -128,7 +128,7 @@ fn deletion(record: Item, numbers: &[Item], ccid: &Ccid) -> Vec<Change> {
     let mut changes: Vec<_> = Change::new(Some(record), None).into_iter().collect();
     for number in numbers {
         if let Some(after) = without(number, ccid) {
-            // The number in a key is personal data, so the item is deleted with its last customer.
+            // The number in a key is personal data, so an item that holds nothing else, such as a consent, is deleted.
             let after = if crate::table::repair::is_idle(&after) { None } else { Some(after) };
             changes.extend(Change::new(Some(number.clone()), after));
         }
@@ -273,5 +273,5 @@ pub(crate) async fn pause(round: usize) {
 }
 
 fn busy() -> Failure {
-    Failure("the items are being changed all the time: stop what changes them and run the command again".to_owned())
+    Failure("other programs keep changing the items: stop those programs and run the command again".to_owned())
 }

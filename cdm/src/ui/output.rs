@@ -129,7 +129,7 @@ pub(crate) fn confirm(question: &str, expected: &str, yes: bool) -> Result<(), F
     if answer == expected || (expected == "y" && ["Y", "yes"].contains(&answer)) {
         return Ok(());
     }
-    Err(Failure("nothing was changed: the answer was not yes. Add --yes to skip the question".to_owned()))
+    Err(Failure("nothing was changed: you did not confirm. Add --yes to skip the question".to_owned()))
 }
 
 fn table(columns: &[Column], rows: &[Value]) -> String {

@@ -22,7 +22,7 @@ pub(crate) fn line(what: &str) -> Result<String, String> {
     }
     let mut line = String::new();
     match io::stdin().lock().read_line(&mut line) {
-        Ok(0) => Err(format!("must be a line of standard input, which has none: write the {what} to it")),
+        Ok(0) => Err(format!("must be on standard input, which has no more lines: write the {what} to it")),
         Ok(_) => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
         Err(_) => Err("must be a line of standard input, which cannot be read as UTF-8".to_owned()),
     }

@@ -315,7 +315,7 @@ async fn only_what_was_written_is_put_back() {
     for unknown in [format!("{items}\n"), format!("{items}\n{{\"writ")] {
         std::fs::write(&file, unknown).unwrap();
         let ran = table.cdm(&["undo", "a.jsonl"]).await;
-        assert!(ran.code == 1 && ran.err.contains("Whether the command wrote 2 of the items is unknown"), "{ran:?}");
+        assert!(ran.code == 1 && ran.err.contains("It is unknown whether the command wrote 2 of the items"), "{ran:?}");
         assert_eq!(table.sorted().await, without_a);
     }
     table.done(&["undo", "a.jsonl", "--yes"]).await;

@@ -100,7 +100,7 @@ pub struct Check {
     tries: HashMap<(u32, u32), Try>,
     /// The tables that operators check and repair, by the number of the command.
     repairs: HashMap<u32, Repair>,
-    /// Refusals that hold item by item, but at no single moment.
+    /// Refusals that are right if the items are read at different moments, but at no single moment.
     pub item_by_item: u64,
 }
 

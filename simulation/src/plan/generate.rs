@@ -10,7 +10,7 @@ use crate::plan::{
 /// After so many tries that were executed, a client counts as not served. Faults end long before.
 const TRIES: u32 = 60;
 
-/// Of a thousand calls, so many go wrong.
+/// How many of a thousand calls go wrong.
 const CALL_FAULTS: u64 = 40;
 
 /// The plan of this seed, with so many requests.

@@ -93,7 +93,7 @@ impl Simulation {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Waits until so many milliseconds after the start.
+    /// Waits until this many milliseconds after the start.
     pub async fn wait_until(&self, millis: u64) {
         sleep_until(self.start + Duration::from_millis(millis)).await;
     }

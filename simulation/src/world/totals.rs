@@ -43,7 +43,7 @@ pub struct Totals {
     pub environments: u64,
     /// Log lines.
     pub log_lines: u64,
-    /// Refusals that hold item by item, but at no single moment.
+    /// Refusals that are right if the items are read at different moments, but at no single moment.
     pub item_by_item: u64,
     /// Virtual milliseconds.
     pub virtual_millis: u64,

@@ -1,5 +1,8 @@
 //! A short run for every change: nothing is wrong, and the same seed makes the same trace.
 
+use std::path::Path;
+
+use simulation::breaks::BREAKS;
 use simulation::plan::{Event, Happening, generate};
 use simulation::runner::run;
 use simulation::shrink::shrink;
@@ -32,6 +35,18 @@ fn a_check_in_traffic_repairs_what_is_corrupt_and_replays() {
     assert_eq!((totals.checks, totals.checks_failed, totals.repaired), (9, 0, 1));
     assert!(totals.idle_deleted > 0, "{totals:?}");
     assert_eq!(first.hash, second.hash);
+}
+
+/// The command `breaks` edits the sources, so each text that it replaces must be there, once.
+#[test]
+fn the_edits_of_every_break_fit_the_sources() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for broken in BREAKS {
+        for (file, from, _) in broken.edits {
+            let text = std::fs::read_to_string(workspace.join(file)).unwrap();
+            assert_eq!(text.matches(from).count(), 1, "{}: {from} in {file}", broken.name);
+        }
+    }
 }
 
 /// A sample of the breaks, which needs no other build of the code: the function is given a limit that is one too high. The

@@ -45,7 +45,7 @@ impl Store {
             match deletion {
                 Deletion::Deleted => return Ok(()),
                 // The token of the last transaction is settled, so the next one has a token of its own.
-                Deletion::Changed => context.changed()?,
+                Deletion::Changed => context.count_conflict()?,
             }
         }
     }

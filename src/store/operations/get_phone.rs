@@ -5,7 +5,7 @@ use crate::store::items::{self, Item};
 use crate::store::stored_consent::StoredConsent;
 use crate::store::{CallContext, Cause, FailureDetail, Store, StoreError};
 
-/// Reads a number from its item. `None` if the item contradicts itself.
+/// Reads a number from its item. `None` if the item is corrupt.
 pub fn read_phone(item: &Item) -> Option<PhoneRecord> {
     let mut ccids = match item.get(items::CCIDS) {
         None => Vec::new(),

@@ -59,7 +59,7 @@ impl Store {
             match written {
                 Update::Written => return Ok(changed),
                 // The token of the last transaction is settled, so the next one has a token of its own.
-                Update::Changed => context.changed()?,
+                Update::Changed => context.count_conflict()?,
             }
         }
     }

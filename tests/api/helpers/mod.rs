@@ -1,5 +1,7 @@
 //! [`TestApp`], one per test, and the requests that tests send to it.
 
+pub(crate) mod fault_connector;
+pub(crate) mod log;
 mod request;
 
 use std::sync::Arc;
@@ -28,8 +30,7 @@ use testkit::database::Database;
 use testkit::demo;
 use testkit::embedded::REGION;
 
-use crate::fault_connector::{Call, FaultConnector, Faults};
-use crate::log;
+use crate::helpers::fault_connector::{Call, FaultConnector, Faults};
 
 pub(crate) use request::{Request, add, consent, create, customer, delete, encoded, phone, remove};
 

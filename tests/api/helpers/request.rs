@@ -4,7 +4,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use testkit::demo;
 
-use crate::log;
+use crate::helpers::log;
 
 /// A caller's request, before a gateway converts it to an event.
 #[derive(Debug, Clone)]

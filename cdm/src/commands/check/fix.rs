@@ -6,8 +6,8 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::store::items::{self, Item};
 
-use super::reread::Again;
-use super::{About, Corrupt, Found};
+use super::reread::Rereader;
+use super::{Corrupt, Found, PlanTarget};
 use crate::table::change::{Change, ROUNDS};
 use crate::table::connection::Connection;
 use crate::table::erase;
@@ -86,7 +86,7 @@ impl Found {
     }
 
     /// Writes the plan, and deletes the numbers without customers. Each change comes with its number in the
-    /// file. `report` hears what became of each finding.
+    /// file. `report` is called with each finding and its outcome.
     async fn write(
         &self,
         connection: &Connection,
@@ -95,7 +95,7 @@ impl Found {
         saving: &Shared,
         report: impl Fn(&Finding, Outcome) -> Result<(), Failure>,
     ) -> Result<Repaired, Failure> {
-        let again = Again { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
+        let again = Rereader { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
         let mut repaired = Repaired::default();
         for Corrupt { about, planned } in &self.items {
             let first = numbers.start;
@@ -139,8 +139,8 @@ fn outcomes(
 /// and saved again, unless the new plan has a finding that was not shown. `numbers` are the numbers of the changes in
 /// the file.
 async fn write(
-    again: &Again,
-    about: &About,
+    again: &Rereader,
+    about: &PlanTarget,
     planned: &Planned,
     numbers: Range<u64>,
     saving: &Shared,

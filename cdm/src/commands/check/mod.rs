@@ -27,8 +27,8 @@ use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
 use clap::Args;
 pub use fix::Repaired;
-use reading::{begun, place, read, search};
-use reread::Again;
+use reading::{load_interrupted, place, read, search};
+use reread::Rereader;
 
 use crate::table::connection::Connection;
 use crate::table::corruption::{Kind, Subject, subject};
@@ -183,13 +183,13 @@ struct Found {
 
 /// An item with findings.
 struct Corrupt {
-    about: About,
+    about: PlanTarget,
     planned: Planned,
 }
 
 /// The data from which an item's plan is made, so that the plan can be made again.
 #[derive(Clone)]
-enum About {
+enum PlanTarget {
     /// A number, with the customers whose records must be read.
     Number { client_id: ClientId, phone: Phone, ccids: Vec<Ccid> },
     /// Any other item, by its key.
@@ -201,14 +201,14 @@ const EVERY: Duration = Duration::from_secs(20);
 
 /// Reads the table, and plans the repairs.
 async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFile>) -> Result<Found, Failure> {
-    let begun = resume.map(|file| begun(file, &connection.place())).transpose()?.flatten();
-    let begun = begun.unwrap_or_else(|| Reading::new(scan.segments));
-    scan.segments = i32::try_from(begun.positions.len()).unwrap_or(scan.segments);
-    let reading = read(connection, &scan, begun, resume).await?;
+    let start = resume.map(|file| load_interrupted(file, &connection.place())).transpose()?.flatten();
+    let start = start.unwrap_or_else(|| Reading::new(scan.segments));
+    scan.segments = i32::try_from(start.positions.len()).unwrap_or(scan.segments);
+    let reading = read(connection, &scan, start, resume).await?;
     let Reading { counts, sums, corrupt, idle, .. } = reading;
 
     let left = sums.left();
-    let again = Again { connection: connection.clone(), pace: Arc::clone(&scan.pace), pairs: Arc::default() };
+    let again = Rereader { connection: connection.clone(), pace: Arc::clone(&scan.pace), pairs: Arc::default() };
     let mut suspects = left.pairs.clone();
     if left.is_incomplete() {
         suspects.extend(search(connection, &scan, left).await?);
@@ -229,27 +229,27 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
         };
         concurrently(at_once, suspects, verify).await?
     };
-    let mut about: BTreeMap<(String, String), About> = BTreeMap::new();
+    let mut about: BTreeMap<(String, String), PlanTarget> = BTreeMap::new();
     for (pk, sk) in corrupt {
         let key =
             [(items::PK, &pk), (items::SK, &sk)].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.clone())));
         let key = Item::from(key);
         let what = match subject(&key) {
-            Subject::Phone { client_id, phone } => About::Number { client_id, phone, ccids: Vec::new() },
-            _ => About::Item(key),
+            Subject::Phone { client_id, phone } => PlanTarget::Number { client_id, phone, ccids: Vec::new() },
+            _ => PlanTarget::Item(key),
         };
         about.insert((pk, sk), what);
     }
     for (client_id, ccid, phone) in verified.into_iter().flatten() {
         let place = place(&items::phone_key(&client_id, &phone));
-        let number = about.entry(place).or_insert_with(|| About::Number { client_id, phone, ccids: Vec::new() });
-        if let About::Number { ccids, .. } = number {
+        let number = about.entry(place).or_insert_with(|| PlanTarget::Number { client_id, phone, ccids: Vec::new() });
+        if let PlanTarget::Number { ccids, .. } = number {
             ccids.push(ccid);
         }
     }
     let plan = {
         let again = again.clone();
-        move |about: About| {
+        move |about: PlanTarget| {
             let again = again.clone();
             async move { Ok(Corrupt { planned: again.plan(&about).await?, about }) }
         }

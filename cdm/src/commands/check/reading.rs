@@ -18,15 +18,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The reading of an interrupted check.
-pub(super) fn begun(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
+pub(super) fn load_interrupted(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
     let Some(reading) = file.load(place)? else { return Ok(None) };
     let (shown, began) = (file.0.display(), reading.began.to_rfc3339());
     // The reading ended, but its result was not written. The table may have changed since then.
     if reading.positions.iter().all(|position| *position == Position::End) {
-        output::note(&format!("The reading of {shown}, which began {began}, has ended: the table is read again."));
+        output::note(&format!(
+            "The scan in {shown}, which began {began}, is complete already. The table is scanned again."
+        ));
         return Ok(None);
     }
-    output::note(&format!("This check goes on from a reading that began {began} ({shown})."));
+    output::note(&format!("This check continues a scan that began {began} ({shown})."));
     Ok(Some(reading))
 }
 
@@ -70,11 +72,11 @@ impl SharedReading {
 pub(super) async fn read(
     connection: &Connection,
     scan: &Scan,
-    begun: Reading,
+    start: Reading,
     resume: Option<&ResumeFile>,
 ) -> Result<Reading, Failure> {
-    let from = begun.positions.clone();
-    let state = Arc::new(Mutex::new(SharedReading::new(begun)));
+    let from = start.positions.clone();
+    let state = Arc::new(Mutex::new(SharedReading::new(start)));
     let (shared, file, place) = (Arc::clone(&state), resume.cloned(), connection.place());
     let each = move |page: Page| {
         let (shared, file, place) = (Arc::clone(&shared), file.clone(), place.clone());
@@ -86,10 +88,10 @@ pub(super) async fn read(
     let pages = scan.pages(connection, None, &from, each);
     let ended = if resume.is_some() {
         let mut interrupts = Interrupts::listen()?;
-        output::note("Ctrl-C stops the reading, and the same command goes on from there.");
+        output::note("Press Ctrl-C to stop the scan. To continue, run the same command again.");
         tokio::select! {
             ended = pages => ended,
-            () = interrupts.next() => Err(Failure("interrupted: the same command goes on from here".to_owned())),
+            () = interrupts.next() => Err(Failure("interrupted: run the same command again to continue".to_owned())),
         }
     } else {
         pages.await

@@ -1,6 +1,6 @@
 //! Reads items again, as they are now, and plans their repair.
 
-use super::About;
+use super::PlanTarget;
 use crate::table::connection::Connection;
 use crate::table::corruption::{Subject, subject};
 use crate::table::repair::{self, Planned, Record, old_consent};
@@ -15,18 +15,18 @@ use std::time::Duration;
 
 /// Reads items again, as they are now.
 #[derive(Clone)]
-pub(super) struct Again {
+pub(super) struct Rereader {
     pub(super) connection: Connection,
     pub(super) pace: Arc<Pace>,
     /// How many pairs were read again.
     pub(super) pairs: Arc<AtomicU64>,
 }
 
-impl Again {
+impl Rereader {
     /// Plans the repair of an item from what it is now.
-    pub(super) async fn plan(&self, about: &About) -> Result<Planned, Failure> {
+    pub(super) async fn plan(&self, about: &PlanTarget) -> Result<Planned, Failure> {
         match about {
-            About::Item(key) => {
+            PlanTarget::Item(key) => {
                 let Some(item) = self.item(key.clone()).await? else { return Ok(Planned::default()) };
                 let mut numbers = Vec::new();
                 if let Subject::Customer { client_id, .. } = subject(&item) {
@@ -37,7 +37,7 @@ impl Again {
                 }
                 Ok(repair::item(&item, &numbers, self.connection.now()))
             }
-            About::Number { client_id, phone, ccids } => {
+            PlanTarget::Number { client_id, phone, ccids } => {
                 let mut records = Vec::new();
                 for ccid in ccids {
                     let (record, _) = self.read(client_id, ccid, phone).await?;
@@ -111,7 +111,9 @@ impl Again {
         };
         let mut read = output.responses.unwrap_or_default().into_iter().map(|response| response.item);
         let (Some(record), Some(number), None) = (read.next(), read.next(), read.next()) else {
-            return Err(Failure("two items were asked for and others came: run the command again".to_owned()));
+            return Err(Failure(
+                "DynamoDB did not return the two items that were requested: run the command again".to_owned(),
+            ));
         };
         // DynamoDB may return an empty item for an absent one.
         let there = |item: Option<Item>| item.filter(|item| !item.is_empty());

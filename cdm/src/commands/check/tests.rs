@@ -121,8 +121,8 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
 
     for stop_after in 0..=items.len() {
         let file = ResumeFile(folder.path().join(format!("state-{stop_after}")));
-        let begun = Arc::new(Mutex::new((Reading::new(2), 0)));
-        let seen = Arc::clone(&begun);
+        let interrupted = Arc::new(Mutex::new((Reading::new(2), 0)));
+        let seen = Arc::clone(&interrupted);
         let each = move |page: Page| {
             let mut seen = seen.lock().unwrap();
             let is_over = seen.1 == stop_after;
@@ -133,7 +133,7 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
             async move { if is_over { Err(Failure(String::new())) } else { Ok(()) } }
         };
         let _ = scan().pages(&connection, None, &[], each).await;
-        file.store(&connection.place(), &begun.lock().unwrap().0).unwrap();
+        file.store(&connection.place(), &interrupted.lock().unwrap().0).unwrap();
 
         // A resumed check keeps the parts that it began with, whatever its arguments are.
         let resumed = find(&connection, Scan { segments: 5, ..scan() }, Some(&file)).await.unwrap();
@@ -186,12 +186,12 @@ async fn planning_reads_take_their_turn() {
     corrupt(&mut items, &of_kind(13));
     let connection = planted(&database, "turns", &items).await;
     let pace = Arc::new(Pace::limited(1000));
-    let again = Again { connection: connection.clone(), pace: Arc::clone(&pace), pairs: Arc::default() };
+    let again = Rereader { connection: connection.clone(), pace: Arc::clone(&pace), pairs: Arc::default() };
     let abouts: Vec<_> = items
         .values()
         .map(|item| match subject(item) {
-            Subject::Phone { client_id, phone } => About::Number { client_id, phone, ccids: Vec::new() },
-            _ => About::Item(change::key_of(item)),
+            Subject::Phone { client_id, phone } => PlanTarget::Number { client_id, phone, ccids: Vec::new() },
+            _ => PlanTarget::Item(change::key_of(item)),
         })
         .collect();
     let mut findings = 0;
@@ -271,7 +271,7 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     corrupt(&mut items, &of_kind(39));
     let connection = planted(&database, "changes", &items).await;
     let found = find(&connection, Scan::default(), None).await.unwrap();
-    let [Corrupt { about: About::Number { client_id, phone, .. }, .. }] = found.items.as_slice() else { panic!() };
+    let [Corrupt { about: PlanTarget::Number { client_id, phone, .. }, .. }] = found.items.as_slice() else { panic!() };
     // Remove another customer of the number.
     let other = Ccid::parse("Zoë").unwrap();
     let none = Commands::parse_from(["cdm", "check", "--save", folder.path().join("removed").to_str().unwrap()]);

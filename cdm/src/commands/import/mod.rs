@@ -192,7 +192,7 @@ impl Import {
                         // The second Ctrl-C stops at once, which also loses nothing.
                         std::process::exit(1);
                     }
-                    note("stopping: the lines under way are finished first");
+                    note("stopping after the lines in progress are finished");
                     stopped = Some(Failure("stopped".to_owned()));
                     let _ = stop.send(true);
                 }
@@ -297,7 +297,7 @@ impl Summary {
         };
         let stopped_numbers = match numbers_stopped {
             0 => String::new(),
-            stopped => format!(" {} stopped, whatever the line states.", count(*stopped, "number")),
+            stopped => format!(" The consent of {} was not applied, because of a stop.", count(*stopped, "number")),
         };
         output.done(
             &format!(
@@ -346,7 +346,7 @@ impl Summary {
         if written.stopped > 0 {
             self.numbers_stopped += written.stopped;
             note(&format!(
-                "line {}: a stop stands against the consent that it states for {}",
+                "line {}: the consent of {} was not applied, because of a stop",
                 job.number,
                 count(written.stopped, "number")
             ));

@@ -22,12 +22,12 @@ pub(crate) struct Finding {
     pub(crate) ccid: Option<String>,
     /// The number concerned, if there is one, as the table has it.
     pub(crate) number: Option<String>,
-    pub(crate) way: Way,
+    pub(crate) resolution: Resolution,
 }
 
 /// How the finding can be resolved.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Way {
+pub(crate) enum Resolution {
     /// `--fix` repairs it in this way.
     Repair(String),
     /// A person must decide, and then run these commands.
@@ -47,7 +47,7 @@ pub(crate) enum Outcome {
 
 impl Finding {
     pub(crate) fn is_repairable(&self) -> bool {
-        matches!(self.way, Way::Repair(_))
+        matches!(self.resolution, Resolution::Repair(_))
     }
 
     /// The finding without its resolution, to compare two findings.
@@ -58,9 +58,9 @@ impl Finding {
     /// The object of `--output json`.
     pub(crate) fn object(&self, outcome: Outcome) -> serde_json::Value {
         let (pk, sk) = self.place();
-        let (remedy, commands) = match &self.way {
-            Way::Repair(does) => (does, [].as_slice()),
-            Way::Person { advice, commands } => (advice, commands.as_slice()),
+        let (remedy, commands) = match &self.resolution {
+            Resolution::Repair(does) => (does, [].as_slice()),
+            Resolution::Person { advice, commands } => (advice, commands.as_slice()),
         };
         json!({
             "finding": self.kind.code(),
@@ -100,17 +100,17 @@ impl Finding {
         if let (Some(number), false) = (&self.number, sk == "PHONE") {
             let _ = write!(text, "\n  number {}", shown(number));
         }
-        match (&self.way, outcome) {
-            (Way::Repair(does), Outcome::Reported) => {
+        match (&self.resolution, outcome) {
+            (Resolution::Repair(does), Outcome::Reported) => {
                 let _ = write!(text, "\n  --fix: {does}");
             }
-            (Way::Repair(does), Outcome::Repaired) => {
+            (Resolution::Repair(does), Outcome::Repaired) => {
                 let _ = write!(text, "\n  repaired: {does}");
             }
-            (Way::Repair(_), Outcome::Changed) => {
+            (Resolution::Repair(_), Outcome::Changed) => {
                 let _ = write!(text, "\n  not repaired: the item has changed since; check again");
             }
-            (Way::Person { advice, commands }, _) => {
+            (Resolution::Person { advice, commands }, _) => {
                 let _ = write!(text, "\n  for a person: {advice}");
                 for command in commands {
                     let _ = write!(text, "\n    {command}");

@@ -20,7 +20,7 @@ use cdm_lambda::time::UnixMillis;
 
 use crate::table::change::{Change, MustHave, key_of};
 use crate::table::corruption::{Kind, Subject, subject};
-use crate::table::repair::findings::{Finding, Way, command, correct, item_command};
+use crate::table::repair::findings::{Finding, Resolution, command, correct, item_command};
 
 /// The findings of one item, and the state after its repair.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -120,20 +120,20 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn finding(&self, kind: Kind, way: Way) -> Finding {
+    fn finding(&self, kind: Kind, resolution: Resolution) -> Finding {
         Finding {
             kind,
             key: self.key.clone(),
             client_id: self.client_id.clone(),
             ccid: self.ccid.clone(),
             number: self.number.clone(),
-            way,
+            resolution,
         }
     }
 
     /// Sets or removes the attribute, and adds the finding.
     fn repair(&mut self, kind: Kind, does: &str, name: &str, value: Option<AttributeValue>) {
-        let finding = self.finding(kind, Way::Repair(does.to_owned()));
+        let finding = self.finding(kind, Resolution::Repair(does.to_owned()));
         self.findings.push(finding);
         self.set(name, value);
     }
@@ -146,7 +146,7 @@ impl<'a> Plan<'a> {
     }
 
     fn person(&mut self, kind: Kind, advice: &str, commands: Vec<String>) {
-        let finding = self.finding(kind, Way::Person { advice: advice.to_owned(), commands });
+        let finding = self.finding(kind, Resolution::Person { advice: advice.to_owned(), commands });
         self.findings.push(finding);
     }
 
@@ -238,7 +238,7 @@ fn customer(plan: &mut Plan<'_>, item: &Item, client_id: &ClientId, ccid: &Ccid,
     for (e164, _) in unreadable {
         plan.number = Some(e164.clone());
         let Some(phone) = Phone::from_e164(e164) else {
-            plan.correct(Kind::CustomerChannel, "it does not stand under a number in E.164 form: correct the record");
+            plan.correct(Kind::CustomerChannel, "its key in the map is not a number in E.164 form: correct the record");
             continue;
         };
         let mut commands = correct(item);
@@ -331,7 +331,8 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
     };
     let before = ccids.clone();
     if !is_set {
-        let finding = plan.finding(Kind::PhoneCcids, Way::Repair("ccids made a set of the same ccids".to_owned()));
+        let finding =
+            plan.finding(Kind::PhoneCcids, Resolution::Repair("ccids made a set of the same ccids".to_owned()));
         plan.findings.push(finding);
     }
     if before.iter().any(|ccid| Ccid::parse(ccid).is_err()) {
@@ -354,7 +355,7 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
     for (ccid, _) in not_named {
         plan.about_record(client_id, ccid);
         if fits {
-            let does = Way::Repair("the customer added to the number's item".to_owned());
+            let does = Resolution::Repair("the customer added to the number's item".to_owned());
             let finding = plan.finding(Kind::ChannelNotCounted, does);
             plan.findings.push(finding);
             ccids.insert(ccid.as_str().to_owned());
@@ -383,13 +384,13 @@ pub(crate) fn number(client_id: &ClientId, phone: &Phone, item: Option<&Item>, r
     if !is_counted && ccids.is_empty() {
         plan.person(
             Kind::PhoneCcidCount,
-            "the count does not say that no one has the number, and no one is named: correct the item, or delete it if no \
-             one has the number and it holds no consent",
+            "ccid_count is not 0, but the item lists no customers: correct the item, or delete it if no customer has the \
+             number and it holds no consent",
             correct(plan.item).into_iter().chain(can_be_deleted.then(|| item_command("delete", plan.item))).collect(),
         );
     } else if !is_counted {
         let does = format!("ccid_count set to {}, the number of ccids", ccids.len());
-        let finding = plan.finding(Kind::PhoneCcidCount, Way::Repair(does));
+        let finding = plan.finding(Kind::PhoneCcidCount, Resolution::Repair(does));
         plan.findings.push(finding);
     }
     if !ccids.is_empty() {

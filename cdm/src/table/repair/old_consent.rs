@@ -8,7 +8,7 @@ use cdm_lambda::store::stored_consent::StoredConsent;
 use cdm_lambda::time::UnixMillis;
 
 use super::Plan;
-use super::findings::{Way, command, correct};
+use super::findings::{Resolution, command, correct};
 use crate::table::change::{self, Change};
 use crate::table::corruption::Kind;
 
@@ -44,7 +44,7 @@ pub(super) fn plan(plan: &mut Plan<'_>, client_id: &ClientId, numbers: &[(Phone,
         });
         match (moved, &mut kept) {
             (Some((before, after)), Some(kept)) => {
-                let does = Way::Repair("its consent moved to the number's item".to_owned());
+                let does = Resolution::Repair("its consent moved to the number's item".to_owned());
                 let finding = plan.finding(Kind::CustomerChannelConsent, does);
                 plan.findings.push(finding);
                 // Nothing to write if the item says the same already.

@@ -115,7 +115,7 @@ proptest! {
         }
         assert_nothing_lost(&corrupted, &again, "repair again");
         for finding in plans(&again, now()).into_iter().flat_map(|plan| plan.findings) {
-            let Way::Person { advice, .. } = &finding.way else {
+            let Resolution::Person { advice, .. } = &finding.resolution else {
                 return Err(TestCaseError::fail(format!("a repair that does not hold: {finding:?}")));
             };
             prop_assert!(!advice.is_empty());

@@ -1,4 +1,5 @@
 mod corruptions;
+mod evidence;
 mod load;
 
 use std::collections::HashMap;
@@ -147,13 +148,13 @@ async fn ctrl_c_keeps_the_progress() {
     let mut err = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     err.read_line(&mut line).await.unwrap();
-    assert_eq!(line, "Ctrl-C stops the reading, and the same command goes on from there.\n");
+    assert_eq!(line, "Press Ctrl-C to stop the scan. To continue, run the same command again.\n");
     let pid = child.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(child.wait().await.unwrap().code(), Some(1));
     let mut rest = String::new();
     err.read_to_string(&mut rest).await.unwrap();
-    assert_eq!(one_line(&rest), "interrupted: the same command goes on from here");
+    assert_eq!(one_line(&rest), "interrupted: run the same command again to continue");
 
     let state = table.folder.path().join("check.state");
     assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, 0o600);
@@ -161,7 +162,7 @@ async fn ctrl_c_keeps_the_progress() {
     assert!(line.err.contains("is of the table cdm-phones"), "{line:?}");
     let resumed = table.cdm(&resume).await;
     assert_eq!((resumed.code, &resumed.out), (whole.code, &whole.out));
-    assert!(resumed.err.starts_with("This check goes on from a reading that began 20"), "{resumed:?}");
+    assert!(resumed.err.starts_with("This check continues a scan that began 20"), "{resumed:?}");
     assert!(!state.exists(), "it is at its end");
 }
 

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
 use testkit::demo;
 
-use crate::fault_connector::Fault;
+use crate::helpers::fault_connector::Fault;
 use crate::helpers::{Request, TestApp, add, consent, phone, remove};
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 use testkit::demo;
 
-use crate::fault_connector::Fault;
+use crate::helpers::fault_connector::Fault;
 use crate::helpers::{TestApp, add, customer, number, remove};
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use testkit::demo;
 
-use crate::fault_connector::{Fault, Gate};
+use crate::helpers::fault_connector::{Fault, Gate};
 use crate::helpers::{
     Reply, Request, TIMEOUT, TestApp, add, consent, create, customer, delete, number, phone, remove, send,
 };

@@ -8,7 +8,7 @@ use cdm_lambda::auth::ApiKey;
 use cdm_lambda::time::UnixMillis;
 use testkit::demo;
 
-use crate::fault_connector::Fault;
+use crate::helpers::fault_connector::Fault;
 use crate::helpers::{Request, TestApp, add, text};
 
 fn request() -> Request {

@@ -2,7 +2,7 @@
 
 use testkit::tls::Authority;
 
-use crate::aws::{Aws, Machine, Manner, Proxy};
+use super::aws::{Aws, Machine, Manner, Proxy};
 use crate::helpers::path;
 
 const NAMES: [&str; 1] = ["*.aws.invalid"];
@@ -169,7 +169,7 @@ async fn a_certificate_for_another_name_an_old_one_and_a_server_without_tls_are_
             authority.serve_until(aws.address(), &NAMES, 2020).await,
             "the certificate of sts.aws.invalid:443 is out of date",
         ),
-        (aws.address(), "sts.aws.invalid:443 does not speak TLS as it must"),
+        (aws.address(), "the TLS handshake with sts.aws.invalid:443 failed"),
     ] {
         let proxy = Proxy::start(server, Manner::Open).await;
         let machine = Machine::new("https").set("AWS_PROFILE", "clinic").file(".aws/config", ROLE);

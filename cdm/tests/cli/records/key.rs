@@ -179,12 +179,12 @@ async fn a_text_that_is_not_a_key_is_not_looked_up() {
     let mut misspelled = testkit::demo::KEY.to_owned();
     misspelled.replace_range(20..21, if &misspelled[20..21] == "A" { "B" } else { "A" });
     let no_key =
-        "this is not an API key (wrong shape or checksum), so it was not looked up: check that all of it was copied";
+        "this is not an API key (wrong format or checksum), so it was not looked up: check that all of it was copied";
     for (input, line) in [
         (misspelled.as_str(), no_key),
         ("hunter2\n", no_key),
         ("\n", no_key),
-        ("", "the API key must be a line of standard input, which has none: write the API key to it"),
+        ("", "the API key must be on standard input, which has no more lines: write the API key to it"),
     ] {
         for command in [&["key", "identify"][..], &["key", "revoke", "--key-stdin", "--yes"]] {
             let ran = table.typed(&[command, &["--table", "no-such-table"]].concat(), input).await;

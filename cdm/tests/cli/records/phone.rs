@@ -107,7 +107,7 @@ async fn ccids_and_numbers_come_from_standard_input() {
     let none = run(&on("add", "A", "-"), "", 2).await;
     assert_eq!(
         one_line(&none.err),
-        "invalid value '-' for '<NUMBER>': must be a line of standard input, which has none: write the phone number to \
+        "invalid value '-' for '<NUMBER>': must be on standard input, which has no more lines: write the phone number to \
          it: see --help"
     );
     let bad = run(&customer("create"), "a/b\n", 2).await;

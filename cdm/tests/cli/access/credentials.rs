@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::process::Stdio;
 
-use crate::aws::{CODE, DEVICE, Machine, TOKEN};
+use super::aws::{CODE, DEVICE, Machine, TOKEN};
 use crate::helpers::{one_line, ran};
 
 const KEYS: &str = "[profile base]\naws_access_key_id = AKIABASE\naws_secret_access_key = base-secret\n";
@@ -46,7 +46,7 @@ async fn a_profile_that_is_incomplete_is_named_with_what_it_lacks() {
         ),
         (
             "role_arn = arn:aws:iam::1:role/r\ncredential_source = Environment\nmfa_serial = m",
-            "the AWS profile clinic needs an MFA code, and has its own credentials beside the role: give those a profile of \
+            "the AWS profile clinic needs an MFA code, and contains both a role and credentials: give those a profile of \
              their own, and name it in source_profile",
         ),
         (
@@ -281,7 +281,7 @@ async fn a_refused_or_impossible_mfa_code_is_reported_in_one_line() {
     assert_eq!(
         last(&ran),
         "STS refused the role arn:aws:iam::012345678901:role/operator of the profile clinic (AccessDenied): the MFA code is \
-         wrong or was used already, or the role is not open to you: run the command again with the next code"
+         wrong or was used already, or you may not assume the role: run the command again with the next code"
     );
     let sent = aws.asked("sts").len();
     for bad in ["\n", "12345\n", "12345a\n", "\u{4}"] {

@@ -121,7 +121,7 @@ async fn an_import_never_lifts_a_stop_and_reports_the_lines() {
     ];
     let (summary, notes) = table.import("people.csv", &(lines.join("\n") + "\n")).await;
     assert_eq!((summary["numbers_stopped"].as_u64(), summary["numbers_added"].as_u64()), (Some(3), Some(5)));
-    let reported: Vec<_> = notes.lines().filter(|note| note.contains("a stop stands")).collect();
+    let reported: Vec<_> = notes.lines().filter(|note| note.contains("because of a stop")).collect();
     for line in [2, 3, 7] {
         assert!(reported.iter().any(|note| note.contains(&format!("line {line}:"))), "{line}: {notes}");
     }

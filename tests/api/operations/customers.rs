@@ -7,7 +7,7 @@ use cdm_lambda::time::UnixMillis;
 use serde_json::json;
 use testkit::demo;
 
-use crate::fault_connector::{Fault, Gate};
+use crate::helpers::fault_connector::{Fault, Gate};
 use crate::helpers::{TestApp, add, consent, create, customer, delete, number, phone, remove};
 
 /// How a write can be lost without being refused.

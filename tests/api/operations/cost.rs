@@ -52,7 +52,7 @@ async fn an_add_that_states_consent_costs_what_any_add_costs() {
 }
 
 #[tokio::test]
-async fn the_companions_make_as_few_calls_as_they_can() {
+async fn the_other_operations_make_as_few_calls_as_they_can() {
     let app = TestApp::new().await;
     let mut costs = Vec::new();
     calls(&app, &customer("unknown")).await;

@@ -1,0 +1,7 @@
+//! The commands about one client, customer, phone number or API key.
+
+mod client;
+mod consent;
+mod customer;
+mod key;
+mod phone;
