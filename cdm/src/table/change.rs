@@ -2,9 +2,13 @@
 //! changes together, and only if every item is still as it was read.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use aws_sdk_dynamodb::error::ProvideErrorMetadata as _;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::{BoxError, ProvideErrorMetadata as _};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update};
 use cdm_lambda::store::items::{self, Item};
@@ -244,7 +248,7 @@ const REFUSED: [&str; 4] =
 
 /// Writes all changes together, or none (`false`) if an item is no longer as it was read.
 ///
-/// The call has its own token, so a repeat after a lost response does not write twice.
+/// The call has a token, so a repeat after a lost response does not write twice.
 pub(crate) async fn apply(
     connection: &Connection,
     changes: &[Change],
@@ -272,8 +276,8 @@ async fn transact(
     let certain = |why: &str| WriteFailure { failure: Failure(why.to_owned()), is_certain: true };
     let unmade = || certain("the transaction cannot be built");
     let no_token = || certain("nothing was changed: the system has no random numbers");
-    let token = connection.store.sources().token().ok_or_else(no_token)?;
-    let mut call = connection.client.transact_write_items().client_request_token(format!("{token:032x}"));
+    let new_token = || connection.store.sources().token().map(|token| format!("{token:032x}")).ok_or_else(no_token);
+    let mut call = connection.client.transact_write_items();
     for change in changes {
         call = call.transact_items(change.write(&connection.table).ok_or_else(unmade)?);
     }
@@ -281,9 +285,11 @@ async fn transact(
         let check = check.ok_or_else(unmade)?;
         call = call.transact_items(TransactWriteItem::builder().condition_check(check).build());
     }
+    let (mut token, mut attempts) = (new_token()?, CountAttempts::default());
     let mut pause = Duration::from_millis(20);
     loop {
-        let Err(error) = call.clone().send().await else {
+        let call = call.clone().client_request_token(&token).customize().interceptor(attempts.clone());
+        let Err(error) = call.send().await else {
             return Ok(true);
         };
         let reasons: Vec<_> = match error.as_service_error() {
@@ -302,8 +308,33 @@ async fn transact(
             let is_certain = error.code().is_some_and(|code| REFUSED.contains(&code));
             return Err(WriteFailure { failure: connection.failed("the items cannot be changed", &error), is_certain });
         }
+        // A cancelled transaction may keep its token. Then each repeat is cancelled, whatever has changed since. After
+        // several attempts the token stays, because one of them may still reach DynamoDB.
+        if !reasons.is_empty() && attempts.0.load(Relaxed) == 1 {
+            (token, attempts) = (new_token()?, CountAttempts::default());
+        }
         tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
         pause *= 2;
+    }
+}
+
+/// Counts the attempts under a token, because the SDK repeats a call that failed.
+#[derive(Debug, Clone, Default)]
+struct CountAttempts(Arc<AtomicU32>);
+
+impl Intercept for CountAttempts {
+    fn name(&self) -> &'static str {
+        "CountAttempts"
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.fetch_add(1, Relaxed);
+        Ok(())
     }
 }
 

@@ -50,9 +50,16 @@ pub async fn check_and_repair(
     sim.check().check_began(number, table, seq);
     let ended = check::check_and_repair(&connection, scan).await;
     sim.trace(format_args!("r{number}.0"), format_args!("cdm check --fix: {ended:?}"));
-    let Ok((Checked { findings, .. }, Repaired { findings: repaired, idle })) = ended else {
-        sim.totals(|totals| totals.checks_failed += 1);
-        return;
+    let (Checked { findings, .. }, Repaired { findings: repaired, idle }) = match ended {
+        Ok(ended) => ended,
+        Err(failure) => {
+            sim.totals(|totals| totals.checks_failed += 1);
+            let (_, is_faulty) = caller.calls();
+            if !is_faulty {
+                sim.violation(format_args!("r{number}.0: the check failed without a fault: {failure}"));
+            }
+            return;
+        }
     };
     sim.totals(|totals| {
         totals.checks += 1;

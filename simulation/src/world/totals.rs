@@ -33,7 +33,7 @@ pub struct Totals {
     pub environment_millis: u64,
     /// How often an operator checked and repaired the table.
     pub checks: u64,
-    /// Checks that ended with an error: in an outage, or while others changed the same items all the time.
+    /// Checks that ended with an error, because of an outage.
     pub checks_failed: u64,
     /// Findings that were repaired.
     pub repaired: u64,

@@ -21,6 +21,16 @@ fn seeds_find_nothing_wrong_and_replay() {
     }
 }
 
+/// The trace of a seed, recorded on another machine. If a change is meant to alter what a run does, record the new hash.
+#[test]
+fn a_seed_makes_the_same_trace_on_every_machine() {
+    let hash = run(generate::plan(7, REQUESTS), Keep::Hash).hash;
+    assert_eq!(
+        hash, "fdc9b34ce93d7adf10112871687a35e6",
+        "`simulation run --seed 7 --requests {REQUESTS}` prints the new one"
+    );
+}
+
 /// An operator checks the table again and again while it is in use, and nothing but the planted corruption is found.
 #[test]
 fn a_check_in_traffic_repairs_what_is_corrupt_and_replays() {
