@@ -9,6 +9,7 @@ use crate::actors::client;
 use crate::actors::operator;
 use crate::actors::platform::Run;
 use crate::check::Try;
+use crate::network;
 use crate::plan::Plan;
 use crate::service::value::Item;
 use crate::world::log;
@@ -42,6 +43,7 @@ pub struct Outcome {
 pub fn run(plan: Plan, keep: Keep) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.unwrap_or_else(|error| unreachable!("a runtime without I/O: {error}"));
+    network::prepare();
     fastrand::seed(plan.seed);
     runtime.block_on(async {
         let sim = Arc::new(Simulation::new(plan, keep));

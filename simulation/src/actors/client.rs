@@ -9,6 +9,10 @@ use crate::actors::platform::{Heard, Run, invoke};
 use crate::plan::Request;
 use crate::plan::draw::{Draw, Purpose};
 
+/// After each this many tries a client pauses longer. If both of two transactions that meet are refused, and hundreds of
+/// clients come back every few seconds, most of them would keep conflicting: see [`crate::storm`].
+const PATIENT: u32 = 20;
+
 /// Makes a request, and repeats it until it is answered.
 pub async fn ask(run: Arc<Run>, request: Request) {
     let sim = &run.sim;
@@ -46,7 +50,7 @@ pub async fn ask(run: Arc<Run>, request: Request) {
         if !sim.check().violations.is_empty() {
             return;
         }
-        sleep(pause).await;
+        sleep(pause * (1 + executed / PATIENT)).await;
     }
     sim.totals(|totals| totals.not_served += 1);
     if !sim.plan.is_storm {

@@ -271,6 +271,15 @@ fn failing(resolution: Resolution) -> SharedHttpConnector {
     })
 }
 
+/// Builds what each thread has once. Building a client draws random numbers, so without this the first run of a thread
+/// would draw others than a later one.
+pub fn prepare() {
+    shipped_client();
+    for resolution in [Resolution::Fails, Resolution::Hangs, Resolution::Empty] {
+        failing(resolution);
+    }
+}
+
 /// The function's own client. Every caller puts its own [`SimulatedNetwork`] in the place of the connector.
 pub fn shipped_client() -> aws_sdk_dynamodb::Client {
     thread_local! {

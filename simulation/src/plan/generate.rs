@@ -7,8 +7,8 @@ use crate::plan::{
     Request,
 };
 
-/// After so many tries that were executed, a client counts as not served. Faults end long before.
-const TRIES: u32 = 60;
+/// After this many tries that were executed, a client counts as not served. Faults end long before.
+const TRIES: u32 = 300;
 
 /// How many of a thousand calls go wrong.
 const CALL_FAULTS: u64 = 40;

@@ -21,6 +21,25 @@ fn seeds_find_nothing_wrong_and_replay() {
     }
 }
 
+/// The first run of a thread builds the client, which draws random numbers. The checks draw some too.
+#[test]
+fn a_run_does_not_depend_on_the_runs_before_it() {
+    let plan = || {
+        let mut plan = generate::plan(2, REQUESTS);
+        let end = plan.requests.last().map_or(0, |request| request.at);
+        let outage = Event { at: end / 2, what: Happening::Outage { lasts: 2_000 } };
+        plan.events = (1..10).map(|part| Event { at: end * part / 10, what: Happening::Check }).collect();
+        plan.events.insert(4, outage);
+        plan
+    };
+    let first = std::thread::spawn(move || run(plan(), Keep::Hash).hash).join().unwrap();
+    let second = std::thread::spawn(move || {
+        run(generate::plan(3, 20), Keep::Hash);
+        run(plan(), Keep::Hash).hash
+    });
+    assert_eq!(first, second.join().unwrap());
+}
+
 /// The trace of a seed, recorded on another machine. If a change is meant to alter what a run does, record the new hash.
 #[test]
 fn a_seed_makes_the_same_trace_on_every_machine() {
