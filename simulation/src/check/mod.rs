@@ -7,22 +7,23 @@
 
 pub mod keys;
 pub mod model;
+mod response;
+pub mod table;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use cdm_lambda::http::response::Response;
-use serde_json::Value as Json;
 
-use crate::plan::story::{self, CLIENTS, consent, counter_pk, customer_place, phone_place, record_pk, table};
-use crate::plan::{Consent, Operation, Request};
+use crate::plan::story::{self, CLIENTS, counter_pk, record_pk};
+use crate::plan::{Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::origin::Origin;
 use crate::service::table::Tables;
-use crate::service::value::{Item, Value};
-use keys::KeyHistory;
-use model::{ModelResponse, Number, Record, Versions, answer, apply};
+use model::{ModelResponse, Number, Versions, answer, apply};
+use response::read;
+use table::TableModel;
 
 /// What is known of an invocation when it begins.
 #[derive(Debug, Clone)]
@@ -64,19 +65,6 @@ pub struct Try {
     pub read: u64,
 }
 
-/// What the contract says of one table.
-#[derive(Debug, Clone, Default)]
-pub struct TableModel {
-    records: BTreeMap<(u16, u16), Versions<Record>>,
-    numbers: BTreeMap<(u16, u16), Versions<Number>>,
-    /// The API keys.
-    pub keys: KeyHistory,
-    /// The partition keys of items that are corrupt, and in which event they became so.
-    corrupt: BTreeMap<String, u64>,
-    /// How often an item became corrupt.
-    corruptions: u64,
-}
-
 /// A check of a table that repairs it.
 #[derive(Debug, Clone, Copy)]
 struct Repair {
@@ -102,45 +90,6 @@ pub struct Check {
     repairs: HashMap<u32, Repair>,
     /// Refusals that are right if the items are read at different moments, but at no single moment.
     pub item_by_item: u64,
-}
-
-impl TableModel {
-    /// A customer who has these numbers at the start.
-    pub fn customer(&mut self, client: u16, customer: u16, phones: &[u16]) {
-        let record = phones.iter().map(|phone| (*phone, None)).collect();
-        self.records.insert((client, customer), Versions::new(Some(record)));
-        for phone in phones {
-            let counter = self.numbers.entry((client, *phone)).or_insert_with(|| Versions::new(Number::default()));
-            let mut number = counter.last().clone();
-            number.customers.insert(customer);
-            *counter = Versions::new(number);
-        }
-    }
-
-    /// Whether an item of this client is as the contract has it.
-    fn agrees(&self, client: u16, key: &ItemKey, item: Option<&Item>, limits: (u32, u32)) -> bool {
-        let last = key.pk.rsplit('#').next().unwrap_or_default();
-        if key.sk == "CUSTOMER" {
-            let record = customer_place(last).and_then(|customer| self.records.get(&(client, customer)));
-            agrees_with_record(item, record.and_then(|record| record.last().as_ref()), limits.0)
-        } else {
-            let number = phone_place(last).and_then(|phone| self.numbers.get(&(client, phone)));
-            number.is_some_and(|number| agrees_with_number(item, number.last(), limits.1))
-        }
-    }
-
-    /// An item becomes corrupt, in the event `seq`.
-    pub fn corrupted(&mut self, pk: String, seq: u64) {
-        self.corrupt.insert(pk, seq);
-        self.corruptions += 1;
-    }
-
-    /// The table as it is now, without its past.
-    fn snapshot(&self) -> Self {
-        let records = self.records.iter().map(|(key, record)| (*key, Versions::new(record.last().clone()))).collect();
-        let numbers = self.numbers.iter().map(|(key, counter)| (*key, Versions::new(counter.last().clone()))).collect();
-        Self { records, numbers, keys: self.keys.clone(), corrupt: self.corrupt.clone(), corruptions: self.corruptions }
-    }
 }
 
 impl Check {
@@ -426,7 +375,7 @@ impl Check {
     pub fn end(&mut self, tables: &Tables) -> Vec<String> {
         let mut wrong = Vec::new();
         for (place, model) in self.tables.iter().enumerate() {
-            let key = |pk, sk: &str| ItemKey { table: table(place), pk, sk: sk.to_owned() };
+            let key = |pk, sk: &str| ItemKey { table: story::table(place), pk, sk: sk.to_owned() };
             let records = model
                 .records
                 .keys()
@@ -441,90 +390,4 @@ impl Check {
         }
         wrong
     }
-}
-
-fn agrees_with_record(
-    item: Option<&Item>,
-    phones: Option<&BTreeMap<u16, model::StoredFingerprint>>,
-    limit: u32,
-) -> bool {
-    let (Some(item), Some(phones)) = (item, phones) else { return item.is_none() && phones.is_none() };
-    let count = item.get("phone_count").and_then(Value::number);
-    let channels = item.get("notification_channels").and_then(Value::map);
-    count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(phones.len()))
-        && channels.is_some_and(|channels| {
-            channels.len() == phones.len()
-                && channels.keys().zip(phones.keys()).all(|(e164, place)| phone_place(e164) == Some(*place))
-        })
-}
-
-fn agrees_with_number(item: Option<&Item>, number: &Number, limit: u32) -> bool {
-    let Some(item) = item else { return *number == Number::default() };
-    let count = item.get("ccid_count").and_then(Value::number);
-    let empty = std::collections::BTreeSet::new();
-    let ccids = item.get("ccids").and_then(Value::strings).unwrap_or(&empty);
-    let times = [
-        ("stop_at", number.stopped.is_some()),
-        ("written_at", number.stated == Some(Consent::Written)),
-        ("express_at", number.stated == Some(Consent::Express)),
-        ("first_at", number.consent().is_some()),
-    ];
-    let customers = &number.customers;
-    count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(customers.len()))
-        && ccids.len() == customers.len()
-        && ccids.iter().all(|ccid| customer_place(ccid).is_some_and(|place| customers.contains(&place)))
-        && times.into_iter().all(|(name, is_there)| item.contains_key(name) == is_there)
-}
-
-/// Reads a response, and checks its form.
-fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> ModelResponse {
-    let Ok(body) = serde_json::from_str::<Json>(&response.body) else {
-        wrong.push("the body is not JSON".to_owned());
-        return ModelResponse::Unknown;
-    };
-    let code = body.get("code").and_then(Json::as_str);
-    let is_replay = response.headers.iter().any(|(name, _)| *name == "idempotency-replayed");
-    match (response.status_code, code) {
-        (200, None) if request.operation == Operation::Read => {
-            let channels = body.get("notification_channels").and_then(Json::as_array);
-            let places = channels.into_iter().flatten().map(|channel| {
-                let place = channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place);
-                (place.unwrap_or(u16::MAX), channel.get("consent_type").and_then(Json::as_str).and_then(consent))
-            });
-            let places: BTreeMap<_, _> = places.collect();
-            if body.get("phone_count").and_then(Json::as_u64) != Some(places.len() as u64) {
-                wrong.push("phone_count is not the number of channels".to_owned());
-            }
-            ModelResponse::Record(places)
-        }
-        (200, None) if request.operation == Operation::ReadPhone => {
-            let ccids: Vec<_> = body.get("ccids").and_then(Json::as_array).into_iter().flatten().collect();
-            let places: std::collections::BTreeSet<_> =
-                ccids.iter().filter_map(|ccid| ccid.as_str().and_then(customer_place)).collect();
-            if body.get("ccid_count").and_then(Json::as_u64) != Some(places.len() as u64) || places.len() != ccids.len()
-            {
-                wrong.push("ccid_count is not the number of ccids".to_owned());
-            }
-            ModelResponse::Phone(places, stated(&body))
-        }
-        (200, None) if request.operation == Operation::UpdateConsent => {
-            stated(&body).map_or(ModelResponse::Unknown, ModelResponse::Consent)
-        }
-        (201, None) if request.operation == Operation::Create => ModelResponse::Done,
-        (200, None) if request.operation == Operation::Create => ModelResponse::Exists,
-        (200, None) if is_replay => ModelResponse::Replayed,
-        (200, None) => ModelResponse::Done,
-        (500, Some("try_again")) => ModelResponse::TryAgain,
-        (500, Some("internal_error")) => ModelResponse::Unknown,
-        (400..500, Some(code)) => ModelResponse::Refused(code.to_owned()),
-        _ => {
-            wrong.push(format!("an undocumented response: {} {code:?}", response.status_code));
-            ModelResponse::Unknown
-        }
-    }
-}
-
-/// The consent in a body, if there is one.
-fn stated(body: &Json) -> Option<Consent> {
-    body.get("consent")?.get("consent_type")?.as_str().and_then(consent)
 }

@@ -1,0 +1,63 @@
+//! Reads the function's responses, and checks their form.
+
+use std::collections::BTreeMap;
+
+use cdm_lambda::http::response::Response;
+use serde_json::Value as Json;
+
+use super::model::ModelResponse;
+use crate::plan::story::{consent, customer_place, phone_place};
+use crate::plan::{Consent, Operation, Request};
+
+/// Reads a response, and checks its form.
+pub(super) fn read(request: &Request, response: &Response, wrong: &mut Vec<String>) -> ModelResponse {
+    let Ok(body) = serde_json::from_str::<Json>(&response.body) else {
+        wrong.push("the body is not JSON".to_owned());
+        return ModelResponse::Unknown;
+    };
+    let code = body.get("code").and_then(Json::as_str);
+    let is_replay = response.headers.iter().any(|(name, _)| *name == "idempotency-replayed");
+    match (response.status_code, code) {
+        (200, None) if request.operation == Operation::Read => {
+            let channels = body.get("notification_channels").and_then(Json::as_array);
+            let places = channels.into_iter().flatten().map(|channel| {
+                let place = channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place);
+                (place.unwrap_or(u16::MAX), channel.get("consent_type").and_then(Json::as_str).and_then(consent))
+            });
+            let places: BTreeMap<_, _> = places.collect();
+            if body.get("phone_count").and_then(Json::as_u64) != Some(places.len() as u64) {
+                wrong.push("phone_count is not the number of channels".to_owned());
+            }
+            ModelResponse::Record(places)
+        }
+        (200, None) if request.operation == Operation::ReadPhone => {
+            let ccids: Vec<_> = body.get("ccids").and_then(Json::as_array).into_iter().flatten().collect();
+            let places: std::collections::BTreeSet<_> =
+                ccids.iter().filter_map(|ccid| ccid.as_str().and_then(customer_place)).collect();
+            if body.get("ccid_count").and_then(Json::as_u64) != Some(places.len() as u64) || places.len() != ccids.len()
+            {
+                wrong.push("ccid_count is not the number of ccids".to_owned());
+            }
+            ModelResponse::Phone(places, stated(&body))
+        }
+        (200, None) if request.operation == Operation::UpdateConsent => {
+            stated(&body).map_or(ModelResponse::Unknown, ModelResponse::Consent)
+        }
+        (201, None) if request.operation == Operation::Create => ModelResponse::Done,
+        (200, None) if request.operation == Operation::Create => ModelResponse::Exists,
+        (200, None) if is_replay => ModelResponse::Replayed,
+        (200, None) => ModelResponse::Done,
+        (500, Some("try_again")) => ModelResponse::TryAgain,
+        (500, Some("internal_error")) => ModelResponse::Unknown,
+        (400..500, Some(code)) => ModelResponse::Refused(code.to_owned()),
+        _ => {
+            wrong.push(format!("an undocumented response: {} {code:?}", response.status_code));
+            ModelResponse::Unknown
+        }
+    }
+}
+
+/// The consent in a body, if there is one.
+fn stated(body: &Json) -> Option<Consent> {
+    body.get("consent")?.get("consent_type")?.as_str().and_then(consent)
+}
