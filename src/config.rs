@@ -13,7 +13,7 @@ pub struct Config {
     pub table: String,
     /// `KEY_CACHE_SECONDS`: how long a valid API key is cached. A revoked key may stay valid for that long.
     pub key_cache: Duration,
-    /// `LOG_LEVEL`, or else `RUST_LOG`: the level of this function's lines. The SDK and the runtime log from WARN up.
+    /// `LOG_LEVEL`, or else `RUST_LOG`: the level of this function's lines. The SDK and the runtime log nothing below WARN.
     pub log_level: LevelFilter,
     /// How to reach DynamoDB.
     pub dynamodb: Endpoint,

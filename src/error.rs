@@ -11,7 +11,7 @@ use crate::store::{FailureDetail, StoreError};
 /// Why a request failed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The request did not reach the store.
+    /// The route, the method or a field of the request is invalid.
     Request(RequestError),
     /// The request has no API key, or none that is valid for this client. It deliberately says no more.
     Unauthorized,

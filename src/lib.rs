@@ -11,9 +11,9 @@
 //! | [`error`] | every failure of a request, and the one table of status, code and message |
 //! | [`http`] | reads gateway events, matches routes, reads fields, builds responses; does not know DynamoDB |
 //! | [`store`] | keys, expressions, transactions and retries on DynamoDB; does not know HTTP |
-//! | [`domain`] | the values of the contract, each built only by parsing |
-//! | [`config`], [`time`] | the environment variables; milliseconds since 1970 |
+//! | [`domain`] | the values of the contract, valid by construction |
 //! | [`sources`] | the wall clock and the random numbers, which a simulation replaces |
+//! | [`config`], [`time`] | the environment variables; milliseconds since 1970 |
 
 pub mod auth;
 pub mod config;

@@ -19,6 +19,7 @@ pub struct Break {
 
 const TRANSACTION: &str = "src/store/transaction.rs";
 const RETRY: &str = "src/store/retry.rs";
+const READ: &str = "src/store/read.rs";
 const FAILURE: &str = "src/store/failure.rs";
 const CANCELLATION: &str = "src/store/cancellation.rs";
 const CLIENT: &str = "src/store/client.rs";
@@ -158,7 +159,7 @@ pub const BREAKS: &[Break] = &[
         )],
     },
     Break {
-        name: "an expired key is honoured",
+        name: "an expired key is accepted",
         edits: &[
             (
                 AUTH,
@@ -173,11 +174,11 @@ pub const BREAKS: &[Break] = &[
         ],
     },
     Break {
-        name: "a revoked key is honoured",
+        name: "a revoked key is accepted",
         edits: &[(AUTH, "if record.revoked {", "if record.revoked && self.lifetime.is_zero() {")],
     },
     Break {
-        name: "a key is honoured for every client",
+        name: "a key is accepted for every client",
         edits: &[(AUTH, "if expired || record.client_id != client_id {", "if expired {")],
     },
     Break {
@@ -221,7 +222,7 @@ pub const BREAKS: &[Break] = &[
         edits: &[(DELETE, "ADD ccid_count :minus_one DELETE ccids :ccid_set", "ADD ccid_count :minus_one")],
     },
     Break {
-        name: "a deletion does not look whether the record changed",
+        name: "a deletion does not check whether the record changed",
         edits: &[(
             DELETE,
             "\"created_at = :created_at AND phone_count = :count AND notification_channels = :channels\"",
@@ -229,13 +230,14 @@ pub const BREAKS: &[Break] = &[
         )],
     },
     Break {
-        name: "a repair does not look whether the item changed",
+        name: "a repair does not check whether the item changed",
         edits: &[(
             CHANGE,
             "let condition = terms.unchanged(self.before.as_ref(), self.after.as_ref());",
             "let condition = terms.unchanged(self.before.as_ref(), self.after.as_ref()).split(\" AND \").next().unwrap_or_default().to_owned();",
         )],
     },
+    Break { name: "a read is not consistent", edits: &[(READ, ".consistent_read(true)", "")] },
     Break {
         name: "a log line contains a number",
         edits: &[(
@@ -261,13 +263,13 @@ fn workspace() -> PathBuf {
 
 /// A copy of the sources, to which one break at a time is applied.
 #[derive(Debug)]
-pub struct Copy {
+pub struct SourceCopy {
     root: PathBuf,
     target: PathBuf,
     profile: &'static str,
 }
 
-impl Copy {
+impl SourceCopy {
     /// Copies the sources into cargo's target directory.
     ///
     /// # Errors
@@ -299,7 +301,7 @@ impl Copy {
         fs::write(&path, text.replace(from, to))
     }
 
-    /// Applies the break, builds, and returns the program. [`Copy::restore`] undoes the edits.
+    /// Applies the break, builds, and returns the program. [`SourceCopy::restore`] undoes the edits.
     ///
     /// # Errors
     /// A text that the sources do not have, or a build that fails.

@@ -72,7 +72,7 @@ enum Command {
     /// Simulates many adds to one record at once.
     Storm {
         /// How many clients call.
-        #[arg(long, default_value_t = 1_000)]
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u16).range(1..=1_000))]
         callers: u16,
     },
     /// Breaks the code on purpose in every known way, and finds each break.
@@ -80,7 +80,7 @@ enum Command {
         /// Only breaks whose name contains this text.
         #[arg(long, default_value = "")]
         only: String,
-        /// How many seeds may be needed.
+        /// How many seeds to try for each break.
         #[arg(long, default_value_t = 200)]
         seeds: u64,
         /// How many requests to make for each seed.
@@ -185,8 +185,8 @@ fn storms(callers: u16) -> bool {
     println!("{callers} adds to one record at once");
     println!("{}", storm::HEADINGS);
     let mut is_right = true;
-    for reading in storm::READINGS {
-        let storm = storm::run(callers, reading);
+    for behavior in storm::BEHAVIORS {
+        let storm = storm::run(callers, behavior);
         println!("{storm}");
         for violation in &storm.violations {
             is_right = false;
@@ -197,10 +197,14 @@ fn storms(callers: u16) -> bool {
 }
 
 fn all_breaks(only: &str, seeds: u64, requests: u32) -> io::Result<bool> {
-    let copy = breaks::Copy::new()?;
+    let chosen: Vec<_> = BREAKS.iter().filter(|broken| broken.name.contains(only)).collect();
+    if chosen.is_empty() {
+        return Err(io::Error::other(format!("no break has a name that contains {only:?}")));
+    }
+    let copy = breaks::SourceCopy::new()?;
     let mut all_found = true;
     println!("| break | seed | what was wrong | shrunk to |\n|---|---:|---|---|");
-    for broken in BREAKS.iter().filter(|broken| broken.name.contains(only)) {
+    for broken in chosen {
         let found = copy.build(broken).and_then(|program| breaks::find(&program, seeds, requests));
         copy.restore(broken)?;
         let (seed, violation, shrunk) = match found {

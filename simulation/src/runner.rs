@@ -17,13 +17,13 @@ use crate::world::totals::Totals;
 use crate::world::trace::Keep;
 use crate::world::{Exchange, Simulation, lock};
 
-/// After the last response, what is still on its way arrives.
+/// How long a run continues after the last response, so that late calls arrive.
 const AFTERWARDS: Duration = Duration::from_secs(60);
 
 /// What a run left behind.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was wrong, the first first.
+    /// What was wrong, in the order in which it was found.
     pub violations: Vec<String>,
     /// The hash of the whole trace.
     pub hash: String,

@@ -42,7 +42,7 @@ impl Shrinking {
         !run(plan.clone(), Keep::Hash).violations.is_empty()
     }
 
-    /// Leaves out chunks of one list, from half of it down to single entries.
+    /// Leaves out chunks of one list: first the whole list, then halves, down to single entries.
     fn part<T: Clone>(&mut self, mut plan: Plan, list: impl Fn(&mut Plan) -> &mut Vec<T>) -> Plan {
         let mut chunk = list(&mut plan).len();
         while chunk > 0 && self.runs < RUNS {

@@ -5,19 +5,20 @@ use std::fmt;
 
 use crate::check::model::ModelResponse;
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::{ApiKey, CONTRACT, Operation, Plan, Reading, Request};
+use crate::plan::{ApiKey, CONTRACT, Operation, Plan, Request, ServiceBehavior};
 use crate::runner;
 use crate::world::trace::Keep;
 
-/// The readings that a storm is run under: who is refused, and for how long a transaction holds its items.
-pub const READINGS: [Reading; 4] = [
-    Reading { refuses_both: false, remembers_cancelled: true, holds: (8, 8) },
-    Reading { refuses_both: false, remembers_cancelled: true, holds: (30, 30) },
-    Reading { refuses_both: true, remembers_cancelled: true, holds: (8, 8) },
-    Reading { refuses_both: true, remembers_cancelled: true, holds: (30, 30) },
+/// The behaviors of DynamoDB that a storm runs with: which transaction is refused, and for how long a transaction holds
+/// its items.
+pub const BEHAVIORS: [ServiceBehavior; 4] = [
+    ServiceBehavior { refuses_both: false, remembers_cancelled: true, holds: (8, 8) },
+    ServiceBehavior { refuses_both: false, remembers_cancelled: true, holds: (30, 30) },
+    ServiceBehavior { refuses_both: true, remembers_cancelled: true, holds: (8, 8) },
+    ServiceBehavior { refuses_both: true, remembers_cancelled: true, holds: (30, 30) },
 ];
 
-/// How often a client makes its request.
+/// How many times a client makes its request at most.
 const TRIES: u32 = 10;
 
 /// All first requests come within this time, in milliseconds.
@@ -31,7 +32,7 @@ pub const HEADINGS: &str = "| refused, items held for | 200 | 409 | `try_again` 
 /// What became of a storm.
 #[derive(Debug)]
 pub struct Storm {
-    reading: Reading,
+    behavior: ServiceBehavior,
     /// The answers to the first requests, by name.
     pub first: BTreeMap<&'static str, u64>,
     calls: Vec<u32>,
@@ -46,7 +47,7 @@ pub struct Storm {
 }
 
 /// The plan of a storm.
-fn plan(callers: u16, reading: Reading) -> Plan {
+fn plan(callers: u16, behavior: ServiceBehavior) -> Plan {
     let mut draw = Draw::new(1, Purpose::Plan, &[callers.into()]);
     let mut requests: Vec<_> = (0..callers)
         .map(|caller| Request {
@@ -59,8 +60,8 @@ fn plan(callers: u16, reading: Reading) -> Plan {
             phone: caller,
             idempotency: Some(0),
             source: 0,
-            key: ApiKey::Of { client: 0, place: 0 },
-            patience: 29_000,
+            key: ApiKey::Of { client: 0, index: 0 },
+            timeout_millis: 29_000,
         })
         .collect();
     requests.sort_by_key(|request| request.at);
@@ -68,7 +69,7 @@ fn plan(callers: u16, reading: Reading) -> Plan {
         seed: 1,
         limits: CONTRACT,
         given_limits: None,
-        reading,
+        behavior,
         key_cache_seconds: 60,
         environments: callers.into(),
         tries: TRIES,
@@ -81,8 +82,8 @@ fn plan(callers: u16, reading: Reading) -> Plan {
 }
 
 /// Runs a storm.
-pub fn run(callers: u16, reading: Reading) -> Storm {
-    let outcome = runner::run(plan(callers, reading), Keep::Hash);
+pub fn run(callers: u16, behavior: ServiceBehavior) -> Storm {
+    let outcome = runner::run(plan(callers, behavior), Keep::Hash);
     let first: Vec<_> = outcome.history.iter().filter(|begun| begun.attempt == 0).collect();
     let mut answers = BTreeMap::new();
     for begun in &first {
@@ -96,7 +97,7 @@ pub fn run(callers: u16, reading: Reading) -> Storm {
     }
     let totals = outcome.totals;
     Storm {
-        reading,
+        behavior,
         first: answers,
         calls: first.iter().map(|begun| begun.spent.0).collect(),
         first_millis: first.iter().map(|begun| begun.spent.1).sum(),
@@ -110,7 +111,7 @@ pub fn run(callers: u16, reading: Reading) -> Storm {
 
 impl fmt::Display for Storm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reading { refuses_both, holds, .. } = self.reading;
+        let ServiceBehavior { refuses_both, holds, .. } = self.behavior;
         let who = if refuses_both { "both" } else { "the later" };
         let answers = ["200", "409", "try_again"].map(|name| self.first.get(name).copied().unwrap_or_default());
         let [added, refused, try_again] = answers;

@@ -63,7 +63,7 @@ pub struct CustomerRecord {
     pub channels: Vec<Channel>,
 }
 
-/// What a client's table holds about a phone number, read from a consistent item.
+/// What the table holds about a client's phone number, read from a consistent item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhoneRecord {
     /// The customers that have the number, in byte order. Their count equals the item's `ccid_count`.

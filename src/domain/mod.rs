@@ -1,4 +1,5 @@
-//! The values of the contract. Their fields are private and each has one `parse`, so a value that exists is valid.
+//! The values of the contract. A value that must follow a rule has private fields, and only its parser makes it. So a value
+//! that exists is valid.
 
 mod channel;
 mod channel_fields;

@@ -1,4 +1,4 @@
-//! Why a request does not reach the store.
+//! Why a request is refused before its operation calls the store.
 
 use crate::domain::Rule;
 
@@ -11,7 +11,7 @@ pub struct FieldError {
     pub rule: Rule,
 }
 
-/// Why a request does not reach the store.
+/// Why a request is refused before its operation calls the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestError {
     /// No operation has this path.

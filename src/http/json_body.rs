@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::event::Event;
 use crate::domain::Rule;
 
-/// The largest body that is parsed, in bytes after base64.
+/// The largest body that is parsed, in bytes, after base64 decoding.
 const MAX_BODY: usize = 16 * 1024;
 
 const TOO_LARGE: Rule = Rule("must be at most 16 KiB");

@@ -54,8 +54,8 @@ impl Query {
                 }
             }
         }
-        let first = values.pop();
-        if values.is_empty() { Ok(first) } else { Err(Rule("must appear at most once")) }
+        let value = values.pop();
+        if values.is_empty() { Ok(value) } else { Err(Rule("must appear at most once")) }
     }
 }
 

@@ -53,7 +53,7 @@ impl CallContext {
 pub struct Deadline {
     /// When all attempts and pauses must have ended.
     pub(super) end: Instant,
-    /// After this time, contention and throttling are not retried.
+    /// After this time, contention and throttling are retried only while a write is in doubt.
     pub(super) contention_end: Instant,
 }
 

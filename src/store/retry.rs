@@ -17,8 +17,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// With less time left than this, no attempt begins. It could only turn a certain refusal into an unknown outcome.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`. The first pause
-/// is about as long as a transaction holds its items. docs/reliability.md has the measurements behind these values.
+/// Full jitter: the pause before the first retry is a random part of `FIRST_PAUSE`, and each later one a random part of
+/// twice as much, at most of `LONGEST_PAUSE`. The first pause is about as long as a transaction holds its items.
+/// docs/reliability.md has the measurements behind these values.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1000);
 
@@ -90,13 +91,13 @@ where
     let mut was_unclear = false;
     let mut refused = FailureDetail::new(Cause::OutOfTime);
     let mut shortest = SHORTEST_ATTEMPT;
-    for retry in 0_u32.. {
+    for retries in 0_u32.. {
         let time_left = deadline.time_left();
         if time_left < shortest {
             break;
         }
         stats.round_trips += 1;
-        stats.retries += u32::from(retry > 0);
+        stats.retries += u32::from(retries > 0);
         let ended = timeout(time_left.min(ATTEMPT_TIMEOUT), attempt(unknown.is_some()))
             .await
             .unwrap_or_else(|_| Attempt::Unknown(FailureDetail::new(Cause::TimedOut)));
@@ -129,7 +130,7 @@ where
             Attempt::Unknown(detail) if kind == CallKind::Read => refused = detail,
             Attempt::Unknown(detail) => unknown = Some(detail),
         }
-        let pause = pause_before(retry, sources.fraction());
+        let pause = pause_after(retries, sources.fraction());
         if retry_until.saturating_duration_since(Instant::now()) < pause + shortest {
             break;
         }
@@ -139,8 +140,8 @@ where
     RetryOutcome { result: Err(unknown.map_or(StoreError::TryAgain(refused), StoreError::Internal)), in_doubt }
 }
 
-fn pause_before(retry: u32, fraction: f64) -> Duration {
-    let ceiling = FIRST_PAUSE.saturating_mul(1 << retry.min(10)).min(LONGEST_PAUSE);
+fn pause_after(retries: u32, fraction: f64) -> Duration {
+    let ceiling = FIRST_PAUSE.saturating_mul(1 << retries.min(10)).min(LONGEST_PAUSE);
     ceiling.mul_f64(fraction)
 }
 
@@ -153,12 +154,12 @@ mod tests {
     #[test]
     fn a_pause_is_a_random_part_of_a_ceiling_that_doubles() {
         fastrand::seed(1);
-        for (retry, ceiling) in [(0, 25), (1, 50), (3, 200), (5, 800), (6, 1000), (10, 1000), (u32::MAX, 1000)] {
+        for (retries, ceiling) in [(0, 25), (1, 50), (3, 200), (5, 800), (6, 1000), (10, 1000), (u32::MAX, 1000)] {
             let ceiling = Duration::from_millis(ceiling);
-            let pauses: Vec<_> = (0..1000).map(|_| pause_before(retry, Machine.fraction())).collect();
-            assert!(pauses.iter().all(|pause| *pause <= ceiling), "{retry}");
-            assert!(pauses.iter().any(|pause| *pause > ceiling.mul_f64(0.95)), "{retry}");
-            assert!(pauses.iter().any(|pause| *pause < ceiling.mul_f64(0.05)), "{retry}");
+            let pauses: Vec<_> = (0..1000).map(|_| pause_after(retries, Machine.fraction())).collect();
+            assert!(pauses.iter().all(|pause| *pause <= ceiling), "{retries}");
+            assert!(pauses.iter().any(|pause| *pause > ceiling.mul_f64(0.95)), "{retries}");
+            assert!(pauses.iter().any(|pause| *pause < ceiling.mul_f64(0.05)), "{retries}");
         }
     }
 
@@ -223,6 +224,21 @@ mod tests {
                 let took = began.elapsed();
                 assert!(took <= time && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > time, "{took:?}");
             }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_ends_at_its_timeout_or_at_the_deadline() {
+        for milliseconds in [900, 10_000] {
+            let time = Duration::from_millis(milliseconds);
+            let (began, mut context) = (Instant::now(), CallContext::within(time));
+            let hanging = |_| std::future::pending::<Attempt<()>>();
+            let ended = retry(CallKind::Write, &Machine, &mut context, hanging).await;
+            assert_eq!(ended.result, Err(StoreError::Internal(FailureDetail::new(Cause::TimedOut))));
+            let took = began.elapsed();
+            assert!(took <= time && took + LONGEST_PAUSE + SHORTEST_ATTEMPT > time, "{took:?}");
+            let attempts = time.as_millis().div_ceil((ATTEMPT_TIMEOUT + LONGEST_PAUSE).as_millis());
+            assert!(u128::from(context.stats.round_trips) >= attempts, "{:?}", context.stats);
         }
     }
 

@@ -113,10 +113,12 @@ impl StoredConsent {
         Some(Consent { consent_type, created_at, updated_at: at.max(created_at) })
     }
 
-    /// The consent after a change to `consent_type` at `now`. `None` if it has this value.
+    /// The consent after a change to `consent_type` at `now`. `None` if the consent already has this value.
     ///
-    /// Its time is later than every time that was read, whatever the clocks of two environments show. So a stop never has
-    /// the time of an earlier stop, and a late attempt to lift the earlier one cannot match it.
+    /// Its time is later than every time that was read, whatever the clocks of two environments show. So a stop that a change
+    /// sets never has the time of an earlier stop, and a late attempt to lift the earlier one cannot match it. A stop that an
+    /// add states has the time at which the add arrived. That equals the time of an earlier stop only if both requests
+    /// arrived in the same millisecond.
     pub fn changed_to(self, consent_type: ConsentType, now: UnixMillis) -> Option<Consent> {
         let before = self.consent();
         if before.is_some_and(|before| before.consent_type == consent_type) {

@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::cancellation::{Cancellation, Reason};
+use super::cancellation::{Cancellation, Reason, read_contention};
 use super::failure::{detail, failed};
 use super::items::{self, Item};
 use super::retry::{Attempt, CallKind, retry};
@@ -170,7 +170,10 @@ impl Transaction<'_> {
                 Err(error) if error.code() == Some("IdempotentParameterMismatchException") => {
                     Attempt::Settled(Ok(TokenHolder::Earlier))
                 }
-                Err(error) => failed(&error),
+                Err(error) => match reasons(&error) {
+                    Some(reasons) => not_decided(read_contention(&reasons), &error),
+                    None => failed(&error),
+                },
             }
         };
         match retry(CallKind::Settlement, self.sources, context, attempt).await.result.map_err(still_in_doubt)? {
@@ -198,7 +201,7 @@ impl Transaction<'_> {
     }
 
     /// A transaction under the same token that always succeeds and writes nothing. It checks that an item is absent whose
-    /// sort key never exists, so no other transaction can conflict with it.
+    /// sort key never exists, so no other transaction conflicts with it. It can still be throttled.
     fn take_token(&self, token: &str) -> Option<TransactWriteItemsFluentBuilder> {
         let first = self.call.get_transact_items().as_ref()?.first()?;
         let (table, key) = match (first.update(), first.delete()) {

@@ -1,7 +1,7 @@
 //! Log lines: one JSON object per line on standard output, with the event's fields at its top level.
 //!
 //! No line may contain a key, a phone number, a ccid or a body. So no value of a request is ever formatted with `{:?}`,
-//! and the SDK and the runtime, whose finer lines show requests, log from WARN up whatever the level is.
+//! and the SDK and the runtime, whose finer lines show requests, log nothing below WARN, whatever the level is.
 //!
 //! A request's line also carries its metrics, in `CloudWatch`'s embedded metric format, so metrics need no extra call. A
 //! library for that format would write additional lines.

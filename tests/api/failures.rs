@@ -109,7 +109,7 @@ async fn one_unknown_outcome_among_refusals_is_an_internal_error() {
 }
 
 #[tokio::test]
-async fn a_hanging_database_is_answered_before_the_deadline() {
+async fn a_hanging_database_is_an_internal_error() {
     let app = TestApp::new().await;
     app.faults.writes(std::iter::repeat_n(Fault::Hang, 1000));
     let reply = add_with(&app, SHORT).await;
@@ -164,7 +164,7 @@ async fn the_token_is_new_until_an_attempt_is_in_doubt() {
 async fn a_number_removed_after_a_lost_response_does_not_come_back() {
     let app = TestApp::new().await;
     let lost = Fault::LoseResponse;
-    // The second attempt waits until the removal is done.
+    // The second attempt hangs until it times out, which leaves time for the removal.
     app.faults.writes([lost, Fault::Hang]);
     let adding = add_with(&app, crate::helpers::TIMEOUT);
     let removing = async {
@@ -270,12 +270,12 @@ async fn corruption_is_distinguished_from_a_failing_database() {
     let (client_id, ccid) = (ClientId::parse(client_id).unwrap(), Ccid::parse(ccid).unwrap());
     let remove = RemovePhone { client_id, ccid, phone };
     let context = || CallContext::within(crate::helpers::TIMEOUT);
-    for (table, is_damage) in [(demo::TABLE, true), ("no-such-table", false)] {
+    for (table, is_corruption) in [(demo::TABLE, true), ("no-such-table", false)] {
         let store = Store::new(app.client.clone(), table.to_owned(), Limits::CONTRACT);
         let removed = store.remove_phone(&remove, &mut context()).await.unwrap_err();
         let read = store.customer(&remove.client_id, &remove.ccid, &mut context()).await.unwrap_err();
         for error in [removed, read] {
-            assert_eq!(error.into_detail().unwrap().cause.is_corruption(), is_damage, "{table}");
+            assert_eq!(error.into_detail().unwrap().cause.is_corruption(), is_corruption, "{table}");
         }
     }
 }
@@ -302,6 +302,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
     let refused = || Fault::cancelled(&has_phone, &passed());
     let mismatch = || Fault::error(400, "IdempotentParameterMismatchException");
     let throttled = || Fault::error(400, "ThrottlingException");
+    let cancelled = |code: &str| Fault::cancelled_for(&[json!({ "Code": code })]);
     let rows = [
         // The token was free, so nothing was committed under it.
         (vec![Fault::LoseRequest, refused()], (409, Some("phone_already_added")), 0, 3),
@@ -310,6 +311,20 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
             (409, Some("phone_already_added")),
             0,
             5,
+        ),
+        // The transaction that takes the token is cancelled, because the table is throttled or because of another transaction.
+        (vec![Fault::LoseRequest, refused(), cancelled("ThrottlingError")], (409, Some("phone_already_added")), 0, 4),
+        (
+            vec![Fault::LoseRequest, refused(), cancelled("ProvisionedThroughputExceeded")],
+            (409, Some("phone_already_added")),
+            0,
+            4,
+        ),
+        (
+            vec![Fault::LoseRequest, refused(), cancelled("TransactionConflict")],
+            (409, Some("phone_already_added")),
+            0,
+            4,
         ),
         // The token was taken: the first attempt was committed, and its response was lost.
         (vec![Fault::LoseResponse, refused()], (200, None), 1, 4),
@@ -323,18 +338,18 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
             3,
         ),
     ];
-    for (faults, reported, there, writes) in rows {
+    for (faults, reported, phone_count, writes) in rows {
         let app = TestApp::new().await;
         app.faults.writes(faults.clone());
         let reply = add_with(&app, crate::helpers::TIMEOUT).await;
-        assert_eq!((reply.row(), phones(&app).await), (reported, there), "{faults:?}");
+        assert_eq!((reply.row(), phones(&app).await), (reported, phone_count), "{faults:?}");
         let calls = app.faults.take_calls();
         let calls: Vec<_> = calls.iter().filter(|call| call.operation == "TransactWriteItems").collect();
         assert_eq!(calls.len(), writes, "{faults:?}");
         let token = &calls[0].request["ClientRequestToken"];
         assert!(calls.iter().all(|call| &call.request["ClientRequestToken"] == token), "{faults:?}");
     }
-    // Neither response arrives, so the token may be taken and the refusal is not final.
+    // The call that settles the token is throttled until the deadline, so the refusal is not final.
     for faults in [vec![Fault::LoseRequest, refused()], vec![Fault::LoseRequest, refused(), mismatch()]] {
         let app = TestApp::new().await;
         app.faults.writes(faults.into_iter().chain(std::iter::repeat_n(throttled(), 1000)));

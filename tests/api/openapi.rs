@@ -310,7 +310,7 @@ async fn given(example: &Example) -> TestApp {
         None => {}
         Some("the database cannot be reached") => app.faults.reads(vec![Fault::Unreachable; 10_000]),
         Some("the database refuses access") => app.faults.reads([Fault::error(400, "AccessDeniedException")]),
-        Some(other) => panic!("{}: no case makes it so that {other}", example.name),
+        Some(other) => panic!("{}: unknown x-given: {other}", example.name),
     }
     app
 }

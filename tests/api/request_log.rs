@@ -91,7 +91,7 @@ fn metrics(line: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn the_line_is_the_requests_metrics_by_operation_and_never_by_client() {
+async fn the_metrics_of_the_line_are_split_by_operation_and_never_by_client() {
     let app = TestApp::new().await;
     let line = async |request: Request, id: &str| {
         let mut event = request.http_event();
@@ -162,7 +162,7 @@ async fn a_request_that_fails_before_the_key_check_logs_no_client() {
     assert_eq!(log::lines_with("no-client-yet")[0].get("client_id"), None);
 }
 
-/// The line of an add whose writes all have this fault, or whose reads have it too if `reads` is set.
+/// The line of an add. All its writes have this fault or, if `reads` is set, all its reads.
 async fn failed_line(id: &str, fault: &Fault, reads: bool) -> Value {
     let app = TestApp::new().await;
     let faults = repeat_n(fault.clone(), 1000);
@@ -202,7 +202,7 @@ async fn a_failure_names_its_cause() {
         let line = failed_line(&format!("a-cause-{place}."), &fault, false).await;
         assert_eq!(line["cause"], cause, "{fault:?}: {line}");
         assert!(line["message"].as_str().is_some_and(|message| message != "request answered"), "{line}");
-        // A throttle is not a conflict, because no other caller causes it.
+        // A throttle is not counted as a conflict: no other transaction held the item.
         let counted = ["Conflicts", "Throttles"].map(|name| line[name].as_u64() > Some(0));
         assert_eq!(counted, [cause == "conflict", cause == "throttled"], "{line}");
     }
@@ -229,7 +229,9 @@ async fn a_throttled_key_lookup_is_counted_too() {
 #[tokio::test]
 async fn the_line_has_dynamodbs_throttling_reason_without_its_resource() {
     for (place, code) in ["ThrottlingException", "ProvisionedThroughputExceededException"].into_iter().enumerate() {
-        let Fault::Response(status, mut body) = Fault::error(400, code) else { panic!("an error is an answer") };
+        let Fault::Response(status, mut body) = Fault::error(400, code) else {
+            panic!("`Fault::error` makes a response")
+        };
         body["throttlingReasons"] = json!([{
             "reason": "TableWriteMaxOnDemandThroughputExceeded",
             "resource": "arn:aws:dynamodb:us-east-1:111122223333:table/phones",

@@ -277,7 +277,7 @@ pub(crate) enum Outcome {
     Refused(String),
     /// 500 `try_again`.
     TryAgain,
-    /// 500 `internal_error`.
+    /// 500 `internal_error`, or no response because the process was killed.
     Unknown,
 }
 

@@ -9,7 +9,7 @@ use cdm::table::scan::Scan;
 
 use crate::actors::environment::{self, EnvironmentSources};
 use crate::network::Caller;
-use crate::plan::{ApiKey, story};
+use crate::plan::{ApiKey, names};
 use crate::service::message::ItemKey;
 use crate::world::Simulation;
 
@@ -20,7 +20,7 @@ const PAGE: i32 = 20;
 
 /// Takes `created_at` out of an API key's item. The function does not read it, and `--fix` writes it again.
 pub fn corrupt(sim: &Simulation, table: usize, key: ApiKey) {
-    let item_key = ItemKey { table: story::table(table), pk: story::key_pk(sim.plan.seed, key), sk: "KEY".to_owned() };
+    let item_key = ItemKey { table: names::table(table), pk: names::key_pk(sim.plan.seed, key), sk: "KEY".to_owned() };
     let mut service = sim.service();
     let Some(mut item) = service.tables.get(&item_key).cloned() else { return };
     if item.remove("created_at").is_none() || service.is_held(&item_key) {
@@ -44,7 +44,7 @@ pub async fn check_and_repair(
     let retries = RetryPartition::custom("check").token_bucket(TokenBucket::default()).build();
     let config = environment::client(sim, caller, sources).config().to_builder().retry_partition(retries);
     let store = environment::store(sim, caller, sources, table);
-    let connection = Connection::new(store, config, story::table(table), "simulated".to_owned());
+    let connection = Connection::new(store, config, names::table(table), "simulated".to_owned());
     let scan = Scan { segments: SEGMENTS, page: PAGE, ..Scan::default() };
     let seq = sim.trace(format_args!("r{number}.0"), format_args!("cdm check --fix"));
     sim.check().check_began(number, table, seq);

@@ -25,7 +25,7 @@ pub async fn ask(run: Arc<Run>, request: Request) {
         let mut draw = Draw::new(sim.plan.seed, Purpose::Client, &[request.id.into(), attempt.into()]);
         let invocation = tokio::spawn(invoke(Arc::clone(&run), request, attempt));
         executed += 1;
-        let pause = match timeout(Duration::from_millis(request.patience), invocation).await {
+        let pause = match timeout(Duration::from_millis(request.timeout_millis), invocation).await {
             // `try_again` says when to come back.
             Ok(Ok(Heard::Response(response))) => match response.code {
                 Some("try_again") => {

@@ -15,7 +15,7 @@ use cdm_lambda::time::UnixMillis;
 
 use crate::network::{Caller, SimulatedNetwork, shipped_client};
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::story;
+use crate::plan::names;
 use crate::world::{Simulation, log};
 
 /// An execution environment.
@@ -113,7 +113,7 @@ pub fn store(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<Environm
     let (phones_per_customer, customers_per_phone) = sim.plan.given_limits.unwrap_or(sim.plan.limits);
     let limits = Limits { phones_per_customer, customers_per_phone };
     let sources_of_store: Arc<dyn Sources> = Arc::<EnvironmentSources>::clone(sources);
-    Store::new(client(sim, caller, sources), story::table(table), limits).with_sources(sources_of_store)
+    Store::new(client(sim, caller, sources), names::table(table), limits).with_sources(sources_of_store)
 }
 
 impl Environment {

@@ -1,4 +1,4 @@
-//! A handler that can be frozen, as an execution environment is between invocations.
+//! A handler that can be frozen in the middle of an invocation.
 
 use std::future::Future;
 use std::pin::Pin;

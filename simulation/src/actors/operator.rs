@@ -14,9 +14,9 @@ use crate::actors::environment::{self, EnvironmentSources};
 use crate::actors::platform::Run;
 use crate::check::model::ModelResponse;
 use crate::network::Caller;
-use crate::plan::story;
-use crate::plan::story::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
-use crate::plan::{ApiKey, CONTRACT, Consent, Happening, Operation, Request};
+use crate::plan::names;
+use crate::plan::names::{CLIENTS, CUSTOMERS, FILLERS, KEYS_PER_CLIENT};
+use crate::plan::{ApiKey, CONTRACT, Consent, EventKind, Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::value::{Item, Value};
 use crate::world::log;
@@ -26,7 +26,7 @@ use crate::world::{EPOCH, Simulation};
 const FIRST: u32 = 1_000_000;
 
 /// How long a command of an operator may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Fills the first table: customers, some of them near a limit, and half of the keys.
 pub fn prepare(sim: &Simulation) {
@@ -41,12 +41,12 @@ pub fn prepare(sim: &Simulation) {
                 self::customer(sim, client, customer, &[0]);
             }
         }
-        for place in 0..KEYS_PER_CLIENT {
-            if place % 2 == 0 {
-                let key = ApiKey::Of { client, place };
+        for index in 0..KEYS_PER_CLIENT {
+            if index % 2 == 0 {
+                let key = ApiKey::Of { client, index };
                 let item = key_item(sim, key, None);
                 let item_key =
-                    ItemKey { table: story::table(0), pk: story::key_pk(sim.plan.seed, key), sk: "KEY".to_owned() };
+                    ItemKey { table: names::table(0), pk: names::key_pk(sim.plan.seed, key), sk: "KEY".to_owned() };
                 sim.service().tables.set(item_key, Some(item));
                 let mut check = sim.check();
                 let keys = &mut check.table(0).keys;
@@ -62,9 +62,9 @@ fn customer(sim: &Simulation, client: u16, customer: u16, phones: &[u16]) {
     let number = |name: &str, value: usize| (name.to_owned(), Value::N(i64::try_from(value).unwrap_or_default()));
     let channels = phones.iter().map(|phone| {
         let time = Value::N(i64::try_from(EPOCH).unwrap_or_default());
-        (story::e164(*phone), Value::M(Item::from([("t".to_owned(), time)])))
+        (names::e164(*phone), Value::M(Item::from([("t".to_owned(), time)])))
     });
-    let pk = story::record_pk(client, customer);
+    let pk = names::record_pk(client, customer);
     let record = Item::from([
         text("pk", pk.clone()),
         text("sk", "CUSTOMER".to_owned()),
@@ -73,12 +73,12 @@ fn customer(sim: &Simulation, client: u16, customer: u16, phones: &[u16]) {
         ("notification_channels".to_owned(), Value::M(channels.collect())),
     ]);
     let mut service = sim.service();
-    let key = |pk: &str, sk: &str| ItemKey { table: story::table(0), pk: pk.to_owned(), sk: sk.to_owned() };
+    let key = |pk: &str, sk: &str| ItemKey { table: names::table(0), pk: pk.to_owned(), sk: sk.to_owned() };
     service.tables.set(key(&pk, "CUSTOMER"), Some(record));
     for phone in phones {
-        let pk = story::counter_pk(client, *phone);
+        let pk = names::counter_pk(client, *phone);
         let key = key(&pk, "PHONE");
-        let mut ccids = std::collections::BTreeSet::from([story::ccid(customer)]);
+        let mut ccids = std::collections::BTreeSet::from([names::ccid(customer)]);
         if let Some(old) = service.tables.get(&key).and_then(|item| item.get("ccids")).and_then(Value::strings) {
             ccids.extend(old.iter().cloned());
         }
@@ -97,9 +97,9 @@ fn customer(sim: &Simulation, client: u16, customer: u16, phones: &[u16]) {
 fn key_item(sim: &Simulation, key: ApiKey, expires_at: Option<u64>) -> Item {
     let client = if let ApiKey::Of { client, .. } = key { client } else { u16::MAX };
     let mut item = Item::from([
-        ("pk".to_owned(), Value::S(story::key_pk(sim.plan.seed, key))),
+        ("pk".to_owned(), Value::S(names::key_pk(sim.plan.seed, key))),
         ("sk".to_owned(), Value::S("KEY".to_owned())),
-        ("client_id".to_owned(), Value::S(story::client(client))),
+        ("client_id".to_owned(), Value::S(names::client(client))),
         ("label".to_owned(), Value::S("simulated".to_owned())),
         ("created_at".to_owned(), Value::N(i64::try_from(EPOCH).unwrap_or_default())),
     ]);
@@ -115,66 +115,70 @@ pub async fn events(run: Arc<Run>) {
     let events = sim.plan.events.clone();
     for (event, number) in events.into_iter().zip(FIRST..) {
         sim.wait_until(event.at).await;
-        sim.trace(format_args!("event"), format_args!("{:?}", event.what));
-        tokio::spawn(happen(Arc::clone(&run), event.what, number));
+        sim.trace(format_args!("event"), format_args!("{:?}", event.kind));
+        let run = Arc::clone(&run);
+        tokio::spawn(async move {
+            let sim = Arc::clone(&run.sim);
+            sim.catch_panic(format!("operator {number}"), run_event(run, event.kind, number)).await;
+        });
     }
 }
 
-async fn happen(run: Arc<Run>, what: Happening, number: u32) {
+async fn run_event(run: Arc<Run>, kind: EventKind, number: u32) {
     let (sim, platform) = (&run.sim, || run.platform());
-    match what {
-        Happening::ClockJumps { environment, by, lasts } => {
+    match kind {
+        EventKind::ClockJumps { environment, by, lasts } => {
             let Some(environment) = platform().environment(environment) else { return };
             environment.jump(by);
             sleep(Duration::from_millis(lasts)).await;
             environment.jump(-by);
         }
-        Happening::CredentialsExpire { environment, lasts } => {
+        EventKind::CredentialsExpire { environment, lasts } => {
             let Some(environment) = platform().environment(environment) else { return };
             environment.caller.expire_credentials();
             sleep(Duration::from_millis(lasts)).await;
             run.retire(environment.id);
         }
-        Happening::Outage { lasts } => sim.outage(sim.elapsed_millis() + lasts),
-        Happening::Recycle => platform().recycle(),
-        Happening::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
-        Happening::IssueKey { client, place, expires_in } => {
+        EventKind::Outage { lasts } => sim.outage(sim.elapsed_millis() + lasts),
+        EventKind::Recycle => platform().recycle(),
+        EventKind::Deploy { key_cache_seconds } => platform().deploy(Some(key_cache_seconds), None),
+        EventKind::IssueKey { client, index, expires_in } => {
             let table = platform().table;
-            issue(sim, ApiKey::Of { client, place }, expires_in, number, table).await;
+            issue(sim, ApiKey::Of { client, index }, expires_in, number, table).await;
         }
-        Happening::RevokeKey { client, place } => {
+        EventKind::RevokeKey { client, index } => {
             let table = platform().table;
-            revoke(sim, ApiKey::Of { client, place }, number, table).await;
+            revoke(sim, ApiKey::Of { client, index }, number, table).await;
         }
-        Happening::Import { client, customer, phone } => {
+        EventKind::Import { client, customer, phone } => {
             let table = platform().table;
             import(sim, number, table, client, customer, phone).await;
         }
-        Happening::Corrupt { client, place } => {
+        EventKind::Corrupt { client, index } => {
             let table = platform().table;
-            check::corrupt(sim, table, ApiKey::Of { client, place });
+            check::corrupt(sim, table, ApiKey::Of { client, index });
         }
-        Happening::Check => {
+        EventKind::Check => {
             let table = platform().table;
             let (caller, sources) = connection(sim, number);
             check::check_and_repair(sim, number, table, &caller, &sources).await;
         }
-        Happening::Backup => {
+        EventKind::Backup => {
             let table = platform().table;
             let mut service = sim.service();
             let old: Vec<_> = service.tables.of("backup").map(|(key, _)| key.clone()).collect();
             for key in old {
                 service.tables.set(key, None);
             }
-            service.tables.copy(&story::table(table), "backup");
+            service.tables.copy(&names::table(table), "backup");
             drop(service);
             sim.check().backed_up(table);
         }
-        Happening::Restore => {
-            let Some(place) = sim.check().restored() else { return };
-            sim.service().tables.copy("backup", &story::table(place));
-            platform().deploy(None, Some(place));
-            sim.trace(format_args!("operator"), format_args!("restored as {}", story::table(place)));
+        EventKind::Restore => {
+            let Some(index) = sim.check().restored() else { return };
+            sim.service().tables.copy("backup", &names::table(index));
+            platform().deploy(None, Some(index));
+            sim.trace(format_args!("operator"), format_args!("restored as {}", names::table(index)));
         }
     }
 }
@@ -192,7 +196,7 @@ async fn issue(sim: &Arc<Simulation>, key: ApiKey, expires_in: Option<u64>, numb
     let expires_at = expires_in.map(|expires_in| EPOCH + sim.elapsed_millis() + expires_in);
     let mut put = environment::client(sim, &caller, &sources)
         .put_item()
-        .table_name(story::table(table))
+        .table_name(names::table(table))
         .condition_expression("attribute_not_exists(pk)");
     for (name, value) in key_item(sim, key, expires_at) {
         let value = match value {
@@ -212,10 +216,10 @@ async fn issue(sim: &Arc<Simulation>, key: ApiKey, expires_in: Option<u64>, numb
 async fn revoke(sim: &Arc<Simulation>, key: ApiKey, number: u32, table: usize) {
     let (caller, sources) = connection(sim, number);
     caller.make_reliable();
-    let hash = story::api_key(sim.plan.seed, key).sha256_hex();
+    let hash = names::api_key(sim.plan.seed, key).sha256_hex();
     let update = environment::client(sim, &caller, &sources)
         .update_item()
-        .table_name(story::table(table))
+        .table_name(names::table(table))
         .set_key(Some(items::api_key_key(&hash)))
         .update_expression("SET revoked_at = :now")
         .condition_expression("attribute_exists(pk) AND attribute_not_exists(revoked_at)")
@@ -232,15 +236,15 @@ async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, c
     let (caller, sources) = connection(sim, number);
     let store = environment::store(sim, &caller, &sources, table);
     let now: UnixMillis = log::wall_clock(sim.elapsed_millis(), 0);
-    let digits = story::digits(phone);
+    let digits = names::digits(phone);
     let parsed = Digits::parse(&digits).and_then(|digits| Phone::new(digits, CountryCode::default()));
     let (Ok(client_id), Ok(ccid), Ok(parsed)) =
-        (ClientId::parse(&story::client(client)), Ccid::parse(&story::ccid(customer)), parsed)
+        (ClientId::parse(&names::client(client)), Ccid::parse(&names::ccid(customer)), parsed)
     else {
-        unreachable!("the story's names are valid")
+        unreachable!("the names of a run are valid")
     };
     // Some lines state a consent, which never lifts a stop.
-    let consent = (client == story::STATES_CONSENTS && number.is_multiple_of(3)).then_some(Consent::Written);
+    let consent = (client == names::STATES_CONSENTS && number.is_multiple_of(3)).then_some(Consent::Written);
     let channel = Channel { consent_type: consent.map(|_| ConsentType::Written), ..Channel::new(parsed, now) };
     let request = Request {
         id: number,
@@ -253,11 +257,11 @@ async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, c
         idempotency: None,
         source: 0,
         key: ApiKey::Unknown,
-        patience: 0,
+        timeout_millis: 0,
     };
     let seq = sim.trace(format_args!("r{number}.0"), format_args!("import: {request:?}"));
     sim.check().import_began(request, seq, table);
-    let mut context = CallContext::new(now, Deadline::new(PATIENCE));
+    let mut context = CallContext::new(now, Deadline::new(OPERATION_TIMEOUT));
     let add = AddPhone { client_id, ccid, channel };
     let refused = |code: &str| ModelResponse::Refused(code.to_owned());
     let observed = match store.add_phone(&add, &mut context).await {

@@ -11,6 +11,7 @@ use cdm_lambda::sources::Sources;
 use lambda_http::Context;
 use lambda_http::lambda_runtime::LambdaEvent;
 use serde_json::value::RawValue;
+use testkit::TIMEOUT;
 use tokio::time::{sleep, timeout};
 
 use super::environment::{Environment, EnvironmentSources, store};
@@ -18,11 +19,8 @@ use super::freeze::{Gate, Gated};
 use crate::check::Facts;
 use crate::network::Caller;
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::{Accident, Request, story};
+use crate::plan::{Accident, Request, names};
 use crate::world::{Simulation, log};
-
-/// The function's timeout in the template.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The longest time for which the function retries contention, and the attempt that may begin at its end.
 const CONTENTION_AND_ATTEMPT: Duration = Duration::from_millis(3000 + 1500);
@@ -35,7 +33,7 @@ pub struct Platform {
     born: u32,
     deployment: u32,
     key_cache_seconds: u64,
-    /// The table of the deployment, by place.
+    /// The index of the deployment's table.
     pub table: usize,
 }
 
@@ -65,10 +63,10 @@ impl Platform {
         self.idle.retain(|environment| environment.id != id);
     }
 
-    /// An environment that is alive, by place.
-    pub fn environment(&self, place: u32) -> Option<Arc<Environment>> {
+    /// An environment that is alive. `index` may exceed their number.
+    pub fn environment(&self, index: u32) -> Option<Arc<Environment>> {
         let count = u32::try_from(self.alive.len()).unwrap_or_default();
-        self.alive.get(usize::try_from(place.checked_rem(count)?).ok()?).cloned()
+        self.alive.get(usize::try_from(index.checked_rem(count)?).ok()?).cloned()
     }
 }
 
@@ -124,7 +122,11 @@ pub async fn invoke(run: Arc<Run>, request: Request, attempt: u32) -> Heard {
         run.sim.plan.invocation_faults.iter().find(|fault| (fault.request, fault.attempt) == (request.id, attempt));
     let (after, accident) =
         fault.map_or((Duration::ZERO, None), |fault| (Duration::from_millis(fault.after), Some(fault.fault)));
-    let invocation = tokio::spawn(invoke_environment(Arc::clone(&run), request, attempt, after, accident));
+    let invocation = tokio::spawn(async move {
+        let sim = Arc::clone(&run.sim);
+        let invocation = invoke_environment(run, request, attempt, after, accident);
+        sim.catch_panic(format!("r{}.{attempt}", request.id), invocation).await.unwrap_or(Heard::GatewayFailed)
+    });
     if accident == Some(Accident::GatewayGivesUp) {
         return match timeout(after, invocation).await {
             Ok(Ok(heard)) => heard,
@@ -149,7 +151,7 @@ async fn environment(run: &Run, request: &Request, attempt: u32) -> Option<Arc<E
         (platform.born, platform.deployment, platform.key_cache_seconds, platform.table)
     };
     sim.totals(|totals| totals.environments += 1);
-    sim.trace(format_args!("env{id}"), format_args!("starts, deployment {deployment}, {}", story::table(table)));
+    sim.trace(format_args!("env{id}"), format_args!("starts, deployment {deployment}, {}", names::table(table)));
     let caller = Arc::new(Caller::default());
     let clock = Arc::new(EnvironmentSources::new(sim, &caller));
     let store = store(sim, &caller, &clock, table);
@@ -210,7 +212,7 @@ async fn handle(
     let mut context = Context::default();
     context.request_id = format!("lambda-{}-{attempt}", request.id);
     context.deadline = log::wall_clock(began + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default(), 0).millis();
-    let event = RawValue::from_string(story::event(sim.plan.seed, request, attempt));
+    let event = RawValue::from_string(names::event(sim.plan.seed, request, attempt));
     let event = event.unwrap_or_else(|error| unreachable!("an event is JSON: {error}"));
     let handling = environment.handler.handle(LambdaEvent::new(event, context));
     let gate = Arc::new(Gate::default());

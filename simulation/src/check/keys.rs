@@ -58,7 +58,7 @@ impl KeyHistory {
             .revoked
             .is_some_and(|(seq, millis)| seq < facts.began_seq && millis + stale_after <= facts.began_millis);
         if !is_unauthorized && (never || was_revoked) {
-            return Some(format!("a key was honoured that is not valid: {:?} {life:?}", request.key));
+            return Some(format!("a key was accepted that is not valid: {:?} {life:?}", request.key));
         }
         let is_surely_valid = is_of_client
             && !is_expired

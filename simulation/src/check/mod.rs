@@ -1,8 +1,8 @@
-//! The checks: each response must be right, each commit must keep the limits, and nothing may be written that was refused.
+//! The checks: each response must be right, each commit must keep the limits, and a refused request must not write anything.
 //!
-//! The simulator knows the order of commits, so linearizability needs no search. A write has its place at its commit; any
-//! other response must be the contract's answer at some moment between its request and itself. Together these places are
-//! one order of all operations, which agrees with real time and with every response. A general checker confirms this on
+//! The simulator knows the order of commits, so linearizability needs no search. A write takes effect at its commit. Any
+//! other response must be the contract's answer at some moment between the request and the response. Together these moments
+//! are one order of all operations, which agrees with real time and with every response. A general checker confirms this on
 //! short histories: see `tests/`.
 
 pub mod keys;
@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicU64;
 
 use cdm_lambda::http::response::Response;
 
-use crate::plan::story::{self, CLIENTS, counter_pk, record_pk};
+use crate::plan::names::{self, CLIENTS, counter_pk, record_pk};
 use crate::plan::{Operation, Request};
 use crate::service::message::ItemKey;
 use crate::service::origin::Origin;
@@ -107,16 +107,16 @@ impl Check {
     }
 
     /// The model of a table.
-    pub fn table(&mut self, place: usize) -> &mut TableModel {
-        self.tables.get_mut(place).unwrap_or_else(|| unreachable!("the table exists"))
+    pub fn table(&mut self, index: usize) -> &mut TableModel {
+        self.tables.get_mut(index).unwrap_or_else(|| unreachable!("the table exists"))
     }
 
     /// The table was copied.
-    pub fn backed_up(&mut self, place: usize) {
-        self.backup = Some(self.table(place).snapshot());
+    pub fn backed_up(&mut self, index: usize) {
+        self.backup = Some(self.table(index).snapshot());
     }
 
-    /// The copy is a new table now. Returns its place.
+    /// The copy is a new table now. Returns its index.
     pub fn restored(&mut self) -> Option<usize> {
         self.tables.push(self.backup.clone()?);
         Some(self.tables.len() - 1)
@@ -182,7 +182,8 @@ impl Check {
         self.repairs.insert(number, repair);
     }
 
-    /// The check is over, and had so many findings: no more than there were corrupt items.
+    /// The check has ended. It must not have more findings than there were corrupt items, and must have repaired each item
+    /// that was corrupt when it began.
     pub fn check_ended(&mut self, number: u32, findings: u64) -> Vec<String> {
         let Some(repair) = self.repairs.get(&number).copied() else { return Vec::new() };
         let model = self.table(repair.table);
@@ -207,7 +208,7 @@ impl Check {
             if key.sk == "KEY" {
                 model.corrupt.remove(&key.pk);
             } else if !(0..CLIENTS).any(|client| {
-                key.pk.starts_with(&format!("CLIENT#{}#", story::client(client)))
+                key.pk.starts_with(&format!("CLIENT#{}#", names::client(client)))
                     && model.agrees(client, key, item, limits)
             }) {
                 wrong.push(format!("a repair left {} as the contract does not have it: {item:?}", key.pk));
@@ -234,9 +235,9 @@ impl Check {
         {
             wrong.push(format!("written after the answer {answer:?}"));
         }
-        let (request, table_place, read) = (begun.request, begun.table, begun.read);
+        let (request, table_index, read) = (begun.request, begun.table, begun.read);
         let limits = self.limits;
-        let model = self.table(table_place);
+        let model = self.table(table_index);
         let customer = (request.client, request.customer);
         let record = model.records.entry(customer).or_insert_with(|| Versions::new(None));
         let number =
@@ -374,8 +375,8 @@ impl Check {
     /// At the end: every record and number is as the contract has it.
     pub fn end(&mut self, tables: &Tables) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (place, model) in self.tables.iter().enumerate() {
-            let key = |pk, sk: &str| ItemKey { table: story::table(place), pk, sk: sk.to_owned() };
+        for (index, model) in self.tables.iter().enumerate() {
+            let key = |pk, sk: &str| ItemKey { table: names::table(index), pk, sk: sk.to_owned() };
             let records = model
                 .records
                 .keys()

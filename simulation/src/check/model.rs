@@ -7,7 +7,7 @@ use crate::plan::{Consent, Operation, Request};
 /// The idempotency key of the add, and the values in which two requests can differ.
 pub type StoredFingerprint = Option<(u16, (u16, Option<Consent>))>;
 
-/// The numbers of a customer, and by which add. `None` if there is no such customer.
+/// The numbers of a customer, each with the fingerprint of its add. `None` if the customer does not exist.
 pub type Record = Option<BTreeMap<u16, StoredFingerprint>>;
 
 /// A phone number: its customers, and its consent.
@@ -66,7 +66,7 @@ pub enum ModelResponse {
     Unknown,
 }
 
-/// The mark of a request.
+/// The fingerprint of a request.
 pub fn fingerprint(request: &Request) -> StoredFingerprint {
     request.idempotency.map(|key| (key, (request.source, request.consent)))
 }
@@ -150,8 +150,8 @@ impl<T> Versions<T> {
 
     /// The state right after this event.
     pub fn at(&self, seq: u64) -> &T {
-        let place = self.0.partition_point(|(since, _)| *since <= seq);
-        let before = place.checked_sub(1).and_then(|place| self.0.get(place));
+        let index = self.0.partition_point(|(since, _)| *since <= seq);
+        let before = index.checked_sub(1).and_then(|index| self.0.get(index));
         before.map_or_else(|| self.last(), |(_, state)| state)
     }
 
@@ -162,7 +162,7 @@ impl<T> Versions<T> {
 
     /// When the state changed after `from` and no later than `to`.
     pub fn changes(&self, from: u64, to: u64) -> impl Iterator<Item = u64> {
-        let place = self.0.partition_point(|(since, _)| *since <= from);
-        self.0.iter().skip(place).map(|(since, _)| *since).take_while(move |since| *since <= to)
+        let index = self.0.partition_point(|(since, _)| *since <= from);
+        self.0.iter().skip(index).map(|(since, _)| *since).take_while(move |since| *since <= to)
     }
 }

@@ -6,7 +6,7 @@ use cdm_lambda::http::response::Response;
 use serde_json::Value as Json;
 
 use super::model::ModelResponse;
-use crate::plan::story::{consent, customer_place, phone_place};
+use crate::plan::names::{consent, customer_index, phone_index};
 use crate::plan::{Consent, Operation, Request};
 
 /// Reads a response, and checks its form.
@@ -20,28 +20,32 @@ pub(super) fn read(request: &Request, response: &Response, wrong: &mut Vec<Strin
     match (response.status_code, code) {
         (200, None) if request.operation == Operation::Read => {
             let channels = body.get("notification_channels").and_then(Json::as_array);
-            let places = channels.into_iter().flatten().map(|channel| {
-                let place = channel.get("channel_addr").and_then(Json::as_str).and_then(phone_place);
-                (place.unwrap_or(u16::MAX), channel.get("consent_type").and_then(Json::as_str).and_then(consent))
+            let phones = channels.into_iter().flatten().map(|channel| {
+                let phone = channel.get("channel_addr").and_then(Json::as_str).and_then(phone_index);
+                (phone.unwrap_or(u16::MAX), channel.get("consent_type").and_then(Json::as_str).and_then(consent))
             });
-            let places: BTreeMap<_, _> = places.collect();
-            if body.get("phone_count").and_then(Json::as_u64) != Some(places.len() as u64) {
+            let phones: BTreeMap<_, _> = phones.collect();
+            if body.get("phone_count").and_then(Json::as_u64) != Some(phones.len() as u64) {
                 wrong.push("phone_count is not the number of channels".to_owned());
             }
-            ModelResponse::Record(places)
+            ModelResponse::Record(phones)
         }
         (200, None) if request.operation == Operation::ReadPhone => {
             let ccids: Vec<_> = body.get("ccids").and_then(Json::as_array).into_iter().flatten().collect();
-            let places: std::collections::BTreeSet<_> =
-                ccids.iter().filter_map(|ccid| ccid.as_str().and_then(customer_place)).collect();
-            if body.get("ccid_count").and_then(Json::as_u64) != Some(places.len() as u64) || places.len() != ccids.len()
-            {
+            let customers: std::collections::BTreeSet<_> =
+                ccids.iter().filter_map(|ccid| ccid.as_str().and_then(customer_index)).collect();
+            let count = body.get("ccid_count").and_then(Json::as_u64);
+            if count != Some(customers.len() as u64) || customers.len() != ccids.len() {
                 wrong.push("ccid_count is not the number of ccids".to_owned());
             }
-            ModelResponse::Phone(places, stated(&body))
+            ModelResponse::Phone(customers, stated(&body))
         }
         (200, None) if request.operation == Operation::UpdateConsent => {
-            stated(&body).map_or(ModelResponse::Unknown, ModelResponse::Consent)
+            let consent = stated(&body);
+            if consent.is_none() {
+                wrong.push("a 200 without a consent".to_owned());
+            }
+            consent.map_or(ModelResponse::Unknown, ModelResponse::Consent)
         }
         (201, None) if request.operation == Operation::Create => ModelResponse::Done,
         (200, None) if request.operation == Operation::Create => ModelResponse::Exists,
@@ -60,4 +64,38 @@ pub(super) fn read(request: &Request, response: &Response, wrong: &mut Vec<Strin
 /// The consent in a body, if there is one.
 fn stated(body: &Json) -> Option<Consent> {
     body.get("consent")?.get("consent_type")?.as_str().and_then(consent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::ApiKey;
+
+    #[test]
+    fn a_200_to_a_change_of_consent_must_have_the_consent() {
+        let request = Request {
+            id: 0,
+            at: 0,
+            operation: Operation::UpdateConsent,
+            client: 0,
+            customer: 0,
+            phone: 0,
+            idempotency: None,
+            source: 0,
+            consent: Some(Consent::Stop),
+            key: ApiKey::Unknown,
+            timeout_millis: 0,
+        };
+        let check = |body: &str| {
+            let mut wrong = Vec::new();
+            let headers = Vec::new();
+            let response =
+                Response { status_code: 200, headers, body: body.to_owned(), is_base64_encoded: false, code: None };
+            let observed = read(&request, &response, &mut wrong);
+            (observed, wrong)
+        };
+        let stopped = check(r#"{"consent":{"consent_type":"stop"}}"#);
+        assert_eq!(stopped, (ModelResponse::Consent(Consent::Stop), Vec::new()));
+        assert_eq!(check("{}").1, ["a 200 without a consent"]);
+    }
 }

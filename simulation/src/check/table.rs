@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::keys::KeyHistory;
 use super::model::{self, Number, Record, Versions};
 use crate::plan::Consent;
-use crate::plan::story::{customer_place, phone_place};
+use crate::plan::names::{customer_index, phone_index};
 use crate::service::message::ItemKey;
 use crate::service::value::{Item, Value};
 
@@ -39,10 +39,10 @@ impl TableModel {
     pub(super) fn agrees(&self, client: u16, key: &ItemKey, item: Option<&Item>, limits: (u32, u32)) -> bool {
         let last = key.pk.rsplit('#').next().unwrap_or_default();
         if key.sk == "CUSTOMER" {
-            let record = customer_place(last).and_then(|customer| self.records.get(&(client, customer)));
+            let record = customer_index(last).and_then(|customer| self.records.get(&(client, customer)));
             agrees_with_record(item, record.and_then(|record| record.last().as_ref()), limits.0)
         } else {
-            let number = phone_place(last).and_then(|phone| self.numbers.get(&(client, phone)));
+            let number = phone_index(last).and_then(|phone| self.numbers.get(&(client, phone)));
             number.is_some_and(|number| agrees_with_number(item, number.last(), limits.1))
         }
     }
@@ -72,7 +72,7 @@ fn agrees_with_record(
     count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(phones.len()))
         && channels.is_some_and(|channels| {
             channels.len() == phones.len()
-                && channels.keys().zip(phones.keys()).all(|(e164, place)| phone_place(e164) == Some(*place))
+                && channels.keys().zip(phones.keys()).all(|(e164, phone)| phone_index(e164) == Some(*phone))
         })
 }
 
@@ -90,6 +90,6 @@ fn agrees_with_number(item: Option<&Item>, number: &Number, limit: u32) -> bool 
     let customers = &number.customers;
     count.is_some_and(|count| count <= i64::from(limit) && usize::try_from(count) == Ok(customers.len()))
         && ccids.len() == customers.len()
-        && ccids.iter().all(|ccid| customer_place(ccid).is_some_and(|place| customers.contains(&place)))
+        && ccids.iter().all(|ccid| customer_index(ccid).is_some_and(|customer| customers.contains(&customer)))
         && times.into_iter().all(|(name, is_there)| item.contains_key(name) == is_there)
 }

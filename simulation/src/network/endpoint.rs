@@ -52,9 +52,13 @@ fn transact_get(sim: &Simulation, actions: &[Action]) -> Reply {
     Reply::ok(&json!({ "Responses": responses }), "items of one moment")
 }
 
-/// The item, or the part of it that is asked for.
+/// The item, or the part of it that is asked for. `GetItem` and `BatchGetItem` must ask for a consistent read. A scan is
+/// eventually consistent on purpose.
 fn read(sim: &Simulation, origin: Origin, action: &Action) -> Result<Option<Item>, Invalid> {
     let key = action.item_key();
+    if !action.consistent_read {
+        sim.violation(format_args!("{origin}: a read that is not consistent: {key}"));
+    }
     sim.read(origin, &key);
     let service = sim.service();
     let item = service.tables.get(&key);
@@ -72,9 +76,9 @@ async fn batch(sim: &Simulation, origin: Origin, actions: Vec<Action>) -> Reply 
     let mut draw = Draw::new(sim.plan.seed, Purpose::Batch, &key);
     let most = if draw.chance(1, 20) { draw.range(0, actions.len() as u64) } else { u64::MAX };
     let (mut items, mut left) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
-    for (place, action) in (0..).zip(actions) {
+    for (index, action) in (0..).zip(actions) {
         let table = action.table_name.clone();
-        if place >= most {
+        if index >= most {
             left.entry(table).or_default().push(action.key);
             continue;
         }

@@ -61,7 +61,7 @@ impl Caller {
         (state.request, state.attempt, state.calls, state.faulty) = (request, attempt, 0, false);
     }
 
-    /// No call goes wrong from now on. An operator would look what became of it and repeat it.
+    /// No call goes wrong from now on. An operator would check the outcome and repeat the call.
     pub fn make_reliable(&self) {
         self.state().is_reliable = true;
     }
@@ -130,31 +130,30 @@ fn begin(sim: &Simulation, caller: &Caller) -> (Origin, Option<Fault>) {
 const CALL_CODES: [&str; 3] = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];
 const ITEM_CODES: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
 
-/// The reply of a fault that takes the place of the service.
+/// The reply that a fault gives instead of the service.
 fn instead(fault: Fault, call: &Call) -> Option<Reply> {
     let page = |status| Reply { status, body: "<html>".to_owned(), summary: format!("{status} page") };
-    let is_transaction = matches!(call, Call::Transaction(_, actions) if actions.len() == 2);
     let reasons = json!([{ "reason": "TableWriteMaxOnDemandThroughputExceeded", "resource": "arn:aws:simulated" }]);
-    let cancelled = |first: Reason, second: Reason| Some(Reply::cancelled(&[first, second]));
+    let cancelled = |index: usize, reason: Reason| {
+        let Call::Transaction(_, actions) = call else { return None };
+        let mut reasons = vec![Reason::PASSED; actions.len()];
+        *reasons.get_mut(index.min(actions.len().saturating_sub(1)))? = reason;
+        Some(Reply::cancelled(&reasons))
+    };
     Some(match fault {
         Fault::PageBefore(status) => page(status),
         Fault::EmptyBefore => Reply { status: 200, body: String::new(), summary: "200 empty".to_owned() },
         Fault::FailureBefore(status) => Reply::error(status, "InternalServerError", json!({})),
         Fault::AccessDenied => Reply::error(400, "AccessDeniedException", json!({})),
-        Fault::Throttled(place) => {
-            let code = CALL_CODES.get(usize::from(place)).copied().unwrap_or("ThrottlingException");
+        Fault::Throttled(index) => {
+            let code = CALL_CODES.get(usize::from(index)).copied().unwrap_or("ThrottlingException");
             Reply::error(400, code, json!({ "throttlingReasons": reasons }))
         }
-        Fault::ItemThrottled(place) if is_transaction => {
-            let code = ITEM_CODES.get(usize::from(place / 2)).copied().unwrap_or("ThrottlingError");
-            let throttled = Reason { code, item: None };
-            return if place % 2 == 0 {
-                cancelled(throttled, Reason::PASSED)
-            } else {
-                cancelled(Reason::PASSED, throttled)
-            };
+        Fault::ItemThrottled(index) => {
+            let code = ITEM_CODES.get(usize::from(index / 2)).copied().unwrap_or("ThrottlingError");
+            return cancelled(usize::from(index % 2), Reason { code, item: None });
         }
-        Fault::Conflict if is_transaction => return cancelled(Reason::CONFLICT, Reason::PASSED),
+        Fault::Conflict => return cancelled(0, Reason::CONFLICT),
         _ => return None,
     })
 }
@@ -202,14 +201,17 @@ async fn send(
     let (to_sender, from_service) = oneshot::channel();
     let carrier = Arc::clone(sim);
     tokio::spawn(async move {
-        sleep(Duration::from_millis(there + late)).await;
-        let reply = endpoint::handle(&carrier, origin, call).await;
-        let target = request.headers().get("x-amz-target").unwrap_or_default();
-        carrier.exchanged(target, request.body().bytes().unwrap_or_default(), &reply);
-        carrier.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
-        sleep(Duration::from_millis(back + slow)).await;
-        // The sender may be gone.
-        let _ = to_sender.send(reply);
+        let carry = async {
+            sleep(Duration::from_millis(there + late)).await;
+            let reply = endpoint::handle(&carrier, origin, call).await;
+            let target = request.headers().get("x-amz-target").unwrap_or_default();
+            carrier.exchanged(target, request.body().bytes().unwrap_or_default(), &reply);
+            carrier.trace(format_args!("{origin}"), format_args!("== {}", reply.summary));
+            sleep(Duration::from_millis(back + slow)).await;
+            // The sender may be gone.
+            let _ = to_sender.send(reply);
+        };
+        carrier.catch_panic(format!("the service, called by {origin},"), carry).await;
     });
     if let Some(Fault::ResetAndLate(_)) = fault {
         sleep(Duration::from_millis(there)).await;
@@ -256,7 +258,8 @@ impl ResolveDns for Resolution {
     }
 }
 
-/// The function's own connector, which cannot connect. Each thread has its own, so that runs share nothing.
+/// The function's own connector, which cannot connect. Each thread has its own, so that runs on different threads share
+/// nothing.
 fn failing(resolution: Resolution) -> SharedHttpConnector {
     thread_local! {
         static FAILING: [OnceCell<SharedHttpConnector>; 3] = const { [const { OnceCell::new() }; 3] };
@@ -280,7 +283,7 @@ pub fn prepare() {
     }
 }
 
-/// The function's own client. Every caller puts its own [`SimulatedNetwork`] in the place of the connector.
+/// The function's own client. Every caller replaces the connector by its own [`SimulatedNetwork`].
 pub fn shipped_client() -> aws_sdk_dynamodb::Client {
     thread_local! {
         static CLIENT: OnceCell<aws_sdk_dynamodb::Client> = const { OnceCell::new() };

@@ -35,17 +35,17 @@ pub(super) async fn transact(sim: &Simulation, origin: Origin, token: Option<Str
         order.reverse();
     }
     let mut reasons = vec![Reason::PASSED; actions.len()];
-    for place in order {
+    for index in order {
         let gap = if draw.chance(1, 2) { 0 } else { draw.range(1, 5) };
         if gap > 0 {
             sleep(Duration::from_millis(gap)).await;
         }
-        if let (Some(action), Some(reason)) = (actions.get(place), reasons.get_mut(place)) {
+        if let (Some(action), Some(reason)) = (actions.get(index), reasons.get_mut(index)) {
             *reason = sim.service().look_at(sim, id, action);
         }
     }
     if reasons.iter().all(|reason| *reason == Reason::PASSED) {
-        let (shortest, longest) = sim.plan.reading.holds;
+        let (shortest, longest) = sim.plan.behavior.holds;
         let hold = draw.range(shortest, longest) + origin.stuck;
         sleep(Duration::from_millis(hold)).await;
     }
@@ -53,7 +53,7 @@ pub(super) async fn transact(sim: &Simulation, origin: Origin, token: Option<Str
     let ended_at = sim.elapsed_millis();
     if let Some(token) = token {
         let mut service = sim.service();
-        if changed.is_some() || sim.plan.reading.remembers_cancelled {
+        if changed.is_some() || sim.plan.behavior.remembers_cancelled {
             let ended = TokenState::Ended { reply: reply.clone(), at: ended_at };
             service.tokens.insert(token, (actions.clone(), ended));
         } else {
@@ -93,7 +93,7 @@ impl Service {
     fn look_at(&mut self, sim: &Simulation, id: u64, action: &Action) -> Reason {
         let key = action.item_key();
         if let Some(holder) = self.holders.get(&key).copied() {
-            if sim.plan.reading.refuses_both {
+            if sim.plan.behavior.refuses_both {
                 self.holders.remove(&key);
                 self.broken.insert(holder, key);
             }

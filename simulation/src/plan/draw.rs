@@ -58,8 +58,8 @@ impl Draw {
 
     /// One of these.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let place = usize::try_from(self.range(0, from.len() as u64 - 1)).unwrap_or_default();
-        from.get(place).copied().unwrap_or_else(|| unreachable!("the place is below the length"))
+        let index = usize::try_from(self.range(0, from.len() as u64 - 1)).unwrap_or_default();
+        from.get(index).copied().unwrap_or_else(|| unreachable!("the index is below the length"))
     }
 
     /// A number from 0 to less than 1.

@@ -1,10 +1,10 @@
 //! From a seed to a plan.
 
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::story::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES, STATES_CONSENTS, USED_ON};
+use crate::plan::names::{CLIENTS, CUSTOMERS, KEYS_PER_CLIENT, PHONES, STATES_CONSENTS, USED_AFTER_REVOCATION};
 use crate::plan::{
-    Accident, ApiKey, CONTRACT, CallFault, Consent, Event, Fault, Happening, InvocationFault, Operation, Plan, Reading,
-    Request,
+    Accident, ApiKey, CONTRACT, CallFault, Consent, Event, EventKind, Fault, InvocationFault, Operation, Plan, Request,
+    ServiceBehavior,
 };
 
 /// After this many tries that were executed, a client counts as not served. Faults end long before.
@@ -16,7 +16,7 @@ const CALL_FAULTS: u64 = 40;
 /// The plan of this seed, with so many requests.
 pub fn plan(seed: u64, requests: u32) -> Plan {
     let mut draw = Draw::new(seed, Purpose::Plan, &[]);
-    let reading = Reading {
+    let behavior = ServiceBehavior {
         refuses_both: draw.chance(1, 3),
         remembers_cancelled: draw.chance(1, 2),
         holds: draw.pick(&[(1, 3), (1, 8), (5, 30), (20, 120)]),
@@ -43,7 +43,7 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
         seed,
         limits,
         given_limits: None,
-        reading,
+        behavior,
         key_cache_seconds,
         environments,
         tries: TRIES,
@@ -99,30 +99,30 @@ fn request(draw: &mut Draw, id: u32, at: u64, progress: u16) -> Request {
         Operation::UpdateConsent => true,
         _ => false,
     };
-    let customer = if draw.chance(1, 40) { CUSTOMERS } else { place(draw, CUSTOMERS) };
+    let customer = if draw.chance(1, 40) { CUSTOMERS } else { index(draw, CUSTOMERS) };
     let key = match draw.range(0, 99) {
         0 => ApiKey::Unknown,
-        1..3 => ApiKey::Of { client: 1 - client, place: 0 },
-        3..65 => ApiKey::Of { client, place: 0 },
-        65..75 => ApiKey::Of { client, place: USED_ON },
-        _ => ApiKey::Of { client, place: progress - 3 + place(draw, 6) },
+        1..3 => ApiKey::Of { client: 1 - client, index: 0 },
+        3..65 => ApiKey::Of { client, index: 0 },
+        65..75 => ApiKey::Of { client, index: USED_AFTER_REVOCATION },
+        _ => ApiKey::Of { client, index: progress - 3 + index(draw, 6) },
     };
     Request {
         id,
         at,
         operation,
-        client: client.min(CLIENTS - 1),
+        client,
         customer,
-        phone: place(draw, PHONES),
-        idempotency: draw.chance(2, 3).then(|| place(draw, 3)),
-        source: place(draw, 2),
+        phone: index(draw, PHONES),
+        idempotency: draw.chance(2, 3).then(|| index(draw, 3)),
+        source: index(draw, 2),
         consent: states.then_some(consent),
         key,
-        patience: draw.pick(&[2_000, 10_000, 29_000, 29_000]),
+        timeout_millis: draw.pick(&[2_000, 10_000, 29_000, 29_000]),
     }
 }
 
-fn place(draw: &mut Draw, of: u16) -> u16 {
+fn index(draw: &mut Draw, of: u16) -> u16 {
     u16::try_from(draw.range(0, u64::from(of) - 1)).unwrap_or_default()
 }
 
@@ -144,8 +144,8 @@ fn fault(draw: &mut Draw) -> Fault {
         17 => Fault::EmptyBefore,
         18 => Fault::FailureBefore(draw.pick(&[500, 503])),
         19 => Fault::FailureAfter(draw.pick(&[500, 503])),
-        20 => Fault::Throttled(place(draw, 3)),
-        21 | 22 => Fault::ItemThrottled(place(draw, 4)),
+        20 => Fault::Throttled(index(draw, 3)),
+        21 | 22 => Fault::ItemThrottled(index(draw, 4)),
         23 => Fault::Conflict,
         24..27 => Fault::ResetAndLate(draw.pick(&[20, 50, 100, 200, 500, 1_500, 5_000])),
         _ => Fault::AccessDenied,
@@ -156,33 +156,33 @@ fn fault(draw: &mut Draw) -> Fault {
 fn events(draw: &mut Draw, end: u64, requests: u32) -> Vec<Event> {
     let mut events = Vec::new();
     for _ in 0..requests / 40 {
-        let client = place(draw, CLIENTS);
+        let client = index(draw, CLIENTS);
         let at = draw.range(0, end);
         let progress = progress(at, end);
-        let environment = u32::from(place(draw, 8));
-        let what = match draw.range(0, 25) {
-            0..3 => Happening::ClockJumps {
+        let environment = u32::from(index(draw, 8));
+        let kind = match draw.range(0, 25) {
+            0..3 => EventKind::ClockJumps {
                 environment,
                 by: draw.pick(&[-70_000, -2_000, 300, 4_000, 70_000]),
                 lasts: draw.range(100, 3_000),
             },
-            3 => Happening::CredentialsExpire { environment, lasts: draw.range(100, 5_000) },
-            4 => Happening::Recycle,
-            5 => Happening::Deploy { key_cache_seconds: draw.pick(&[60, 5, 0]) },
+            3 => EventKind::CredentialsExpire { environment, lasts: draw.range(100, 5_000) },
+            4 => EventKind::Recycle,
+            5 => EventKind::Deploy { key_cache_seconds: draw.pick(&[60, 5, 0]) },
             6..10 => {
                 let expires_in = draw.chance(1, 2).then(|| draw.range(100, 120_000));
-                Happening::IssueKey { client, place: progress + place(draw, 3), expires_in }
+                EventKind::IssueKey { client, index: progress + index(draw, 3), expires_in }
             }
-            10..14 => Happening::RevokeKey { client, place: progress - 1 - place(draw, 2) },
-            14 => Happening::RevokeKey { client, place: USED_ON },
-            15..18 => Happening::Import { client, customer: place(draw, CUSTOMERS), phone: place(draw, PHONES) },
-            18 => Happening::Backup,
-            19 => Happening::Restore,
-            20 | 21 => Happening::Corrupt { client, place: place(draw, progress + 1) },
-            22..25 => Happening::Check,
-            _ => Happening::Outage { lasts: draw.pick(&[2_000, 10_000, 20_000]) },
+            10..14 => EventKind::RevokeKey { client, index: progress - 1 - index(draw, 2) },
+            14 => EventKind::RevokeKey { client, index: USED_AFTER_REVOCATION },
+            15..18 => EventKind::Import { client, customer: index(draw, CUSTOMERS), phone: index(draw, PHONES) },
+            18 => EventKind::Backup,
+            19 => EventKind::Restore,
+            20 | 21 => EventKind::Corrupt { client, index: index(draw, progress + 1) },
+            22..25 => EventKind::Check,
+            _ => EventKind::Outage { lasts: draw.pick(&[2_000, 10_000, 20_000]) },
         };
-        events.push(Event { at, what });
+        events.push(Event { at, kind });
     }
     events.sort_by_key(|event| event.at);
     events

@@ -3,7 +3,7 @@
 
 pub mod draw;
 pub mod generate;
-pub mod story;
+pub mod names;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +14,18 @@ pub struct Plan {
     pub seed: u64,
     /// How many numbers a customer may have, and how many customers a number.
     pub limits: (u32, u32),
-    /// The limits that the function is given, if not those. Then the run must fail: a break that needs no build.
+    /// The limits that the function gets, if they differ from `limits`. Then the run must fail. This is a break that needs
+    /// no build.
     #[serde(default)]
     pub given_limits: Option<(u32, u32)>,
-    /// How DynamoDB behaves where AWS is silent.
-    pub reading: Reading,
+    /// How DynamoDB behaves where AWS does not document it.
+    pub behavior: ServiceBehavior,
     /// The setting of the first deployment.
     pub key_cache_seconds: u64,
     /// How many environments may run at once.
     pub environments: u32,
-    /// How often a client makes its request. A client that is not served then is a violation, unless this is a storm.
+    /// How many times a client makes its request at most. A client that is not served then is a violation, unless this is
+    /// a storm.
     pub tries: u32,
     /// A storm: more callers than can be served in time.
     pub is_storm: bool,
@@ -46,15 +48,15 @@ pub struct Request {
     pub at: u64,
     /// The operation.
     pub operation: Operation,
-    /// The client, by place.
+    /// The client's index.
     pub client: u16,
-    /// The customer, by place. The last one does not exist.
+    /// The customer's index. The last one does not exist.
     pub customer: u16,
-    /// The phone number, by place.
+    /// The phone number's index.
     pub phone: u16,
-    /// The `Idempotency-Key`, by place.
+    /// The index of the `Idempotency-Key`.
     pub idempotency: Option<u16>,
-    /// The `client_source`, by place.
+    /// The index of the `client_source`.
     pub source: u16,
     /// The consent that an add states, or that an update sets.
     #[serde(default)]
@@ -62,7 +64,7 @@ pub struct Request {
     /// The API key.
     pub key: ApiKey,
     /// How long the client waits for a response, in milliseconds.
-    pub patience: u64,
+    pub timeout_millis: u64,
 }
 
 /// An operation of the API.
@@ -87,15 +89,15 @@ pub enum Consent {
     Stop,
 }
 
-/// An API key, by place, or none that was ever issued.
+/// An API key of a client, or a key that was never issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ApiKey {
-    /// A key of this client. Place 0 is never revoked.
+    /// A key of this client. The key with index 0 is never revoked.
     Of {
-        /// The client, by place.
+        /// The client's index.
         client: u16,
-        /// The key, by place.
-        place: u16,
+        /// The key's index.
+        index: u16,
     },
     /// A key that was never issued.
     Unknown,
@@ -149,9 +151,10 @@ pub enum Fault {
     FailureBefore(u16),
     /// DynamoDB fails with this status after it carried out the call.
     FailureAfter(u16),
-    /// DynamoDB throttles the call, by the place of the code.
+    /// DynamoDB throttles the call, with the code that has this index.
     Throttled(u16),
-    /// DynamoDB throttles an item of the transaction, by the place of the reason.
+    /// DynamoDB throttles an item of the transaction: the first if the number is even, otherwise the second, if there is
+    /// one. Half of the number is the index of the code.
     ItemThrottled(u16),
     /// DynamoDB refuses the transaction for a conflict with a transaction that no other caller sees.
     Conflict,
@@ -188,16 +191,16 @@ pub enum Accident {
 pub struct Event {
     /// When, in milliseconds from the start.
     pub at: u64,
-    /// What.
-    pub what: Happening,
+    /// What happens.
+    pub kind: EventKind,
 }
 
-/// What can happen.
+/// What happens in an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Happening {
+pub enum EventKind {
     /// The clock of an environment jumps, and jumps back after some time.
     ClockJumps {
-        /// The environment, by place among those that are alive.
+        /// The environment's index among those that are alive.
         environment: u32,
         /// By how many milliseconds.
         by: i64,
@@ -206,7 +209,7 @@ pub enum Happening {
     },
     /// An environment's credentials expire. The platform ends the environment some time later.
     CredentialsExpire {
-        /// The environment, by place among those that are alive.
+        /// The environment's index among those that are alive.
         environment: u32,
         /// Milliseconds until the environment ends.
         lasts: u64,
@@ -225,35 +228,35 @@ pub enum Happening {
     },
     /// An operator issues a key.
     IssueKey {
-        /// The client, by place.
+        /// The client's index.
         client: u16,
-        /// The key, by place.
-        place: u16,
+        /// The key's index.
+        index: u16,
         /// Milliseconds until it expires, if it does.
         expires_in: Option<u64>,
     },
     /// An operator revokes a key.
     RevokeKey {
-        /// The client, by place.
+        /// The client's index.
         client: u16,
-        /// The key, by place.
-        place: u16,
+        /// The key's index.
+        index: u16,
     },
     /// An operator imports a number, past the API.
     Import {
-        /// The client, by place.
+        /// The client's index.
         client: u16,
-        /// The customer, by place.
+        /// The customer's index.
         customer: u16,
-        /// The phone number, by place.
+        /// The phone number's index.
         phone: u16,
     },
     /// A mistake takes `created_at` out of an API key's item.
     Corrupt {
-        /// The client, by place.
+        /// The client's index.
         client: u16,
-        /// The key, by place.
-        place: u16,
+        /// The key's index.
+        index: u16,
     },
     /// An operator checks the table and repairs it.
     Check,
@@ -276,9 +279,9 @@ impl Plan {
 /// The published limits.
 pub const CONTRACT: (u32, u32) = (50, 50);
 
-/// How the service behaves where AWS is silent.
+/// How DynamoDB behaves where AWS does not document it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct ServiceBehavior {
     /// If two transactions meet, both are refused. Otherwise only the later one is.
     pub refuses_both: bool,
     /// A cancelled transaction keeps its token, so that a repeat is cancelled again.

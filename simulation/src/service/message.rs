@@ -29,7 +29,7 @@ pub struct Action {
     pub return_values: Option<String>,
     #[serde(default)]
     pub consistent_read: bool,
-    /// What the trace shows as the kind of the action. DynamoDB sends it as a member name.
+    /// The kind of the action, such as `Update`. In a transaction it is the name of the member that holds the action.
     #[serde(skip)]
     pub kind: &'static str,
 }
@@ -37,7 +37,7 @@ pub struct Action {
 impl Action {
     /// The key of the item.
     pub fn item_key(&self) -> ItemKey {
-        ItemKey::of(&self.table_name, self.item.as_ref().unwrap_or(&self.key))
+        ItemKey::from_item(&self.table_name, self.item.as_ref().unwrap_or(&self.key))
     }
 }
 
@@ -71,7 +71,7 @@ pub struct ItemKey {
 
 impl ItemKey {
     /// The key of an item, or of a key's attributes.
-    pub fn of(table: &str, item: &Item) -> Self {
+    pub fn from_item(table: &str, item: &Item) -> Self {
         let part = |name: &str| item.get(name).and_then(Value::text).unwrap_or_default().to_owned();
         Self { table: table.to_owned(), pk: part("pk"), sk: part("sk") }
     }
@@ -142,6 +142,7 @@ struct Batch {
 struct OfTable {
     keys: Vec<Item>,
     projection_expression: Option<String>,
+    #[serde(default)]
     consistent_read: bool,
 }
 
@@ -269,9 +270,6 @@ impl Reply {
     /// An error of DynamoDB.
     pub fn error(status: u16, code: &str, extra: serde_json::Value) -> Self {
         let mut body = extra;
-        if body.is_null() {
-            body = json!({});
-        }
         if let Some(members) = body.as_object_mut() {
             members.insert("__type".to_owned(), format!("com.amazonaws.dynamodb.v20120810#{code}").into());
             members.insert("message".to_owned(), "simulated".into());

@@ -1,7 +1,7 @@
 //! The simulated DynamoDB: its items, the transactions in flight over them, and the client tokens that it remembers.
 //!
 //! AWS publishes neither which of two transactions that meet is refused, nor how long a transaction holds its items, nor
-//! whether a cancelled transaction keeps its token. A plan chooses a reading of each: see `plan::Reading`.
+//! whether a cancelled transaction keeps its token. A plan chooses one of each: see `plan::ServiceBehavior`.
 
 pub mod expression;
 pub mod message;

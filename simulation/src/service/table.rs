@@ -33,7 +33,7 @@ impl Tables {
 
     /// A page of a part of a table: its items, and the key of the last one if there are more.
     pub fn scan<'a>(&'a self, scan: &'a Scan) -> (Vec<&'a Item>, Option<&'a ItemKey>) {
-        let from = scan.exclusive_start_key.as_ref().map(|key| ItemKey::of(&scan.table_name, key));
+        let from = scan.exclusive_start_key.as_ref().map(|key| ItemKey::from_item(&scan.table_name, key));
         let is_next = |key: &ItemKey| from.as_ref().is_none_or(|from| key > from);
         let in_part = |key: &ItemKey| {
             let hash = key.pk.bytes().fold(0_usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));

@@ -11,7 +11,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::plan::story::PRIVATE;
+use crate::plan::names::PRIVATE;
 use crate::world::{EPOCH, Simulation};
 
 thread_local! {

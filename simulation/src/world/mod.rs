@@ -6,10 +6,12 @@ pub mod trace;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::{Instant, sleep_until};
 
 use crate::check::Check;
@@ -124,6 +126,16 @@ impl Simulation {
         self.check().violations.push(what.to_string());
     }
 
+    /// Runs a task of `who`. A panic in it is a violation, and the result is then `None`. Otherwise the panic would only be
+    /// in the task's handle, which some callers drop.
+    pub async fn catch_panic<T>(&self, who: impl fmt::Display, task: impl Future<Output = T>) -> Option<T> {
+        let ended = AssertUnwindSafe(task).catch_unwind().await;
+        if ended.is_err() {
+            self.violation(format_args!("{who} panicked"));
+        }
+        ended.ok()
+    }
+
     /// The number of the next call of a request.
     pub fn next_call(&self, request: u32) -> u32 {
         let mut calls = lock(&self.calls);
@@ -176,5 +188,24 @@ impl Simulation {
     /// An operator's call changed an item.
     pub fn written(&self, key: &ItemKey) {
         self.trace(format_args!("service"), format_args!("written {key}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::generate;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_task_is_a_violation() {
+        let sim = Simulation::new(generate::plan(1, 1), Keep::Hash);
+        assert_eq!(sim.catch_panic("r1.0", async { 7 }).await, Some(7));
+        assert_eq!(sim.check().violations, Vec::<String>::new());
+        let panicking = async {
+            sleep_until(Instant::now() + Duration::from_millis(1)).await;
+            assert!(std::hint::black_box(false), "a task panics");
+        };
+        assert_eq!(sim.catch_panic("r1.0", panicking).await, None);
+        assert_eq!(sim.check().violations, ["r1.0 panicked"]);
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use simulation::check::Try;
 use simulation::check::model::{ModelResponse, Number, Record, answer, apply};
 use simulation::plan::generate;
-use simulation::plan::story::{CLIENTS, CUSTOMERS};
-use simulation::plan::{Happening, Operation, Request};
+use simulation::plan::names::{CLIENTS, CUSTOMERS};
+use simulation::plan::{EventKind, Operation, Request};
 use simulation::runner::run;
 use simulation::world::trace::Keep;
 use todc_utils::specifications::Specification;
@@ -112,14 +112,17 @@ fn is_linearizable(history: &[Try]) -> bool {
 
 #[test]
 fn a_general_checker_agrees_on_short_histories() {
-    let mut refused = 0;
+    let (mut refused, mut imported) = (0, 0);
     for seed in 1..=20 {
-        let mut plan = generate::plan(seed, 22);
+        // A plan has one event for forty requests.
+        let mut plan = generate::plan(seed, 40);
+        plan.requests.truncate(22);
         plan.limits = LIMITS;
-        plan.events.retain(|event| !matches!(event.what, Happening::Backup | Happening::Restore));
+        plan.events.retain(|event| !matches!(event.kind, EventKind::Backup | EventKind::Restore));
         let outcome = run(plan, Keep::Hash);
         assert!(outcome.violations.is_empty(), "seed {seed}: {:?}", outcome.violations);
         assert!(is_linearizable(&outcome.history), "seed {seed}");
+        imported += outcome.history.iter().filter(|begun| begun.facts.is_none()).count();
         // A history with one wrong answer is refused.
         let mut wrong = outcome.history;
         let read = wrong.iter_mut().find(|begun| matches!(&begun.ended, Some((_, ModelResponse::Record(_)))));
@@ -130,4 +133,5 @@ fn a_general_checker_agrees_on_short_histories() {
         }
     }
     assert!(refused > 5, "{refused}");
+    assert!(imported > 0, "no history has an import");
 }

@@ -31,12 +31,12 @@ fn engine(items: &[Item]) -> Database {
     database
 }
 
-/// What of a reply must agree: its code, and every item in it, in a fixed order.
+/// What of a reply must agree: its code and its items.
 #[derive(Debug, PartialEq)]
 struct Essence {
     code: Option<String>,
     item: Option<Item>,
-    /// Of a batch, a transaction or a scan, in any order.
+    /// The items of a batch, a transaction or a scan, sorted.
     items: Vec<Item>,
     reasons: Vec<(String, Option<Item>)>,
 }
@@ -99,8 +99,8 @@ fn every_call_has_the_reply_of_the_embedded_engine() {
         // One call at a time: the engine has no conflicts.
         plan.environments = 1;
         plan.events.retain(|event| {
-            use simulation::plan::Happening::{Check, IssueKey, RevokeKey};
-            matches!(event.what, Check | IssueKey { .. } | RevokeKey { .. })
+            use simulation::plan::EventKind::{Check, IssueKey, RevokeKey};
+            matches!(event.kind, Check | IssueKey { .. } | RevokeKey { .. })
         });
         (plan.call_faults, plan.invocation_faults) = (Vec::new(), Vec::new());
         plan.requests.iter_mut().zip(0..).for_each(|(request, number)| request.at = number * 1_000);
@@ -108,7 +108,7 @@ fn every_call_has_the_reply_of_the_embedded_engine() {
         assert_eq!(outcome.violations, Vec::<String>::new());
         let (first, exchanges) = outcome.calls;
         let database = engine(&first);
-        // What a batch left unprocessed is no matter of the engine.
+        // The engine leaves no key of a batch unprocessed, so such replies are not compared.
         let is_whole = |exchange: &&Exchange| exchange.reply.summary != "a part of the items";
         for exchange in exchanges.iter().filter(is_whole) {
             let expected = essence(&repeat(&database, exchange));

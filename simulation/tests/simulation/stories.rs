@@ -1,4 +1,4 @@
-//! What the simulation found once, as the shrunk plan: it must stay right.
+//! Shrunk plans of failures that are fixed. They must pass.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use simulation::runner::run;
 use simulation::world::trace::Keep;
 
 #[test]
-fn what_failed_once_is_right() {
+fn plans_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
     let mut stories = 0;
     for file in fs::read_dir(folder).unwrap() {

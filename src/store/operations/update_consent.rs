@@ -19,7 +19,7 @@ enum Update {
 }
 
 impl Store {
-    /// Changes the consent of a number for all of its customers. If the number has this consent, nothing is written. A stop
+    /// Changes the consent of a number for all of its customers. If the number already has this consent, nothing is written. A stop
     /// is stored for a number that no customer has, too.
     ///
     /// The condition of the update is the consent that was read. So an attempt that arrives late, after the request has

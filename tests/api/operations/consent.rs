@@ -144,7 +144,7 @@ async fn an_add_states_the_consent_but_never_lifts_a_stop() {
 }
 
 #[tokio::test]
-async fn an_explicit_lift_leaves_nothing_of_an_add_under_the_stop() {
+async fn lifting_a_stop_removes_the_consent_of_adds_made_during_it() {
     let app = TestApp::new().await;
     assert_eq!(app.send(&stating(demo::CUSTOMER, "stop")).await.status, 200);
     assert_eq!(app.send(&stating(demo::CUSTOMER_ODD, "written")).await.status, 200);
@@ -230,7 +230,8 @@ async fn every_bad_field_is_reported() {
     assert_eq!(app.everything().await, before);
 }
 
-/// Sends `request` with `faults`. While its first write waits at a gate, `meanwhile` is sent from another environment.
+/// Sends `request`, whose first writes have `faults`. While its next write waits at a gate, `meanwhile` is sent from another
+/// environment.
 async fn raced(app: &TestApp, faults: Vec<Fault>, request: &Request, meanwhile: &[Request]) -> Reply {
     let gate = Arc::new(Gate::default());
     app.faults.writes(faults);
@@ -321,7 +322,7 @@ async fn a_lost_change_is_not_repeated_over_a_newer_one() {
     }
 }
 
-/// What other requests can do between the read and the write of a change to `written`.
+/// What other requests can do between the read and the write of a change.
 #[tokio::test]
 async fn a_change_reads_again_if_the_number_changed() {
     // The number's last customer is gone, and no consent is stored.
@@ -329,7 +330,7 @@ async fn a_change_reads_again_if_the_number_changed() {
     assert_eq!(app.send(&add(demo::CUSTOMER, NUMBER)).await.status, 200);
     let reply = raced(&app, vec![], &consent(NUMBER, "written"), &[remove(demo::CUSTOMER, NUMBER)]).await;
     assert_eq!(reply.row(), (404, Some("phone_not_found")));
-    // Somebody else made the same change.
+    // Another request made the same change.
     assert_eq!(app.send(&add(demo::CUSTOMER, NUMBER)).await.status, 200);
     let reply = raced(&app, vec![], &consent(NUMBER, "written"), &[consent(NUMBER, "written")]).await;
     assert_eq!(reply.status, 200);
@@ -400,8 +401,8 @@ async fn keys_that_a_batch_left_unprocessed_are_read_again() {
     assert_eq!(app.send(&customer(demo::CUSTOMER_WITH_50)).await.row(), (500, Some("try_again")));
 }
 
-/// The hidden life of a number: each step, and the consent after it.
-async fn life_of_a_number(app: &TestApp, ccids: [&str; 3], faults: impl Fn() -> Vec<Fault>) {
+/// Steps that change a number, and the consent after each.
+async fn assert_consent_after_each_step(app: &TestApp, ccids: [&str; 3], faults: impl Fn() -> Vec<Fault>) {
     let [first, second, third] = ccids;
     let steps = [
         (stating(first, "written"), Some("written")),
@@ -433,9 +434,9 @@ async fn life_of_a_number(app: &TestApp, ccids: [&str; 3], faults: impl Fn() -> 
 }
 
 #[tokio::test]
-async fn the_hidden_life_of_a_number_reads_right() {
+async fn the_consent_is_correct_after_every_step() {
     let ccids = [demo::CUSTOMER, demo::CUSTOMER_ODD, demo::CUSTOMER_WITH_PHONE];
-    life_of_a_number(&TestApp::new().await, ccids, Vec::new).await;
+    assert_consent_after_each_step(&TestApp::new().await, ccids, Vec::new).await;
     let faults: [fn() -> Vec<Fault>; 4] = [
         || vec![Fault::LoseResponse],
         || vec![Fault::LoseRequest, Fault::LoseResponse],
@@ -443,12 +444,12 @@ async fn the_hidden_life_of_a_number_reads_right() {
         || vec![Fault::Garbage(200, "<html>"), Fault::error(500, "InternalServerError")],
     ];
     for faults in faults {
-        life_of_a_number(&TestApp::new().await, ccids, faults).await;
+        assert_consent_after_each_step(&TestApp::new().await, ccids, faults).await;
     }
 }
 
-/// A stop that was answered is never seen undone by anything but an explicit lift that began after it. Here no one lifts, so
-/// once a stop is answered, every read that begins later shows it.
+/// Only a lift that begins after a stop was answered may undo it. No request here lifts, so every read that begins after the
+/// answer shows the stop.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_that_was_answered_is_never_undone_by_races() {
     for seed in 0..10 {

@@ -10,8 +10,8 @@ use testkit::demo;
 use crate::helpers::fault_connector::{Fault, Gate};
 use crate::helpers::{TestApp, add, consent, create, customer, delete, number, phone, remove};
 
-/// How a write can be lost without being refused.
-fn losses() -> [Vec<Fault>; 6] {
+/// Faults of the first attempts of a write. The next attempt succeeds.
+fn temporary_faults() -> [Vec<Fault>; 6] {
     [
         vec![Fault::LoseResponse],
         vec![Fault::LoseRequest],
@@ -128,7 +128,7 @@ async fn customers_without_and_with_50_numbers_are_deleted() {
 
 #[tokio::test]
 async fn a_creation_and_a_deletion_happen_once_whatever_is_lost() {
-    for faults in losses() {
+    for faults in temporary_faults() {
         let app = TestApp::new().await;
         app.faults.writes(faults.clone());
         assert_eq!(app.send(&create("NEW")).await.status, 201, "{faults:?}");
@@ -251,10 +251,10 @@ async fn a_write_in_doubt_is_an_internal_error() {
     }
 }
 
-/// Adds, removals, creations and deletions race on few customers. Every end is clean: no count that lies, and no number on
-/// a customer that is gone.
+/// Adds, removals, creations and deletions race on few customers. After every burst, each count is correct and no number
+/// lists a deleted customer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deletions_racing_adds_end_clean() {
+async fn deletions_racing_adds_keep_every_count_correct() {
     let app = TestApp::new().await;
     let mut random = fastrand::Rng::with_seed(0x00C0_FFEE);
     let ccids = [demo::CUSTOMER, demo::CUSTOMER_ODD, demo::CUSTOMER_WITH_PHONE];

@@ -5,7 +5,8 @@ use testkit::demo;
 
 use crate::helpers::{Reply, Request, TestApp, add, number, remove};
 
-/// Sends all requests at once. Repeats those with `try_again`, as the contract tells callers to.
+/// Sends all requests at once. Repeats those with a 500, with the same `Idempotency-Key`, as the contract tells callers to. An
+/// `internal_error` is one of them: on a busy machine an attempt can run out of time, and its outcome stays unknown.
 async fn crowd(app: &TestApp, requests: Vec<Request>) -> Vec<Reply> {
     let settled = requests.into_iter().map(|request| async {
         let request = request.header("Idempotency-Key", "of this request alone");
@@ -101,7 +102,7 @@ async fn of_1000_concurrent_customers_for_one_number_exactly_50_get_it() {
 async fn clients_neither_see_nor_exhaust_each_other() {
     let app = TestApp::new().await;
     let theirs = |digits| add(demo::CUSTOMER, digits).client(demo::OTHER_CLIENT).key(demo::OTHER_KEY);
-    // The number is full for the demo client, and one of its numbers. For the other client both are new.
+    // For the demo client, the first number is full and the second is on a record. For the other client both are new.
     for digits in [demo::PHONE_ON_50, demo::PHONE] {
         assert_eq!(app.send(&theirs(digits)).await.status, 200);
     }

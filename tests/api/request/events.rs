@@ -60,7 +60,7 @@ async fn every_event_gets_its_expected_response() {
 fn every_event_has_an_expected_response() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
     let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
-    // Not events: the variables for `sam local invoke`, and the table itself.
+    // Not events: the variables for `sam local invoke`, and the expected responses.
     let files: BTreeSet<_> = files.filter(|name| name != "env.json" && name != "expected.json").collect();
     assert_eq!(files, expected().into_keys().collect());
 }

@@ -5,7 +5,7 @@ use testkit::demo;
 
 use crate::helpers::{Reply, Request, TestApp, add, encoded};
 
-/// Asserts that exactly this field is refused and nothing is written.
+/// Asserts that exactly this field is refused, in the events of both gateways.
 async fn assert_refused(app: &TestApp, request: &Request, field: &str) {
     for reply in [app.send(request).await, app.send_rest(request).await] {
         assert_eq!(reply.row(), (400, Some("invalid_request")), "{field}: {}", reply.body);

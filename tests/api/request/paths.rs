@@ -6,13 +6,13 @@ use testkit::demo;
 use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, create, customer, delete, encoded, remove, send};
 
 /// An event of a catch-all route, so only the path tells the operation.
-async fn by_path(app: &TestApp, method: &str, path: &str, shape: &str) -> Reply {
-    let mut event = if shape == "http" {
+async fn by_path(app: &TestApp, method: &str, path: &str, payload_format: &str) -> Reply {
+    let mut event = if payload_format == "http" {
         add(demo::CUSTOMER, "6105551212").http_event()
     } else {
         add(demo::CUSTOMER, "6105551212").rest_event()
     };
-    if shape == "http" {
+    if payload_format == "http" {
         event["routeKey"] = "$default".into();
         event["rawPath"] = path.into();
         event["requestContext"]["http"]["method"] = method.into();
@@ -30,9 +30,9 @@ async fn any_stage_or_base_path_may_precede_the_route() {
     for base in ["", "/prod", "/platform/v3/api", "/cdm/client/x/customer/y", "//", "/add_phone/1"] {
         let app = TestApp::new().await;
         let route = format!("{base}/cdm/client/demo-clinic/customer/BAK-11984-007");
-        for (digits, shape) in [("6105551212", "http"), ("6105551213", "rest")] {
-            let reply = by_path(&app, "PUT", &format!("{route}/add_phone/{digits}"), shape).await;
-            assert_eq!(reply.status, 200, "{base} {shape}: {}", reply.body);
+        for (digits, payload_format) in [("6105551212", "http"), ("6105551213", "rest")] {
+            let reply = by_path(&app, "PUT", &format!("{route}/add_phone/{digits}"), payload_format).await;
+            assert_eq!(reply.status, 200, "{base} {payload_format}: {}", reply.body);
         }
         assert_eq!(app.send(&add(demo::CUSTOMER, "6105551214").base(base)).await.status, 200, "{base}");
         assert_eq!(by_path(&app, "GET", &route, "http").await.body["phone_count"], 3);
@@ -57,9 +57,9 @@ async fn an_unknown_route_is_a_404_before_the_key_check() {
         format!("/{}", end.replace("6105551212", "")),
     ];
     for path in others {
-        for shape in ["http", "rest"] {
-            let reply = by_path(&app, "PUT", &path, shape).await;
-            assert_eq!(reply.row(), (404, Some("route_not_found")), "{shape} {path}");
+        for payload_format in ["http", "rest"] {
+            let reply = by_path(&app, "PUT", &path, payload_format).await;
+            assert_eq!(reply.row(), (404, Some("route_not_found")), "{payload_format} {path}");
         }
     }
     assert!(app.faults.take_calls().is_empty());
@@ -137,7 +137,7 @@ async fn each_payload_format_has_its_own_path_encoding() {
 }
 
 #[tokio::test]
-async fn bad_utf_8_is_a_400_behind_the_key_check() {
+async fn bad_utf_8_is_a_400_after_the_key_check() {
     let app = TestApp::new().await;
     let path =
         |client: &str, ccid: &str, digits: &str| format!("/cdm/client/{client}/customer/{ccid}/add_phone/{digits}");

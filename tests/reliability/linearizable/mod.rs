@@ -2,7 +2,7 @@
 //! closed. A checker searches for an order of each history that agrees with real time and in which each response is the one
 //! that the contract requires.
 //!
-//! The simulation runs many more histories, and replays them. These few remain for what only processes have: sockets, TLS,
+//! The simulation runs many more histories, and replays them. These few remain for what only processes have: sockets,
 //! pools of connections, SIGSTOP and SIGKILL.
 //!
 //! An operation with an unknown outcome has no end: it may have taken effect at any later time, or never.

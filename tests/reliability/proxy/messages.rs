@@ -26,7 +26,7 @@ impl Call {
     pub(super) fn parse(message: Message) -> Self {
         let kind = match message.header("x-amz-target") {
             Some("DynamoDB_20120810.TransactWriteItems") => Kind::Write,
-            Some("DynamoDB_20120810.GetItem") => Kind::Read,
+            Some("DynamoDB_20120810.GetItem" | "DynamoDB_20120810.BatchGetItem") => Kind::Read,
             _ => Kind::Other,
         };
         let mut items = Vec::new();

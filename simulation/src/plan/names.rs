@@ -14,50 +14,50 @@ pub const CUSTOMERS: u16 = 3;
 pub const PHONES: u16 = 4;
 /// The client that states consents. The numbers of the others have none, so an operator's check may delete them.
 pub const STATES_CONSENTS: u16 = 0;
-/// The place of a key that is used all the time, also long after it was revoked.
-pub const USED_ON: u16 = 2;
+/// The index of a key that is used all the time, also long after it was revoked.
+pub const USED_AFTER_REVOCATION: u16 = 2;
 /// How many API keys an operator can issue for each client.
 pub const KEYS_PER_CLIENT: u16 = 100;
-/// The places of customers and numbers that fill records and counters up to two below the contract's limit.
+/// The indexes of customers and numbers that fill records and counters up to two below the contract's limit.
 pub const FILLERS: std::ops::Range<u16> = 100..148;
 
 /// What every value of a request contains, and no log line may contain.
 pub const PRIVATE: [&str; 5] = ["relay_", "BAK-", "2025550", "SRC-", "IDEM-"];
 
 /// The client's name.
-pub fn client(place: u16) -> String {
-    format!("clinic-{place}")
+pub fn client(index: u16) -> String {
+    format!("clinic-{index}")
 }
 
 /// The customer's id.
-pub fn ccid(place: u16) -> String {
-    format!("BAK-{place}")
+pub fn ccid(index: u16) -> String {
+    format!("BAK-{index}")
 }
 
 /// The number's ten digits.
-pub fn digits(place: u16) -> String {
-    format!("2025550{place:03}")
+pub fn digits(index: u16) -> String {
+    format!("2025550{index:03}")
 }
 
 /// The number's E.164 form.
-pub fn e164(place: u16) -> String {
-    format!("+1{}", digits(place))
+pub fn e164(index: u16) -> String {
+    format!("+1{}", digits(index))
 }
 
-/// The place of the number with this E.164 form.
-pub fn phone_place(e164: &str) -> Option<u16> {
+/// The index of the number with this E.164 form.
+pub fn phone_index(e164: &str) -> Option<u16> {
     e164.strip_prefix("+12025550")?.parse().ok()
 }
 
-/// The place of the customer with this id.
-pub fn customer_place(ccid: &str) -> Option<u16> {
+/// The index of the customer with this id.
+pub fn customer_index(ccid: &str) -> Option<u16> {
     ccid.strip_prefix("BAK-")?.parse().ok()
 }
 
 /// The API key.
 pub fn api_key(seed: u64, key: ApiKey) -> auth::ApiKey {
     let name = match key {
-        ApiKey::Of { client, place } => [u64::from(client), u64::from(place)],
+        ApiKey::Of { client, index } => [u64::from(client), u64::from(index)],
         ApiKey::Unknown => [u64::MAX, 0],
     };
     let mut draw = Draw::new(seed, Purpose::ApiKey, &name);
@@ -68,19 +68,19 @@ pub fn api_key(seed: u64, key: ApiKey) -> auth::ApiKey {
     auth::ApiKey::from_secret(&secret)
 }
 
-/// The table that the environments of a deployment use, by place. Place 0 is the first.
-pub fn table(place: usize) -> String {
-    format!("table-{place}")
+/// The name of the table with this index. The first deployment uses the table with index 0.
+pub fn table(index: usize) -> String {
+    format!("table-{index}")
 }
 
 /// The partition key of a customer's record.
-pub fn record_pk(client_place: u16, customer: u16) -> String {
-    format!("CLIENT#{}#CUSTOMER#{}", client(client_place), ccid(customer))
+pub fn record_pk(client_index: u16, customer: u16) -> String {
+    format!("CLIENT#{}#CUSTOMER#{}", client(client_index), ccid(customer))
 }
 
 /// The partition key of a number's counter.
-pub fn counter_pk(client_place: u16, phone: u16) -> String {
-    format!("CLIENT#{}#PHONE#{}", client(client_place), e164(phone))
+pub fn counter_pk(client_index: u16, phone: u16) -> String {
+    format!("CLIENT#{}#PHONE#{}", client(client_index), e164(phone))
 }
 
 /// The partition key of an API key.
