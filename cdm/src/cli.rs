@@ -6,6 +6,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::commands::arguments::table_name;
 use crate::commands::check::Check;
 use crate::commands::client::{self, Client};
 use crate::commands::customer::{self, Customer};
@@ -15,7 +16,7 @@ use crate::commands::phone::{self, Phone};
 use crate::commands::table::{self, Table};
 use crate::commands::undo::Undo;
 use crate::dev::{self, Dev};
-use crate::table::connection::{Connection, table_name};
+use crate::table::connection::Connection;
 use crate::ui::Failure;
 use crate::ui::output::Output;
 
@@ -83,7 +84,7 @@ impl Cdm {
     /// # Errors
     /// What is wrong with the arguments, or the help that was requested.
     pub fn from_arguments() -> Result<Self, clap::Error> {
-        Self::try_parse().and_then(settled)
+        Self::try_parse().and_then(with_table)
     }
 
     /// Whether the command is the dev server, which hides panic messages itself.
@@ -97,7 +98,7 @@ impl Cdm {
     /// What was refused or failed, in one line.
     pub async fn run(self) -> Result<(), Failure> {
         let output = self.output.unwrap_or_default();
-        // Commands that need a table have one: see `settled`.
+        // Commands that need a table have one: see `with_table`.
         let open = || Connection::open(self.table.unwrap_or_default());
         match self.command {
             Command::Dev(dev) => dev::run(dev).await,
@@ -114,8 +115,9 @@ impl Cdm {
     }
 }
 
-/// Checks rules that clap cannot express: all commands but two need a table, and those two must not have one.
-fn settled(mut cdm: Cdm) -> Result<Cdm, clap::Error> {
+/// Takes the table from `TABLE_NAME` if `--table` is not given. All commands but two need a table, and those two must not
+/// have one.
+fn with_table(mut cdm: Cdm) -> Result<Cdm, clap::Error> {
     let wrong = |kind, text: &str| Err(Cdm::command().error(kind, text));
     if matches!(cdm.command, Command::Dev(_) | Command::Completions(_)) {
         if cdm.table.is_some() || cdm.output.is_some() {

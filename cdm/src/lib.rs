@@ -5,8 +5,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`cli`] | the commands and options |
-//! | [`commands`] | a module for each command |
 //! | [`dev`] | `cdm dev`: the real handler behind HTTP on this machine |
+//! | [`commands`] | a module for each command |
 //! | [`table`] | the connection to the table; reading, changing and repairing what is in it |
 //! | `aws` | region, credentials and the HTTP client of every call |
 //! | [`ui`] | what commands print and ask |

@@ -17,29 +17,29 @@ use crate::aws::sdk::{loader, nothing_found};
 use crate::ui::Failure;
 use crate::ui::plain;
 
-/// Assumes the roles of a profile once, with the codes that the operator types. The command ends when the last
-/// role's session ends: `duration_seconds` of the profile sets its length.
+/// Assumes the roles of a profile once, with the codes that the operator types. The command can call AWS until
+/// the last role's session ends: `duration_seconds` of the profile sets its length.
 pub(crate) async fn with_mfa(
-    way: &CredentialChain,
+    chain: &CredentialChain,
     config: &SdkConfig,
     network: &Network,
 ) -> Result<SharedCredentialsProvider, Failure> {
-    let mut credentials = if let Base::Keys(keys) = &way.base {
+    let mut credentials = if let Base::Keys(keys) = &chain.base {
         keys.clone()
     } else {
-        if let Some(role) = way.roles.first().filter(|role| role.profile == way.base_profile) {
+        if let Some(role) = chain.roles.first().filter(|role| role.profile == chain.base_profile) {
             return Err(Failure(format!(
-                "the AWS profile {} needs an MFA code, and contains both a role and credentials: give those a profile \
-                 of their own, and name it in source_profile",
+                "the AWS profile {} needs an MFA code, and contains both a role and credentials: move the \
+                 credentials to their own profile, and name that profile in source_profile",
                 role.profile
             )));
         }
         let region = config.region().cloned();
-        let base = loader(network).region(region).profile_name(&way.base_profile).load().await;
+        let base = loader(network).region(region).profile_name(&chain.base_profile).load().await;
         let provider = base.credentials_provider().ok_or_else(nothing_found)?;
-        provider.provide_credentials().await.map_err(|error| way.explain(&error))?
+        provider.provide_credentials().await.map_err(|error| chain.explain(&error))?
     };
-    for role in &way.roles {
+    for role in &chain.roles {
         credentials = role.assume(credentials, config).await?;
     }
     Ok(SharedCredentialsProvider::new(credentials))
@@ -65,7 +65,8 @@ impl Role {
             .send()
             .await
             .map_err(|error| self.explain(&error))?;
-        let assumed = assumed.credentials.ok_or_else(|| Failure(format!("STS gave no credentials of {}", self.arn)))?;
+        let assumed =
+            assumed.credentials.ok_or_else(|| Failure(format!("STS returned no credentials for {}", self.arn)))?;
         let expiry = SystemTime::try_from(assumed.expiration).ok();
         let (id, secret) = (assumed.access_key_id, assumed.secret_access_key);
         Ok(Credentials::new(id, secret, Some(assumed.session_token), expiry, "role"))

@@ -74,13 +74,13 @@ async fn credentials(
     network: &Network,
 ) -> Result<SharedCredentialsProvider, Failure> {
     let origin = Origin::find(profiles)?;
-    if let Origin::Profile(way) = &origin
-        && way.needs_mfa()
+    if let Origin::Profile(chain) = &origin
+        && chain.needs_mfa()
     {
-        return with_mfa(way, config, network).await;
+        return with_mfa(chain, config, network).await;
     }
     let provider = config.credentials_provider().ok_or_else(nothing_found)?;
-    let provider = Remembering { provider, last: Mutex::new(None) };
+    let provider = CachedCredentials { provider, last: Mutex::new(None) };
     provider.provide_credentials().await.map_err(|error| origin.explain(&error))?;
     Ok(SharedCredentialsProvider::new(provider))
 }
@@ -103,9 +103,9 @@ impl Origin {
             (None, None) => {}
         }
         if profiles.get_profile(profiles.selected_profile()).is_some()
-            && let Some(way) = CredentialChain::from_profiles(profiles)?
+            && let Some(chain) = CredentialChain::from_profiles(profiles)?
         {
-            return Ok(Self::Profile(way));
+            return Ok(Self::Profile(chain));
         }
         let container = ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
         Ok(match non_empty("AWS_WEB_IDENTITY_TOKEN_FILE") {
@@ -119,7 +119,7 @@ impl Origin {
     fn explain(&self, error: &CredentialsError) -> Failure {
         let network = NetworkFailure::within(error);
         match self {
-            Self::Profile(way) => way.explain(error),
+            Self::Profile(chain) => chain.explain(error),
             Self::WebIdentity => Failure(web_identity(error, "AWS_WEB_IDENTITY_TOKEN_FILE")),
             Self::Container => Failure(match network {
                 Some(failure) => format!("the container's credentials cannot be fetched: {failure}"),
@@ -207,12 +207,12 @@ fn web_identity(error: &CredentialsError, file: &str) -> String {
 /// Asks the source again only when its credentials are about to expire. The SDK caches credentials for each client,
 /// there are two clients, and a `credential_process` may ask the operator something each time.
 #[derive(Debug)]
-struct Remembering {
+struct CachedCredentials {
     provider: SharedCredentialsProvider,
     last: Mutex<Option<Credentials>>,
 }
 
-impl ProvideCredentials for Remembering {
+impl ProvideCredentials for CachedCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,

@@ -39,14 +39,14 @@ const CONNECT: Duration = Duration::from_secs(5);
 const CONNECT_NEARBY: Duration = Duration::from_secs(1);
 
 /// How long [`Network::reach`] waits for a response on an open connection.
-const ANSWER: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An HTTP client. Clones share their connections.
 #[derive(Clone)]
 pub(crate) struct Network {
     inner: Arc<Inner>,
     /// How long a response may take to begin, if the caller set a limit.
-    answer: Option<Duration>,
+    response_timeout: Option<Duration>,
 }
 
 struct Inner {
@@ -78,7 +78,7 @@ impl Network {
             elsewhere: OnceLock::new(),
             elsewhere_https: OnceLock::new(),
         };
-        Ok(Self { inner: Arc::new(inner), answer: None })
+        Ok(Self { inner: Arc::new(inner), response_timeout: None })
     }
 
     /// The client for the SDK's configuration.
@@ -95,13 +95,13 @@ impl Network {
         if request.set_uri(url).is_err() {
             return Ok(());
         }
-        let answer = async {
+        let response = async {
             let response = self.call(request).await?;
             // Read the whole body, so that the connection can be used again.
             let _ = response.into_body().collect().await;
             Ok::<_, ConnectorError>(())
         };
-        match tokio::time::timeout(CONNECT + ANSWER, answer).await {
+        match tokio::time::timeout(CONNECT + RESPONSE_TIMEOUT, response).await {
             Ok(Err(error)) => NetworkFailure::within(&error).map_or(Ok(()), |failure| Err(failure.clone())),
             _ => Ok(()),
         }
@@ -155,14 +155,14 @@ impl Network {
                 _ => Cause::NoTls,
             });
         }
-        let Some(proxy) = proxy else { return Some(Cause::NoAnswer) };
+        let Some(proxy) = proxy else { return Some(Cause::NoResponse) };
         Some(match find::<io::Error>(error).map(io::Error::kind) {
             // The proxy itself responded, with an error.
             None if !error.is_timeout() => Cause::ProxyRefused(proxy),
             Some(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
                 Cause::ProxyRefused(proxy)
             }
-            _ => Cause::ProxyNoAnswer(proxy),
+            _ => Cause::ProxyNoResponse(proxy),
         })
     }
 }
@@ -176,7 +176,7 @@ impl fmt::Debug for Network {
 
 impl HttpClient for Network {
     fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::new(Self { inner: Arc::clone(&self.inner), answer: settings.read_timeout() })
+        SharedHttpConnector::new(Self { inner: Arc::clone(&self.inner), response_timeout: settings.read_timeout() })
     }
 }
 
@@ -193,8 +193,8 @@ impl HttpConnector for Network {
         let called = self.connector(&url).call(request);
         let network = self.clone();
         HttpConnectorFuture::new(async move {
-            let ended = match network.answer {
-                Some(answer) => tokio::time::timeout(CONNECT + answer, called)
+            let ended = match network.response_timeout {
+                Some(time) => tokio::time::timeout(CONNECT + time, called)
                     .await
                     .unwrap_or_else(|elapsed| Err(ConnectorError::timeout(elapsed.into()))),
                 None => called.await,
@@ -210,7 +210,7 @@ impl HttpConnector for Network {
                     None => return Err(error),
                 },
             };
-            let may_pass = matches!(cause, Cause::NoAnswer | Cause::ProxyNoAnswer(_));
+            let may_pass = matches!(cause, Cause::NoResponse | Cause::ProxyNoResponse(_));
             let failure = NetworkFailure { host: authority(&url), cause, source }.into();
             // The SDK repeats calls that ended in an I/O error.
             Err(if may_pass { ConnectorError::io(failure) } else { ConnectorError::user(failure) })

@@ -23,8 +23,8 @@ pub(crate) struct NetworkFailure {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
     BadProxy(Proxy),
-    NoAnswer,
-    ProxyNoAnswer(Proxy),
+    NoResponse,
+    ProxyNoResponse(Proxy),
     ProxyRefused(Proxy),
     UnknownIssuer { ca_bundle: Option<String> },
     OtherName,
@@ -40,8 +40,8 @@ impl NetworkFailure {
     }
 
     /// Whether the host did not respond. Then the operator must check its name and the network.
-    pub(crate) fn is_no_answer(&self) -> bool {
-        self.cause == Cause::NoAnswer
+    pub(crate) fn is_no_response(&self) -> bool {
+        self.cause == Cause::NoResponse
     }
 }
 
@@ -52,8 +52,8 @@ impl fmt::Display for NetworkFailure {
             Cause::BadProxy(Proxy { variable, .. }) => {
                 write!(f, "{variable} must be the URL of an HTTP proxy, such as http://proxy:3128")
             }
-            Cause::NoAnswer => write!(f, "{host} does not respond"),
-            Cause::ProxyNoAnswer(Proxy { variable, address, .. }) => {
+            Cause::NoResponse => write!(f, "{host} does not respond"),
+            Cause::ProxyNoResponse(Proxy { variable, address, .. }) => {
                 write!(
                     f,
                     "the proxy {address} does not respond: check {variable}, or name the host in NO_PROXY ({host})"

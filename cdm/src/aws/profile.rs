@@ -72,7 +72,7 @@ impl CredentialChain {
                 });
             };
             if seen.contains(&name) {
-                return Err(Failure(format!("the AWS profile {name} is its own source_profile, by way of others")));
+                return Err(Failure(format!("the AWS profile {name} leads back to itself through source_profile")));
             }
             seen.push(name);
             // As in the SDK: in every profile but the first, keys take precedence over a role.

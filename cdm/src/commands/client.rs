@@ -10,14 +10,14 @@ use cdm_lambda::store::items::Item;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::commands::arguments::client_id;
 use crate::commands::key;
 use crate::table::change;
-use crate::table::connection::{Connection, client_id};
+use crate::table::connection::Connection;
 use crate::table::corruption::{Subject, subject};
-use crate::table::erase;
-use crate::table::erase::CorruptNumbers;
+use crate::table::erase::{self, CorruptNumbers, Deletion};
 use crate::table::saved::{Save, Shared, lock};
-use crate::table::scan::{Only, Scan};
+use crate::table::scan::{Filter, Scan};
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, count};
 
@@ -38,7 +38,7 @@ pub(crate) struct Delete {
     /// The client.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client: ClientId,
-    /// Only count what would be deleted.
+    /// Filter count what would be deleted.
     #[arg(long)]
     dry_run: bool,
     /// How many parts of the table to process at once.
@@ -72,7 +72,7 @@ impl Delete {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let client = self.client.as_str().to_owned();
         let counts = Arc::new(Counts::default());
-        let saving = self.save.clone().open(connection.place(), "client delete").shared();
+        let saving = self.save.clone().open(connection.address(), "client delete").shared();
         if self.dry_run {
             self.count(connection, &counts).await?;
         } else {
@@ -103,7 +103,7 @@ impl Delete {
             }),
         )?;
         if !self.dry_run {
-            lock(&saving).report(true);
+            lock(&saving).report();
         }
         Ok(())
     }
@@ -111,7 +111,7 @@ impl Delete {
     async fn delete(&self, work: &Work) -> Result<(), Failure> {
         // Delete the keys first, so that the client's own requests stop.
         for key in key::of_client(&work.connection, &self.client).await? {
-            if erase::item(&work.connection, change::key_of(&key), &work.saving).await? {
+            if erase::item(&work.connection, change::key_of(&key), &work.saving).await? == Deletion::Deleted {
                 work.counts.keys.fetch_add(1, Relaxed);
             }
         }
@@ -126,7 +126,7 @@ impl Delete {
         }
         let (client, table) = (self.client.as_str(), &connection.table);
         let has_key = !key::of_client(connection, &self.client).await?.is_empty();
-        if has_key || self.scan().any(connection, self.only()).await? {
+        if has_key || self.scan().any(connection, self.filter()).await? {
             let question = format!(
                 "Delete every record, number and key of {client} in the table {table}? Type the client's name:"
             );
@@ -137,10 +137,10 @@ impl Delete {
     }
 
     /// Items whose partition key names the client, and API keys of the client.
-    fn only(&self) -> Only {
+    fn filter(&self) -> Filter {
         let prefix = format!("CLIENT#{}#", self.client.as_str());
-        Only {
-            filter: "begins_with(pk, :prefix) OR client_id = :client",
+        Filter {
+            expression: "begins_with(pk, :prefix) OR client_id = :client",
             values: HashMap::from([
                 (":prefix".to_owned(), AttributeValue::S(prefix)),
                 (":client".to_owned(), AttributeValue::S(self.client.as_str().to_owned())),
@@ -163,7 +163,7 @@ impl Delete {
             kind.fetch_add(1, Relaxed);
             async { Ok(()) }
         };
-        self.scan().each(connection, Some(self.only()), each).await
+        self.scan().each(connection, Some(self.filter()), each).await
     }
 
     async fn delete_records(&self, work: &Work) -> Result<(), Failure> {
@@ -172,7 +172,7 @@ impl Delete {
             let work = through.clone();
             async move { work.delete_record(&item).await.map(|_| ()) }
         };
-        self.scan().each(&work.connection, Some(self.only()), each).await
+        self.scan().each(&work.connection, Some(self.filter()), each).await
     }
 
     /// Deletes numbers without a record, keys that the index does not list, and corrupt items.
@@ -189,16 +189,19 @@ impl Delete {
                     Subject::Key => &work.counts.keys,
                     _ => &work.counts.customers,
                 };
-                if !erase::item(&work.connection, change::key_of(&item), &work.saving).await? {
-                    return Err(Failure(
-                        "the client is still in use: stop what writes to it and run the command again".to_owned(),
-                    ));
+                match erase::item(&work.connection, change::key_of(&item), &work.saving).await? {
+                    Deletion::Deleted => drop(kind.fetch_add(1, Relaxed)),
+                    Deletion::Absent => {}
+                    Deletion::Busy => {
+                        return Err(Failure(
+                            "the client is still in use: stop what writes to it and run the command again".to_owned(),
+                        ));
+                    }
                 }
-                kind.fetch_add(1, Relaxed);
                 Ok(())
             }
         };
-        self.scan().each(&work.connection, Some(self.only()), each).await
+        self.scan().each(&work.connection, Some(self.filter()), each).await
     }
 }
 

@@ -6,9 +6,10 @@ use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::commands::arguments::Customer as Whose;
 use crate::commands::import::Import;
 use crate::table::call_failure;
-use crate::table::connection::{Connection, Customer as Whose, PATIENCE};
+use crate::table::connection::{Connection, OPERATION_TIMEOUT};
 use crate::table::erase;
 use crate::table::erase::CorruptNumbers;
 use crate::table::saved::{Save, lock};
@@ -99,7 +100,7 @@ impl Create {
 impl Show {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let Whose { client, ccid } = self.customer;
-        let record = connection.store.customer(&client, &ccid, &mut CallContext::within(PATIENCE)).await;
+        let record = connection.store.customer(&client, &ccid, &mut CallContext::within(OPERATION_TIMEOUT)).await;
         let record = record.map_err(|error| call_failure::refusal(error, &connection.table))?;
         let body = customer_json(&client, &ccid, &record);
         if output == Output::Json {
@@ -125,7 +126,7 @@ impl Delete {
         let Whose { client, ccid } = self.customer;
         let (client_name, ccid_text) = (client.as_str(), ccid.as_str());
         output::confirm(&format!("Delete the record of {ccid_text} of {client_name} and its numbers?"), "y", self.yes)?;
-        let saving = self.save.open(connection.place(), "customer delete").shared();
+        let saving = self.save.open(connection.address(), "customer delete").shared();
         let erased = erase::customer(connection, &client, &ccid, CorruptNumbers::Refuse, &saving).await;
         let Some(erased) = lock(&saving).report_on(erased)? else {
             return Err(Failure("the client has no customer with this ccid: nothing was deleted".to_owned()));
@@ -137,7 +138,7 @@ impl Delete {
             ),
             &json!({ "client_id": client_name, "ccid": ccid_text, "numbers_removed": erased.numbers }),
         )?;
-        lock(&saving).report(true);
+        lock(&saving).report();
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::table::change::{self, Change};
 use crate::table::connection::Connection;
 use crate::table::corruption::Kind;
 use crate::table::dynamo_json;
-use crate::table::erase;
+use crate::table::erase::{self, Deletion};
 use crate::table::repair;
 use crate::table::repair::findings::Finding;
 use crate::table::saved::{self, Save, SaveTo, lock};
@@ -165,13 +165,13 @@ impl Put {
             return output.done("The item already has this content.", &json!({ "changed": false }));
         };
         output::confirm(&format!("Replace the item with {shown}?"), "y", self.yes)?;
-        let saving = self.save.open(connection.place(), "item put").shared();
+        let saving = self.save.open(connection.address(), "item put").shared();
         let items = lock(&saving).save(std::slice::from_ref(&change))?;
         let written = saved::write(connection, &saving, items, &[change], &[]).await;
         let written = written.and_then(|is_written| if is_written { Ok(()) } else { Err(has_changed()) });
         lock(&saving).report_on(written)?;
         output.done("The item is corrected.", &json!({ "changed": true }))?;
-        lock(&saving).report(false);
+        lock(&saving).report();
         Ok(())
     }
 }
@@ -183,15 +183,17 @@ impl Delete {
             return Err(not_there());
         }
         output::confirm("Delete this item?", "y", self.yes)?;
-        let saving = self.save.open(connection.place(), "item delete").shared();
-        let busy = || {
-            Failure("other programs keep changing the item: stop those programs and run the command again".to_owned())
-        };
+        let saving = self.save.open(connection.address(), "item delete").shared();
         let deleted = erase::item(connection, key, &saving).await;
-        let deleted = deleted.and_then(|is_deleted| if is_deleted { Ok(()) } else { Err(busy()) });
+        let deleted = deleted.and_then(|deletion| match deletion {
+            Deletion::Deleted | Deletion::Absent => Ok(()),
+            Deletion::Busy => Err(Failure(
+                "other programs keep changing the item: stop those programs and run the command again".to_owned(),
+            )),
+        });
         lock(&saving).report_on(deleted)?;
         output.done("The item is deleted.", &json!({ "deleted": true }))?;
-        lock(&saving).report(true);
+        lock(&saving).report();
         Ok(())
     }
 }

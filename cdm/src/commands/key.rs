@@ -13,7 +13,8 @@ use jiff::tz::TimeZone;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::{Value, json};
 
-use crate::table::connection::{Condition, Connection, client_id};
+use crate::commands::arguments::client_id;
+use crate::table::connection::{Condition, Connection};
 use crate::ui::Failure;
 use crate::ui::output::{self, Output};
 use crate::ui::stdin;
@@ -198,7 +199,7 @@ impl Revoke {
         if !item.contains_key(items::REVOKED_AT) {
             output::confirm(
                 &format!(
-                    "Revoke the key {fingerprint} of {client}? Requests with it are refused, at the latest when the functions no longer cache it."
+                    "Revoke the key {fingerprint} of {client}? A function that has cached the key accepts it until the cached entry expires."
                 ),
                 "y",
                 self.yes,

@@ -1,5 +1,6 @@
 //! The operator's commands, one module per command.
 
+pub(crate) mod arguments;
 pub mod check;
 pub(crate) mod client;
 pub(crate) mod customer;

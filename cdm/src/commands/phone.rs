@@ -13,8 +13,9 @@ use cdm_lambda::time::UnixMillis;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use crate::commands::arguments::{Customer, client_id};
 use crate::table::call_failure;
-use crate::table::connection::{Connection, Customer, PATIENCE, client_id};
+use crate::table::connection::{Connection, OPERATION_TIMEOUT};
 use crate::table::counter;
 use crate::table::erase;
 use crate::table::saved::{Save, lock};
@@ -183,7 +184,7 @@ impl Add {
                 ..Channel::new(self.number.phone_to_add()?, UnixMillis::now())
             },
         };
-        let added = connection.store.add_phone(&add, &mut CallContext::within(PATIENCE)).await;
+        let added = connection.store.add_phone(&add, &mut CallContext::within(OPERATION_TIMEOUT)).await;
         added.map_err(|error| call_failure::refusal(error, &connection.table))?;
         say(output, &phone_added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))?;
         let stated = add.channel.consent_type.filter(|stated| *stated != ConsentType::Stop);
@@ -208,11 +209,11 @@ impl Remove {
             "y",
             self.yes,
         )?;
-        let saving = self.save.open(connection.place(), "phone remove").shared();
+        let saving = self.save.open(connection.address(), "phone remove").shared();
         let removed = erase::number(connection, &client, &ccid, &phone, &saving).await;
         lock(&saving).report_on(removed)?;
         say(output, &phone_removed(&self.number.number, ccid.as_str(), client.as_str()))?;
-        lock(&saving).report(true);
+        lock(&saving).report();
         Ok(())
     }
 }
@@ -223,7 +224,7 @@ impl Who {
         let item = connection.item(items::phone_key(&self.client, &phone)).await?;
         let ccids = item.as_ref().map(counter::ccids).unwrap_or_default();
         let names_no_one = |item: &Item| item.get(items::CCID_COUNT) == Some(&AttributeValue::N("0".to_owned()));
-        if item.is_some_and(|item| erase::are_unreadable(&item) || (ccids.is_empty() && !names_no_one(&item))) {
+        if item.is_some_and(|item| erase::has_unreadable_ccids(&item) || (ccids.is_empty() && !names_no_one(&item))) {
             return Err(Failure("the number's item is corrupt: `cdm check` says what to do about it".to_owned()));
         }
         let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();
@@ -249,7 +250,7 @@ impl SetConsent {
             output::confirm(&format!("Lift the stop of {} of {}?", phone.e164(), self.client.as_str()), "y", self.yes)?;
         }
         let update = UpdateConsent { client_id: self.client, phone, consent_type };
-        let updated = connection.store.update_consent(&update, &mut CallContext::within(PATIENCE)).await;
+        let updated = connection.store.update_consent(&update, &mut CallContext::within(OPERATION_TIMEOUT)).await;
         let updated = updated.map_err(|error| match error {
             StoreError::PhoneNotFound => {
                 Failure("no customer has the number and no consent is stated for it: only a stop can be set".to_owned())
@@ -262,7 +263,7 @@ impl SetConsent {
 
 /// The number's consent, if one is stated.
 async fn consent(connection: &Connection, client_id: &ClientId, phone: &E164) -> Result<Option<Consent>, Failure> {
-    match connection.store.phone(client_id, phone, &mut CallContext::within(PATIENCE)).await {
+    match connection.store.phone(client_id, phone, &mut CallContext::within(OPERATION_TIMEOUT)).await {
         Ok(record) => Ok(record.consent),
         Err(StoreError::PhoneNotFound) => Ok(None),
         Err(error) => Err(call_failure::refusal(error, &connection.table)),

@@ -6,6 +6,7 @@ use cdm_lambda::store::schema;
 use clap::Subcommand;
 use serde_json::json;
 
+use crate::table::call_failure;
 use crate::table::connection::Connection;
 use crate::ui::Failure;
 use crate::ui::output::Output;
@@ -44,9 +45,6 @@ pub(crate) async fn create(client: &Client, table: &str) -> Result<bool, Failure
     match created {
         Ok(_) => Ok(true),
         Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
-        Err(error) => Err(Failure(format!(
-            "the table {table} cannot be created: {}",
-            error.code().unwrap_or("DynamoDB cannot be reached at the configured endpoint")
-        ))),
+        Err(error) => Err(call_failure::call(&format!("the table {table} cannot be created"), &error, table)),
     }
 }

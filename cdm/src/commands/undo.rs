@@ -24,9 +24,9 @@ use crate::ui::output::{self, Output, count, shown};
 /// was interrupted, and you can run this twice.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
-  cdm undo cdm-check-20261125T093000123Z.jsonl")]
+  cdm undo cdm-check-fix-20261125T093000123Z.jsonl")]
 pub(crate) struct Undo {
-    /// The file that the command printed.
+    /// The file that the command named.
     file: PathBuf,
     /// Do not ask.
     #[arg(long, short)]
@@ -84,20 +84,20 @@ impl Undo {
     /// What was refused or failed, or that not everything could be restored, in one line.
     pub(crate) async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let saved = saved::read(&self.file)?;
-        let saved::Header { place, command, time, .. } = &saved.header;
-        let here = connection.place();
-        if place.table != here.table {
-            return Err(Failure(format!("the items are of the table {}: name it with --table", place.table)));
+        let saved::Header { address, command, time, .. } = &saved.header;
+        let here = connection.address();
+        if address.table != here.table {
+            return Err(Failure(format!("the items are of the table {}: name it with --table", address.table)));
         }
-        if *place != here {
+        if *address != here {
             return Err(Failure(format!(
-                "the items are of {place}, but this command uses {}: use that table, or name another file",
+                "the items are of {address}, but this command uses {}: use that table, or name another file",
                 here.endpoint
             )));
         }
         let items = SavedItems::new(&saved.changes);
         let question = format!(
-            "Put back {} of {place}, as {} before `cdm {command}` of {time}?",
+            "Put back {} of {address}, as {} before `cdm {command}` of {time}?",
             count(items.keys.len() as u64, "item"),
             if items.keys.len() == 1 { "it was" } else { "they were" },
         );
@@ -139,7 +139,7 @@ impl Undo {
             output::note("The last line of the file is incomplete and was ignored.");
         }
         let summary = format!(
-            "{} put back; {as_before} as before already; {left_alone} changed since and left alone.",
+            "{} put back; {as_before} already as before; {left_alone} changed since and left alone.",
             count(put_back, "item")
         );
         match output {
@@ -196,7 +196,7 @@ impl<'a> SavedItems<'a> {
     }
 
     /// What to do about the item, and the records that must not change meanwhile. A number's item with more
-    /// records than fit into one transaction is corrupt; then the records are only checked here.
+    /// records than fit into one transaction is corrupt; the records that do not fit are only checked here.
     async fn plan(&self, connection: &Connection, key: &Item) -> Result<(Step, Vec<Unchanged>), Failure> {
         let changes = self.changes_of(key);
         let planned = step(changes, connection.item(key.clone()).await?.as_ref());
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_was_planned_again_counts_from_there() {
+    fn a_change_that_was_not_written_is_skipped() {
         // The first change was not written: another program changed 1 to 5.
         let changes = [change(1, 2), change(5, 6)];
         assert_eq!(stepped(&changes, 6), Step::PutBack(change(6, 5)));

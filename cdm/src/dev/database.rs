@@ -113,7 +113,7 @@ mod tests {
     use crate::dev::listen::host;
 
     #[test]
-    fn a_url_is_its_own_where_host_and_port_lead_to_it() {
+    fn a_url_is_the_embedded_databases_if_host_and_port_match() {
         let is_own = |listen: &str, url: &str| is_own_address(&host(listen).unwrap(), 8000, url);
         for (listen, own, other) in [
             ("127.0.0.1", "http://127.0.0.1:8000", "http://[::1]:8000"),

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_host_is_listened_on_at_its_first_address_that_is_there() {
+    async fn the_first_address_of_the_host_that_this_machine_has_is_used() {
         let (v4, v6) = (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "[::1]:0".parse().unwrap());
         // An address that is reserved for documentation. No machine has it.
         let absent = "192.0.2.1:0".parse().unwrap();

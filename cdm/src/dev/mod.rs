@@ -108,23 +108,25 @@ async fn serve(State(server): State<Arc<Server>>, request: Request) -> Response<
     let started = Instant::now();
     let (parts, body) = request.into_parts();
     let method = parts.method.clone();
-    let Ok(body) = to_bytes(body, LARGEST_BODY).await else {
+    let (route, code, response) = if let Ok(body) = to_bytes(body, LARGEST_BODY).await {
+        let answered = server.gateway.serve(&server.function, parts, &body).await;
+        // The template instead of the path, which contains a phone number and a ccid.
+        let route = answered.operation.map(|operation| operation.route.path);
+        (route, answered.code.unwrap_or_else(|| "ok".to_owned()), answered.response.map(Body::from))
+    } else {
         let mut response = Response::new(Body::from(r#"{"message":"Request Entity Too Large"}"#));
         *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-        return response;
+        (None, "too_large".to_owned(), response)
     };
-    let answered = server.gateway.serve(&server.function, parts, &body).await;
-    // The template instead of the path, which contains a phone number and a ccid.
-    let route = answered.operation.map_or_else(|| "(no route)", |operation| operation.route.path);
-    let code = answered.code.as_deref().unwrap_or("ok");
     let line = format!(
-        "{method} {route} {} {code} {:.1} ms",
-        answered.response.status().as_u16(),
+        "{method} {} {} {code} {:.1} ms",
+        route.unwrap_or("(no route)"),
+        response.status().as_u16(),
         started.elapsed().as_secs_f64() * 1000.0
     );
     // If the terminal is closed, the server must continue.
     let _ = writeln!(io::stdout(), "{line}");
-    answered.response.map(Body::from)
+    response
 }
 
 fn announce(address: SocketAddr, database: &Database, table: &str) {

@@ -39,7 +39,7 @@ where
 
 /// Describes why DynamoDB cannot be reached.
 pub(crate) fn unreachable(failure: &NetworkFailure) -> String {
-    if failure.is_no_answer() {
+    if failure.is_no_response() {
         return format!(
             "DynamoDB cannot be reached: {failure}: check the network, the region and AWS_ENDPOINT_URL_DYNAMODB"
         );
@@ -97,17 +97,17 @@ pub(crate) fn refusal(error: StoreError, table: &str) -> Failure {
             "the phone number is already on 50 customers: `cdm phone who` lists them".to_owned()
         }
         StoreError::TryAgain(detail) => {
-            let why = of_trouble(&detail, table);
+            let why = describe_detail(&detail, table);
             format!("nothing was written: {why}")
         }
-        StoreError::Internal(detail) => of_trouble(&detail, table),
+        StoreError::Internal(detail) => describe_detail(&detail, table),
         // Only API requests have an idempotency key.
         StoreError::IdempotencyKeyReused => "the operation was refused".to_owned(),
     };
     Failure(why)
 }
 
-fn of_trouble(detail: &FailureDetail, table: &str) -> String {
+fn describe_detail(detail: &FailureDetail, table: &str) -> String {
     if let Some(why) = detail.aws_code.as_deref().and_then(|code| of_code(code, table)) {
         return why;
     }
@@ -131,7 +131,7 @@ mod tests {
 
     /// A throttled transaction has the code of every cancelled transaction.
     #[test]
-    fn a_throttle_is_called_one_and_a_conflict_is_not() {
+    fn only_a_throttled_transaction_is_reported_as_throttled() {
         let cancelled = |cause| {
             let code = Some("TransactionCanceledException".to_owned());
             text(StoreError::TryAgain(FailureDetail { aws_code: code, ..FailureDetail::new(cause) }))
@@ -141,10 +141,10 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_leads_somewhere() {
+    fn each_cause_says_what_to_do() {
         for cause in Cause::ALL {
             let text = text(StoreError::Internal(FailureDetail::new(cause)));
-            assert!(text.contains(": "), "{text}");
+            assert!(["run ", "check ", "log in"].iter().any(|advice| text.contains(advice)), "{text}");
         }
     }
 }

@@ -159,6 +159,12 @@ pub(crate) fn key_of(item: &Item) -> Item {
     [items::PK, items::SK].into_iter().filter_map(part).collect()
 }
 
+/// Partition and sort key as text. DynamoDB stores no other type for them.
+pub(crate) fn key_text(item: &Item) -> (String, String) {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
+    (text(items::PK), text(items::SK))
+}
+
 /// The names and values of an expression. Names are replaced by numbered placeholders, because a corrupt item may
 /// have any name.
 #[derive(Default)]
@@ -241,8 +247,8 @@ impl From<WriteFailure> for Failure {
     }
 }
 
-/// With these codes DynamoDB refused the call and wrote nothing. After any other failure, such as a lost response
-/// or a throttled repeat, an attempt may have written.
+/// If the first attempt under a token ends with one of these codes, nothing was written. After any other failure, such as a
+/// lost response, an attempt may have written.
 const REFUSED: [&str; 4] =
     ["AccessDeniedException", "ResourceNotFoundException", "TransactionCanceledException", "ValidationException"];
 
@@ -305,7 +311,8 @@ async fn transact(
         let passes = |code: &str| code == "TransactionConflict" || throttling::is_throttled_reason(code);
         let is_busy = reasons.iter().any(|code| passes(code)) || error.code() == Some("TransactionInProgressException");
         if !is_busy || pause > Duration::from_secs(10) {
-            let is_certain = error.code().is_some_and(|code| REFUSED.contains(&code));
+            // After several attempts, an earlier one may have written.
+            let is_certain = attempts.0.load(Relaxed) == 1 && error.code().is_some_and(|code| REFUSED.contains(&code));
             return Err(WriteFailure { failure: connection.failed("the items cannot be changed", &error), is_certain });
         }
         // A cancelled transaction may keep its token. Then each repeat is cancelled, whatever has changed since. After

@@ -11,12 +11,11 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, SharedCredentialsProvider};
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::config::Endpoint;
-use cdm_lambda::domain::{Ccid, ClientId, Limits, Rule};
+use cdm_lambda::domain::Limits;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::client::{DynamoDb, environment_credentials};
 use cdm_lambda::store::items::Item;
 use cdm_lambda::time::UnixMillis;
-use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::aws::credentials::{self, Aws};
@@ -24,10 +23,9 @@ use crate::aws::environment::{is_this_machine, non_empty};
 use crate::aws::network::Network;
 use crate::table::call_failure;
 use crate::ui::Failure;
-use crate::ui::stdin;
 
-/// How long a command tries before it fails, over all its attempts.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+/// How long one operation of the store may take, over all its attempts.
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The SDK's own retries, for calls that are safe to repeat, and the longest pause between two of them. Together
 /// they take about ten seconds: a wrong endpoint is reported soon, and a throttled table gets some time.
@@ -36,46 +34,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// How long one attempt of such a call may take. A page of a scan over a slow connection takes time.
 const ATTEMPT: Duration = Duration::from_secs(15);
-
-/// A customer of a client.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Customer {
-    /// The client.
-    #[arg(long, value_name = "ID", value_parser = client_id)]
-    pub client: ClientId,
-    /// The customer's id within the client, or - to read it from standard input.
-    #[arg(long, value_parser = ccid)]
-    pub(crate) ccid: Ccid,
-}
-
-/// Reads a client's name from an argument.
-///
-/// # Errors
-/// The rule that it breaks.
-pub(crate) fn client_id(text: &str) -> Result<ClientId, String> {
-    ClientId::parse(text).map_err(|Rule(rule)| rule.to_owned())
-}
-
-/// Reads a ccid from an argument, or from standard input if the argument is `-`.
-///
-/// # Errors
-/// The rule that it breaks.
-pub(crate) fn ccid(text: &str) -> Result<Ccid, String> {
-    Ccid::parse(&stdin::value(text, "ccid")?).map_err(|Rule(rule)| rule.to_owned())
-}
-
-/// Reads a table's name from an argument.
-///
-/// # Errors
-/// The rule that it breaks.
-pub(crate) fn table_name(text: &str) -> Result<String, String> {
-    let named = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    if (3..=255).contains(&text.len()) && text.bytes().all(named) {
-        Ok(text.to_owned())
-    } else {
-        Err("must name a DynamoDB table: 3 to 255 of the characters A-Z a-z 0-9 _ . -".to_owned())
-    }
-}
 
 /// The table, and two clients of it.
 #[derive(Debug, Clone)]
@@ -93,13 +51,13 @@ pub struct Connection {
 
 /// The table that a file belongs to. Several endpoints can have tables of the same name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
+pub(crate) struct TableAddress {
     pub(crate) table: String,
     /// The URL, or the region if there is none.
     pub(crate) endpoint: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for TableAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "the table {} at {}", self.table, self.endpoint)
     }
@@ -164,10 +122,10 @@ impl Connection {
     /// A connection with this store. Calls that are safe to repeat go through a client of the same configuration that
     /// repeats them.
     pub fn new(store: Store, config: config::Builder, table: String, endpoint: String) -> Self {
-        let patient = config
+        let retrying = config
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE))
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT).build());
-        Self { store, client: Client::from_conf(patient.build()), table, endpoint }
+        Self { store, client: Client::from_conf(retrying.build()), table, endpoint }
     }
 
     /// The time of the wall clock.
@@ -176,8 +134,8 @@ impl Connection {
     }
 
     /// Identifies the table, for a file that must not be used with another one.
-    pub(crate) fn place(&self) -> Place {
-        Place { table: self.table.clone(), endpoint: self.endpoint.clone() }
+    pub(crate) fn address(&self) -> TableAddress {
+        TableAddress { table: self.table.clone(), endpoint: self.endpoint.clone() }
     }
 
     /// Reads one item, strongly consistent.
@@ -307,7 +265,7 @@ fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
 
 /// AWS's endpoint in the region.
 async fn regional_url(region: &str) -> Result<String, Failure> {
-    let unknown = || Failure(format!("{region} is not a region of AWS's: set AWS_REGION to one, such as us-east-1"));
+    let unknown = || Failure(format!("{region} is not an AWS region: set AWS_REGION to one, such as us-east-1"));
     let parameters = Params::builder().region(region).build().map_err(|_| unknown())?;
     let endpoint = DefaultResolver::new().resolve_endpoint(&parameters).await.map_err(|_| unknown())?;
     Ok(endpoint.url().to_owned())

@@ -13,7 +13,7 @@ pub(crate) enum Subject {
     Phone { client_id: ClientId, phone: Phone },
     /// An API key.
     Key,
-    /// The key resembles one of these, but the function never looks up such a key.
+    /// The function never looks up such a key.
     Malformed(Kind),
 }
 
@@ -134,7 +134,7 @@ impl Kind {
             Self::PhoneKey => "the key does not hold a valid client and number",
             Self::PhoneCcids => "ccids is not a set of ccids",
             Self::PhoneCcidCount => "ccid_count is not the number of ccids",
-            Self::PhoneConsent => "a time of the consent is not a time",
+            Self::PhoneConsent => "an attribute of the consent is not a time",
             Self::PhoneOverLimit => "the number is on more than 50 customers",
             Self::ChannelNotCounted => "the record has the number, but the number's item does not name the customer",
             Self::CcidWithoutChannel => "the number's item names the customer, but the record does not show the number",
@@ -160,12 +160,12 @@ impl Kind {
                 "moves it to the number's item: a stop wins, otherwise the newest; for a person if one of the two cannot be read"
             }
             Self::CustomerPhoneCount => "sets it to the number of channels; for a person if the channels are not a map",
-            Self::PhoneCcids => "makes a set of a list of ccids; otherwise for a person",
+            Self::PhoneCcids => "turns a list of ccids into a set; otherwise for a person",
             Self::PhoneCcidCount => "sets it to the number of ccids; for a person if no ccid is named",
             Self::ChannelNotCounted => {
                 "adds the customer to the number's item; for a person if that is full or cannot be read"
             }
-            Self::KeyLabel => "makes text of a number; otherwise for a person",
+            Self::KeyLabel => "turns a number into text; otherwise for a person",
             Self::KeyCreatedAt => "sets it to now, so that lists show the key",
             Self::KeyExpiresAt => "removes it and revokes the key, which is refused already",
             Self::KeyRevokedAt => "sets it to now",

@@ -15,7 +15,7 @@ use crate::table::connection::Connection;
 use crate::table::corruption::{Subject, subject};
 use crate::table::counter;
 use crate::table::saved::{self, Shared, lock};
-use crate::table::scan::{Only, Scan, concurrently};
+use crate::table::scan::{Filter, Scan, concurrently};
 use crate::ui::Failure;
 
 /// What was deleted with a record.
@@ -62,7 +62,7 @@ fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
 }
 
 /// Whether the item's customers cannot be read.
-pub(crate) fn are_unreadable(number: &Item) -> bool {
+pub(crate) fn has_unreadable_ccids(number: &Item) -> bool {
     number.get(items::CCIDS).is_some_and(|ccids| !ccids.is_ss())
 }
 
@@ -82,7 +82,7 @@ fn removal(record: Option<&Item>, number: Option<&Item>, ccid: &Ccid, phone: &Ph
         }
     }
     if let Some(number) = number {
-        if are_unreadable(number) {
+        if has_unreadable_ccids(number) {
             return Err(Refusal::CorruptNumber);
         }
         changes.extend(without(number, ccid).and_then(|after| Change::new(Some(number.clone()), Some(after))));
@@ -157,7 +157,7 @@ pub(crate) async fn customer(
         };
         was_there = true;
         let mut of_numbers = numbers_of(connection, &record, client_id, ccid).await?;
-        if corrupt == CorruptNumbers::Refuse && of_numbers.iter().any(are_unreadable) {
+        if corrupt == CorruptNumbers::Refuse && of_numbers.iter().any(has_unreadable_ccids) {
             return Err(Failure(
                 "the item of a number is corrupt, so the customer cannot be taken out of it: `cdm check` says what to do"
                     .to_owned(),
@@ -212,8 +212,8 @@ async fn numbers_of(
 
 /// Reads the whole table for the client's number items that name the customer, or whose customers cannot be read.
 async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> Result<Vec<Item>, Failure> {
-    let only = Only {
-        filter: "begins_with(pk, :prefix) AND attribute_exists(ccids) \
+    let filter = Filter {
+        expression: "begins_with(pk, :prefix) AND attribute_exists(ccids) \
                  AND (contains(ccids, :ccid) OR NOT attribute_type(ccids, :set))",
         values: [
             (":prefix".to_owned(), AttributeValue::S(format!("CLIENT#{}#PHONE#", client_id.as_str()))),
@@ -229,7 +229,7 @@ async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> R
         found.lock().unwrap_or_else(PoisonError::into_inner).insert(format!("{:?}", key.get(items::PK)), key);
         async { Ok(()) }
     };
-    Scan::default().each(connection, Some(only), each).await?;
+    Scan::default().each(connection, Some(filter), each).await?;
     // Read the items again, because a scan may return an older state.
     let keys: Vec<_> =
         std::mem::take(&mut *keys.lock().unwrap_or_else(PoisonError::into_inner)).into_values().collect();
@@ -240,19 +240,29 @@ async fn search(connection: &Connection, client_id: &ClientId, ccid: &Ccid) -> R
     Ok(numbers)
 }
 
-/// Deletes any item, if it still exists. Saves the old item first. Returns `false` if the item keeps changing.
-pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) -> Result<bool, Failure> {
+/// What became of one item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deletion {
+    Deleted,
+    /// There was no such item.
+    Absent,
+    /// Other programs keep changing the item.
+    Busy,
+}
+
+/// Deletes any item, if it still exists. Saves the old item first.
+pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) -> Result<Deletion, Failure> {
     for round in 0..ROUNDS {
         pause(round).await;
         let Some(change) = Change::new(connection.item(key.clone()).await?, None) else {
-            return Ok(true);
+            return Ok(Deletion::Absent);
         };
         let items = lock(saving).save(std::slice::from_ref(&change))?;
         if saved::write(connection, saving, items, &[change], &[]).await? {
-            return Ok(true);
+            return Ok(Deletion::Deleted);
         }
     }
-    Ok(false)
+    Ok(Deletion::Busy)
 }
 
 /// The E.164 forms in the record.

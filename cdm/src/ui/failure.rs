@@ -16,7 +16,7 @@ impl From<testkit::Error> for Failure {
     }
 }
 
-/// A code from outside, if it is safe in a line of text.
+/// The error code of a service, or a placeholder if the code is not safe to print.
 pub(crate) fn plain(code: &str) -> &str {
     let fit = code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if fit { code } else { "an unreadable code" }

@@ -116,8 +116,8 @@ pub(crate) fn confirm(question: &str, expected: &str, yes: bool) -> Result<(), F
     if yes {
         return Ok(());
     }
-    let hint = if expected == "y" { "[y/N]" } else { "" };
-    let _ = write!(anstream::stderr(), "{question} {hint} ");
+    let hint = if expected == "y" { " [y/N]" } else { "" };
+    let _ = write!(anstream::stderr(), "{question}{hint} ");
     let mut answer = String::new();
     // A read error counts as no answer.
     let _ = io::stdin().lock().read_line(&mut answer);
@@ -138,8 +138,8 @@ fn table(columns: &[Column], rows: &[Value]) -> String {
     let widths: Vec<_> = columns
         .iter()
         .enumerate()
-        .map(|(place, (title, _))| {
-            let widest = cells.iter().filter_map(|row| row.get(place)).map(|cell| cell.width()).max();
+        .map(|(index, (title, _))| {
+            let widest = cells.iter().filter_map(|row| row.get(index)).map(|cell| cell.width()).max();
             widest.unwrap_or_default().max(title.width())
         })
         .collect();

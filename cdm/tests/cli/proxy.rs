@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use testkit::http1::Message;
 
-/// What it does with a write. Reads always pass.
+/// What it does with a call other than `GetItem`, which always passes. `ThrottleItems` and `Deny` apply only to
+/// `TransactWriteItems`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Forward,

@@ -197,7 +197,7 @@ async fn a_file_of_another_kind_or_table_is_refused() {
 
 /// A corrected item is checked first, so a correction cannot bypass the rules.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_item_is_only_put_back_corrected() {
+async fn item_put_refuses_an_item_that_is_still_corrupt() {
     let table = Table::new().await;
     table.put(record("A", &[ONE])).await;
     table.put(counter(ONE, &["A"])).await;
@@ -230,7 +230,7 @@ async fn an_item_is_only_put_back_corrected() {
     );
 }
 
-/// A change between `item show` and `item put` is not reverted: a STOP, an added number or a removed number.
+/// A change between `item show` and `item put` is not reverted: an added or a removed number.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
     let table = Table::new().await;
@@ -239,7 +239,7 @@ async fn an_item_that_changed_since_it_was_shown_is_not_overwritten() {
     let put = ["item", "put", "item.json", "--yes", "--save", "put.jsonl"];
     let file = table.folder.path().join("item.json");
     let shown = table.done(&show).await;
-    // Correct the type of line.
+    // Add an attribute to the shown item.
     let edited = shown.replace("\"phone_count\"", "\"note\": {\"S\": \"checked\"}, \"phone_count\"");
     assert_ne!(edited, shown);
     std::fs::write(&file, &edited).unwrap();
@@ -290,6 +290,43 @@ async fn a_command_that_wrote_nothing_leaves_nothing_to_undo() {
         assert!(!ran.err.contains("cdm undo"), "{command:?}: {ran:?}");
         assert_eq!(table.sorted().await, before, "{command:?}");
         assert_eq!(files(&table), Vec::<PathBuf>::new(), "{command:?}");
+    }
+}
+
+/// The first attempt writes and its response is lost; the next one is refused. The write may have happened, so the file stays.
+/// Only a removal can be an erasure, for which no copy may stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_after_a_lost_response_keeps_the_file() {
+    let pk = "CLIENT#demo-clinic#CUSTOMER#A";
+    let commands: [(&[&str], bool); 2] =
+        [(&["customer", "delete", "--client", CLIENT, "--ccid", "A"], true), (&["item", "put", "item.json"], false)];
+    for (command, may_be_erasure) in commands {
+        let table = Table::new().await;
+        table.customer("A", &[ONE]).await;
+        let before = table.sorted().await;
+        let shown = table.done(&["item", "show", "--pk", pk, "--sk", "CUSTOMER"]).await;
+        let edited = shown.replace("\"phone_count\"", "\"note\": {\"S\": \"checked\"}, \"phone_count\"");
+        std::fs::write(table.folder.path().join("item.json"), edited).unwrap();
+        let proxy = Proxy::before(table.environment()[0].1).await;
+        // The command's first call opens a connection.
+        proxy.set(Mode::LoseResponses, 1);
+        let mut through_proxy = table.command(&[command, &["--yes", "--save", "saved.jsonl"]].concat());
+        through_proxy.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let refuse_later = async {
+            proxy.disturbed(1).await;
+            proxy.set(Mode::Deny, 0);
+        };
+        let (ran, ()) = tokio::join!(crate::helpers::typed(through_proxy, ""), refuse_later);
+        assert_eq!(ran.code, 1, "{command:?}: {ran:?}");
+        assert_ne!(table.sorted().await, before, "{command:?}");
+        assert!(ran.err.contains("`cdm undo saved.jsonl` puts them back"), "{command:?}: {ran:?}");
+        assert_eq!(ran.err.contains("--no-save"), may_be_erasure, "{command:?}: {ran:?}");
+        proxy.set(Mode::Forward, 0);
+        let mut undo = table.command(&["undo", "saved.jsonl", "--yes"]);
+        undo.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url);
+        let ran = crate::helpers::typed(undo, "").await;
+        assert_eq!(ran.code, 0, "{command:?}: {ran:?}");
+        assert_eq!(table.sorted().await, before, "{command:?}");
     }
 }
 

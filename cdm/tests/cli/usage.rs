@@ -11,8 +11,8 @@ async fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
     ran(command.output().await.unwrap())
 }
 
-/// Every command, with a part of its help.
-const COMMANDS: [&[&str]; 20] = [
+/// Every command. `every_command_is_in_the_list` compares it with the help of `cdm`.
+const COMMANDS: [&[&str]; 21] = [
     &["dev"],
     &["key", "issue"],
     &["key", "list"],
@@ -25,6 +25,7 @@ const COMMANDS: [&[&str]; 20] = [
     &["phone", "add"],
     &["phone", "remove"],
     &["phone", "who"],
+    &["phone", "consent"],
     &["client", "delete"],
     &["check"],
     &["undo"],
@@ -48,10 +49,29 @@ async fn every_command_has_help_with_examples() {
         }
         assert!(!help.out.contains('\u{1b}'));
     }
-    let all = bare(&["--help"], &[]).await;
-    for command in COMMANDS {
-        assert!(all.out.contains(&format!("\n  {}", command[0])), "{command:?}");
+}
+
+/// The names below "Commands:" in the help of a command.
+async fn subcommands(command: &[&str]) -> Vec<String> {
+    let help = bare(&[command, &["--help"]].concat(), &[]).await.out;
+    let Some((_, list)) = help.split_once("Commands:\n") else { return Vec::new() };
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_is_in_the_list() {
+    let mut found = std::collections::BTreeSet::new();
+    for first in subcommands(&[]).await {
+        let second = subcommands(&[&first]).await;
+        if second.is_empty() {
+            found.insert(first);
+        } else {
+            found.extend(second.into_iter().map(|second| format!("{first} {second}")));
+        }
     }
+    assert_eq!(found, COMMANDS.iter().map(|command| command.join(" ")).collect());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,7 +128,7 @@ async fn a_usage_error_is_one_line_with_exit_code_2() {
     }
     assert!(table.misused(&["kye", "list"]).await.starts_with("unrecognized subcommand 'kye'"));
     assert!(table.misused(&["customer", "--frobnicate"]).await.starts_with("unexpected argument '--frobnicate' found"));
-    for arguments in [&[][..], &["key"], &["customer"], &["phone"], &["client"], &["table"]] {
+    for arguments in [&[][..], &["key"], &["customer"], &["phone"], &["client"], &["item"], &["table"]] {
         let ran = table.cdm(arguments).await;
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?}");
         assert!(ran.err.contains("Usage: cdm"), "{arguments:?}");

@@ -30,7 +30,7 @@ pub struct Repaired {
 impl Found {
     /// Makes the repairs. Asks no one, prints nothing, and saves nothing.
     pub(super) async fn repair_unattended(&self, connection: &Connection) -> Result<Repaired, Failure> {
-        let saving = Saving::without_file(connection.place(), "check --fix").shared();
+        let saving = Saving::without_file(connection.address(), "check --fix").shared();
         let items: u64 = self.items.iter().map(|corrupt| corrupt.planned.changes.len() as u64).sum();
         let idle = (items + 1..).zip(self.idle_changes()).collect();
         self.write(connection, 1..items + 1, idle, &saving, |_, _| Ok(())).await
@@ -81,7 +81,7 @@ impl Found {
 
         let repaired = self.write(connection, numbers, idle, &saving, print).await;
         let repaired = lock(&saving).report_on(repaired)?;
-        lock(&saving).report(false);
+        lock(&saving).report();
         Ok(repaired)
     }
 
@@ -95,12 +95,12 @@ impl Found {
         saving: &Shared,
         report: impl Fn(&Finding, Outcome) -> Result<(), Failure>,
     ) -> Result<Repaired, Failure> {
-        let again = Rereader { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
+        let rereader = Rereader { connection: connection.clone(), pace: Arc::clone(&self.pace), pairs: Arc::default() };
         let mut repaired = Repaired::default();
-        for Corrupt { about, planned } in &self.items {
+        for Corrupt { target, planned } in &self.items {
             let first = numbers.start;
             numbers.start += planned.changes.len() as u64;
-            let written = write(&again, about, planned, first..numbers.start, saving).await?;
+            let written = write(&rereader, target, planned, first..numbers.start, saving).await?;
             repaired.findings += outcomes(planned, &written, &report)?;
         }
         let delete = {
@@ -139,8 +139,8 @@ fn outcomes(
 /// and saved again, unless the new plan has a finding that was not shown. `numbers` are the numbers of the changes in
 /// the file.
 async fn write(
-    again: &Rereader,
-    about: &PlanTarget,
+    rereader: &Rereader,
+    target: &PlanTarget,
     planned: &Planned,
     numbers: Range<u64>,
     saving: &Shared,
@@ -150,7 +150,7 @@ async fn write(
     for round in 0..ROUNDS {
         erase::pause(round).await;
         if round > 0 {
-            plan = again.plan(about).await?;
+            plan = rereader.plan(target).await?;
         }
         let is_shown = |finding: &Finding| planned.findings.iter().any(|shown| shown.about() == finding.about());
         if plan.changes.is_empty() || !plan.findings.iter().all(is_shown) {
@@ -160,7 +160,7 @@ async fn write(
             Some(numbers) => numbers,
             None => lock(saving).save(&plan.changes)?,
         };
-        if saved::write(&again.connection, saving, items, &plan.changes, &plan.must_have).await? {
+        if saved::write(&rereader.connection, saving, items, &plan.changes, &plan.must_have).await? {
             return Ok(plan.findings.into_iter().filter(Finding::is_repairable).collect());
         }
     }

@@ -12,7 +12,6 @@
 //! saved before the first write.
 
 mod fix;
-
 mod reading;
 mod reread;
 
@@ -27,9 +26,10 @@ use cdm_lambda::domain::{Ccid, ClientId, Phone};
 use cdm_lambda::store::items::{self, Item};
 use clap::Args;
 pub use fix::Repaired;
-use reading::{load_interrupted, place, read, search};
+use reading::{load_interrupted, read, search};
 use reread::Rereader;
 
+use crate::table::change;
 use crate::table::connection::Connection;
 use crate::table::corruption::{Kind, Subject, subject};
 use crate::table::counter;
@@ -109,7 +109,7 @@ impl Check {
         let resume = self.resume.map(ResumeFile);
         let found = find(connection, scan, resume.as_ref()).await?;
         let repaired = if self.fix {
-            let saving = self.save.open(connection.place(), "check --fix");
+            let saving = self.save.open(connection.address(), "check --fix");
             found.repair(connection, saving, self.yes, output).await?
         } else {
             found.report(output)?;
@@ -183,7 +183,7 @@ struct Found {
 
 /// An item with findings.
 struct Corrupt {
-    about: PlanTarget,
+    target: PlanTarget,
     planned: Planned,
 }
 
@@ -201,62 +201,62 @@ const EVERY: Duration = Duration::from_secs(20);
 
 /// Reads the table, and plans the repairs.
 async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFile>) -> Result<Found, Failure> {
-    let start = resume.map(|file| load_interrupted(file, &connection.place())).transpose()?.flatten();
-    let start = start.unwrap_or_else(|| Reading::new(scan.segments));
+    let start = resume.map(|file| load_interrupted(file, &connection.address())).transpose()?.flatten();
+    let start = start.unwrap_or_else(|| Reading::new(scan.segments, connection.now()));
     scan.segments = i32::try_from(start.positions.len()).unwrap_or(scan.segments);
     let reading = read(connection, &scan, start, resume).await?;
     let Reading { counts, sums, corrupt, idle, .. } = reading;
 
     let left = sums.left();
-    let again = Rereader { connection: connection.clone(), pace: Arc::clone(&scan.pace), pairs: Arc::default() };
+    let rereader = Rereader { connection: connection.clone(), pace: Arc::clone(&scan.pace), pairs: Arc::default() };
     let mut suspects = left.pairs.clone();
     if left.is_incomplete() {
         suspects.extend(search(connection, &scan, left).await?);
     }
     let at_once = usize::try_from(scan.segments).unwrap_or(1);
     let verified = {
-        let again = again.clone();
+        let rereader = rereader.clone();
         let suspects: std::collections::BTreeSet<_> = suspects.into_iter().collect();
         let verify = move |pair: Pair| {
-            let again = again.clone();
+            let rereader = rereader.clone();
             async move {
                 let Some((client_id, ccid, phone)) = pair.parts() else { return Ok(None) };
-                again.pairs.fetch_add(1, Relaxed);
-                let (record, number) = again.read(&client_id, &ccid, &phone).await?;
+                rereader.pairs.fetch_add(1, Relaxed);
+                let (record, number) = rereader.read(&client_id, &ccid, &phone).await?;
                 let is_named = number.as_ref().is_some_and(|number| counter::ccids(number).contains(ccid.as_str()));
                 Ok((is_named != (record == Record::Has)).then_some((client_id, ccid, phone)))
             }
         };
         concurrently(at_once, suspects, verify).await?
     };
-    let mut about: BTreeMap<(String, String), PlanTarget> = BTreeMap::new();
+    let mut targets: BTreeMap<(String, String), PlanTarget> = BTreeMap::new();
     for (pk, sk) in corrupt {
         let key =
             [(items::PK, &pk), (items::SK, &sk)].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.clone())));
         let key = Item::from(key);
-        let what = match subject(&key) {
+        let target = match subject(&key) {
             Subject::Phone { client_id, phone } => PlanTarget::Number { client_id, phone, ccids: Vec::new() },
             _ => PlanTarget::Item(key),
         };
-        about.insert((pk, sk), what);
+        targets.insert((pk, sk), target);
     }
     for (client_id, ccid, phone) in verified.into_iter().flatten() {
-        let place = place(&items::phone_key(&client_id, &phone));
-        let number = about.entry(place).or_insert_with(|| PlanTarget::Number { client_id, phone, ccids: Vec::new() });
+        let key = change::key_text(&items::phone_key(&client_id, &phone));
+        let number = targets.entry(key).or_insert_with(|| PlanTarget::Number { client_id, phone, ccids: Vec::new() });
         if let PlanTarget::Number { ccids, .. } = number {
             ccids.push(ccid);
         }
     }
     let plan = {
-        let again = again.clone();
-        move |about: PlanTarget| {
-            let again = again.clone();
-            async move { Ok(Corrupt { planned: again.plan(&about).await?, about }) }
+        let rereader = rereader.clone();
+        move |target: PlanTarget| {
+            let rereader = rereader.clone();
+            async move { Ok(Corrupt { planned: rereader.plan(&target).await?, target }) }
         }
     };
-    let mut corrupt = concurrently(at_once, about.into_values(), plan).await?;
+    let mut corrupt = concurrently(at_once, targets.into_values(), plan).await?;
     corrupt.retain(|corrupt| !corrupt.planned.findings.is_empty());
-    let (pairs_read_again, idle) = (again.pairs.load(Relaxed), idle.into_iter().collect());
+    let (pairs_read_again, idle) = (rereader.pairs.load(Relaxed), idle.into_iter().collect());
     Ok(Found { counts, pairs_read_again, pace: scan.pace, items: corrupt, idle })
 }
 

@@ -1,7 +1,8 @@
 //! The first reading of the table, which another run can continue, and the search for pairs.
 
 use super::EVERY;
-use crate::table::connection::{Connection, Place};
+use crate::table::change;
+use crate::table::connection::{Connection, TableAddress};
 use crate::table::corruption::{Subject, subject};
 use crate::table::counter;
 use crate::table::erase;
@@ -13,13 +14,13 @@ use crate::ui::Failure;
 use crate::ui::output::{self};
 use crate::ui::signals::Interrupts;
 use cdm_lambda::domain::{Ccid, Phone};
-use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::items::Item;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// The reading of an interrupted check.
-pub(super) fn load_interrupted(file: &ResumeFile, place: &Place) -> Result<Option<Reading>, Failure> {
-    let Some(reading) = file.load(place)? else { return Ok(None) };
+pub(super) fn load_interrupted(file: &ResumeFile, address: &TableAddress) -> Result<Option<Reading>, Failure> {
+    let Some(reading) = file.load(address)? else { return Ok(None) };
     let (shown, began) = (file.0.display(), reading.began.to_rfc3339());
     // The reading ended, but its result was not written. The table may have changed since then.
     if reading.positions.iter().all(|position| *position == Position::End) {
@@ -64,7 +65,8 @@ impl SharedReading {
     }
 
     pub(super) fn take(&mut self) -> Reading {
-        std::mem::replace(&mut self.reading, Reading::new(0))
+        let nothing = Reading::new(0, self.reading.began);
+        std::mem::replace(&mut self.reading, nothing)
     }
 }
 
@@ -77,11 +79,11 @@ pub(super) async fn read(
 ) -> Result<Reading, Failure> {
     let from = start.positions.clone();
     let state = Arc::new(Mutex::new(SharedReading::new(start)));
-    let (shared, file, place) = (Arc::clone(&state), resume.cloned(), connection.place());
+    let (shared, file, address) = (Arc::clone(&state), resume.cloned(), connection.address());
     let each = move |page: Page| {
-        let (shared, file, place) = (Arc::clone(&shared), file.clone(), place.clone());
+        let (shared, file, address) = (Arc::clone(&shared), file.clone(), address.clone());
         async move {
-            let store = |reading: &Reading| file.map_or(Ok(()), |file| file.store(&place, reading));
+            let store = |reading: &Reading| file.map_or(Ok(()), |file| file.store(&address, reading));
             shared.lock().unwrap_or_else(PoisonError::into_inner).add(page, store)
         }
     };
@@ -101,7 +103,7 @@ pub(super) async fn read(
     match (resume, &ended) {
         // The progress is out of date once the reading has ended.
         (Some(file), Ok(())) => file.remove(),
-        (Some(file), Err(_)) => file.store(&connection.place(), &reading)?,
+        (Some(file), Err(_)) => file.store(&connection.address(), &reading)?,
         (None, _) => {}
     }
     ended.map(|()| reading)
@@ -110,7 +112,7 @@ pub(super) async fn read(
 impl Reading {
     pub(super) fn add(&mut self, page: Page) {
         for item in &page.items {
-            let (pk, sk) = place(item);
+            let (pk, sk) = change::key_text(item);
             match subject(item) {
                 Subject::Customer { client_id, ccid } => {
                     self.counts.customers += 1;
@@ -176,10 +178,4 @@ pub(super) fn pairs_of(item: &Item) -> Vec<Pair> {
             .collect(),
         Subject::Key | Subject::Malformed(_) => Vec::new(),
     }
-}
-
-/// Partition and sort key as text. DynamoDB stores no other type for them.
-pub(super) fn place(item: &Item) -> (String, String) {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned().unwrap_or_default();
-    (text(items::PK), text(items::SK))
 }

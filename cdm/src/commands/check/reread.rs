@@ -24,8 +24,8 @@ pub(super) struct Rereader {
 
 impl Rereader {
     /// Plans the repair of an item from what it is now.
-    pub(super) async fn plan(&self, about: &PlanTarget) -> Result<Planned, Failure> {
-        match about {
+    pub(super) async fn plan(&self, target: &PlanTarget) -> Result<Planned, Failure> {
+        match target {
             PlanTarget::Item(key) => {
                 let Some(item) = self.item(key.clone()).await? else { return Ok(Planned::default()) };
                 let mut numbers = Vec::new();

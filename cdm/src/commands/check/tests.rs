@@ -1,5 +1,6 @@
 //! The whole command against a database: repairing planted corruption loses nothing, and can be undone.
 
+use cdm_lambda::time::UnixMillis;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -14,10 +15,10 @@ use super::reading::{SharedReading, pairs_of};
 use super::*;
 use crate::commands::undo::Undo;
 use crate::table::change;
-use crate::table::connection::Place;
+use crate::table::connection::TableAddress;
 use crate::table::erase;
 use crate::table::repair::corrupt_tables::{
-    self, KINDS, Table, assert_nothing_lost, corrupt, corruption, healthy, of_kind, place,
+    self, KINDS, Table, assert_nothing_lost, corrupt, corruption, healthy, of_kind,
 };
 use crate::table::scan::sums::Side;
 use crate::table::scan::{Page, Position};
@@ -44,13 +45,13 @@ async fn read_all(connection: &Connection) -> Table {
     let mut table = Table::new();
     while let Some(item) = pages.next().await {
         let item = item.unwrap();
-        table.insert(place(&item), item);
+        table.insert(change::key_text(&item), item);
     }
     table
 }
 
 fn same_tables(a: &Table, b: &Table) -> bool {
-    a.len() == b.len() && a.iter().all(|(place, item)| crate::table::dynamo_json::same(Some(item), b.get(place)))
+    a.len() == b.len() && a.iter().all(|(address, item)| crate::table::dynamo_json::same(Some(item), b.get(address)))
 }
 
 /// `cdm check --fix`, then `cdm undo` of what it saved.
@@ -108,7 +109,7 @@ async fn repairing_random_corruption_loses_nothing_and_is_undone() {
 
 /// A check that stops at any point of its reading continues from there, with the result of an uninterrupted check.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_check_goes_on_from_where_it_was() {
+async fn an_interrupted_check_continues_where_it_stopped() {
     let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
     let mut items = corrupt_tables::table(&[7; 20]);
     for kind in [13, 25, 39, 40] {
@@ -121,7 +122,7 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
 
     for stop_after in 0..=items.len() {
         let file = ResumeFile(folder.path().join(format!("state-{stop_after}")));
-        let interrupted = Arc::new(Mutex::new((Reading::new(2), 0)));
+        let interrupted = Arc::new(Mutex::new((Reading::new(2, UnixMillis::now()), 0)));
         let seen = Arc::clone(&interrupted);
         let each = move |page: Page| {
             let mut seen = seen.lock().unwrap();
@@ -133,28 +134,28 @@ async fn an_interrupted_check_goes_on_from_where_it_was() {
             async move { if is_over { Err(Failure(String::new())) } else { Ok(()) } }
         };
         let _ = scan().pages(&connection, None, &[], each).await;
-        file.store(&connection.place(), &interrupted.lock().unwrap().0).unwrap();
+        file.store(&connection.address(), &interrupted.lock().unwrap().0).unwrap();
 
         // A resumed check keeps the parts that it began with, whatever its arguments are.
         let resumed = find(&connection, Scan { segments: 5, ..scan() }, Some(&file)).await.unwrap();
         assert_eq!(resumed.checked(), whole.checked(), "stopped after {stop_after}");
         let findings = |found: &Found| found.findings().cloned().collect::<Vec<_>>();
         assert_eq!(findings(&resumed), findings(&whole));
-        assert_eq!(file.load(&connection.place()).unwrap(), None, "what it says of the table is soon old");
+        assert_eq!(file.load(&connection.address()).unwrap(), None, "what it says of the table is soon old");
     }
 }
 
 /// A check was killed between the end of its reading and its result. The table may have changed since.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reading_that_has_ended_is_not_gone_on_from() {
+async fn a_finished_reading_is_not_continued() {
     let (database, folder) = (Embedded::in_memory().await.unwrap(), tempfile::tempdir().unwrap());
     let mut items = corrupt_tables::table(&[]);
     corrupt(&mut items, &of_kind(13));
     let connection = planted(&database, "ended", &items).await;
     let file = ResumeFile(folder.path().join("state"));
-    let mut ended = Reading::new(2);
+    let mut ended = Reading::new(2, UnixMillis::now());
     ended.positions.fill(Position::End);
-    file.store(&connection.place(), &ended).unwrap();
+    file.store(&connection.address(), &ended).unwrap();
     let found = find(&connection, Scan::default(), Some(&file)).await.unwrap().checked();
     assert_eq!(found, find(&connection, Scan::default(), None).await.unwrap().checked());
     assert!(found.findings > 0);
@@ -165,17 +166,17 @@ async fn a_reading_that_has_ended_is_not_gone_on_from() {
 fn a_page_after_the_interruption_leaves_the_file_alone() {
     let folder = tempfile::tempdir().unwrap();
     let file = ResumeFile(folder.path().join("state"));
-    let place = Place { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() };
-    let store = |reading: &Reading| file.store(&place, reading);
+    let address = TableAddress { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() };
+    let store = |reading: &Reading| file.store(&address, reading);
     let page = || Page { segment: 0, items: Vec::new(), position: Position::End };
     let long_ago = Instant::now().checked_sub(EVERY).unwrap();
-    let mut shared = SharedReading { reading: Reading::new(2), stored: long_ago };
+    let mut shared = SharedReading { reading: Reading::new(2, UnixMillis::now()), stored: long_ago };
     shared.add(page(), store).unwrap();
     shared.stored = long_ago;
     let reading = shared.take();
-    assert_eq!(file.load(&place).unwrap().as_ref(), Some(&reading), "it was time to write it");
+    assert_eq!(file.load(&address).unwrap().as_ref(), Some(&reading), "it was time to write it");
     shared.add(page(), store).unwrap();
-    assert_eq!(file.load(&place).unwrap().as_ref(), Some(&reading));
+    assert_eq!(file.load(&address).unwrap().as_ref(), Some(&reading));
 }
 
 /// The reads that plan a repair also keep the limit: they wait while another read has its turn.
@@ -186,8 +187,8 @@ async fn planning_reads_take_their_turn() {
     corrupt(&mut items, &of_kind(13));
     let connection = planted(&database, "turns", &items).await;
     let pace = Arc::new(Pace::limited(1000));
-    let again = Rereader { connection: connection.clone(), pace: Arc::clone(&pace), pairs: Arc::default() };
-    let abouts: Vec<_> = items
+    let rereader = Rereader { connection: connection.clone(), pace: Arc::clone(&pace), pairs: Arc::default() };
+    let targets: Vec<_> = items
         .values()
         .map(|item| match subject(item) {
             Subject::Phone { client_id, phone } => PlanTarget::Number { client_id, phone, ccids: Vec::new() },
@@ -195,7 +196,7 @@ async fn planning_reads_take_their_turn() {
         })
         .collect();
     let mut findings = 0;
-    for about in abouts {
+    for target in targets {
         let turn = pace.turn().await;
         let other_reads = async {
             for _ in 0..50 {
@@ -203,10 +204,10 @@ async fn planning_reads_take_their_turn() {
             }
         };
         tokio::select! {
-            _ = again.plan(&about) => panic!("it did not wait for its turn"),
+            _ = rereader.plan(&target) => panic!("it did not wait for its turn"),
             () = other_reads => turn.took(Some(0.0)),
         }
-        findings += again.plan(&about).await.unwrap().findings.len();
+        findings += rereader.plan(&target).await.unwrap().findings.len();
     }
     assert!(findings > 0);
 }
@@ -218,7 +219,7 @@ async fn pairs_that_the_sums_cannot_tell_apart_are_searched_for() {
     let items = corrupt_tables::table(&[7; 20]);
     let connection = planted(&database, "search", &items).await;
     let mut sums = crate::table::scan::sums::Sums::small(1);
-    let mut reading = Reading::new(1);
+    let mut reading = Reading::new(1, UnixMillis::now());
     for item in items.values() {
         for pair in pairs_of(item).iter().filter(|_| matches!(subject(item), Subject::Customer { .. })) {
             sums.add(Side::Record, pair);
@@ -255,7 +256,7 @@ async fn a_customer_that_is_deleted_meanwhile_is_not_added() {
     else {
         unreachable!()
     };
-    let saving = save.open(connection.place(), "check --fix");
+    let saving = save.open(connection.address(), "check --fix");
     let repaired = found.repair(&connection, saving, true, Output::Json).await.unwrap();
     // The count follows from the ccids of the item, and is repaired.
     assert_eq!(repaired.findings, 1);
@@ -271,12 +272,14 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     corrupt(&mut items, &of_kind(39));
     let connection = planted(&database, "changes", &items).await;
     let found = find(&connection, Scan::default(), None).await.unwrap();
-    let [Corrupt { about: PlanTarget::Number { client_id, phone, .. }, .. }] = found.items.as_slice() else { panic!() };
+    let [Corrupt { target: PlanTarget::Number { client_id, phone, .. }, .. }] = found.items.as_slice() else {
+        panic!()
+    };
     // Remove another customer of the number.
     let other = Ccid::parse("Zoë").unwrap();
     let none = Commands::parse_from(["cdm", "check", "--save", folder.path().join("removed").to_str().unwrap()]);
     let Commands::Check(Check { save, .. }) = none else { unreachable!() };
-    let removed = save.open(connection.place(), "phone remove").shared();
+    let removed = save.open(connection.address(), "phone remove").shared();
     erase::number(&connection, client_id, &other, phone, &removed).await.unwrap();
 
     let saved = folder.path().join("saved");
@@ -284,7 +287,7 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     let Commands::Check(Check { save, .. }) = fix else { unreachable!() };
     let before = read_all(&connection).await;
     let repaired =
-        found.repair(&connection, save.open(connection.place(), "check --fix"), true, Output::Json).await.unwrap();
+        found.repair(&connection, save.open(connection.address(), "check --fix"), true, Output::Json).await.unwrap();
     // The removal already corrected the count.
     assert_eq!(repaired.findings, 1);
     let number = connection.item(items::phone_key(client_id, phone)).await.unwrap().unwrap();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::commands::import::lines::Line;
-use crate::table::connection::Place;
+use crate::table::connection::TableAddress;
 use crate::ui::Failure;
 
 const HEADER: usize = 1024;
@@ -30,7 +30,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Target {
     pub(crate) client: String,
     #[serde(flatten)]
-    pub(crate) place: Place,
+    pub(crate) address: TableAddress,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,7 +109,7 @@ impl Journal {
         if of != *target {
             return Err(Failure(format!(
                 "{shown} is the journal of an import for {} into {}: name another file with --journal",
-                of.client, of.place
+                of.client, of.address
             )));
         }
         Ok(Some(Self::locked(path, file, key)?))
@@ -259,7 +259,7 @@ fn slot(from: &mut impl Read) -> io::Result<Option<u64>> {
 
 fn unusable(path: &Path, error: &io::Error) -> Failure {
     Failure(format!(
-        "the journal {} cannot be used ({error}): name another with --journal, or do without by --no-journal",
+        "the journal {} cannot be used ({error}): name another with --journal, or use --no-journal",
         path.display()
     ))
 }
@@ -269,8 +269,8 @@ mod tests {
     use super::*;
 
     fn target(client: &str) -> Target {
-        let place = Place { table: "cdm-phones".to_owned(), endpoint: "us-east-1".to_owned() };
-        Target { client: client.to_owned(), place }
+        let address = TableAddress { table: "cdm-phones".to_owned(), endpoint: "us-east-1".to_owned() };
+        Target { client: client.to_owned(), address }
     }
 
     fn line(number: u64, text: &str) -> Line {
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_stands_in_it() {
+    fn the_journal_contains_no_text_of_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.journal");
         let mut journal = Journal::create(&path, &target("a")).unwrap();

@@ -35,11 +35,12 @@ use tokio::sync::{mpsc, watch};
 use self::journal::{Journal, LineHash, State, States};
 use self::prepare::Kept;
 use self::preview::unreadable;
-use self::writer::{Patience, Unfinished, Writer, Written};
+use self::writer::{Retry, Unfinished, Writer, Written};
+use crate::commands::arguments::client_id;
 use crate::commands::import::lines::{LONGEST, Line, Lines};
 use crate::commands::import::rejects::Reject;
 use crate::commands::import::row::{Format, Row};
-use crate::table::connection::{Connection, client_id};
+use crate::table::connection::Connection;
 use crate::ui::Failure;
 use crate::ui::output::{Output, count, note};
 use crate::ui::progress::Progress;
@@ -101,7 +102,7 @@ struct Job {
 /// A line after reading.
 struct Reading {
     number: u64,
-    /// How many bytes of the file end with it.
+    /// The position in the file after the line, in bytes.
     end: u64,
     content: Content,
 }
@@ -251,7 +252,7 @@ impl Import {
         let writer = Writer {
             connection: connection.clone(),
             client_id: self.client.clone(),
-            patience: Patience::new(stopping.clone()),
+            retry: Retry::new(stopping.clone()),
         };
         let workers = (0..self.parallel)
             .map(|_| {

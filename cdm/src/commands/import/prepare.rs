@@ -113,7 +113,7 @@ impl Import {
 
     /// The target of the import.
     fn target(&self, connection: &Connection) -> Target {
-        Target { client: self.client.as_str().to_owned(), place: connection.place() }
+        Target { client: self.client.as_str().to_owned(), address: connection.address() }
     }
 
     /// The input and its size, if it is a file that can be read twice.

@@ -99,7 +99,7 @@ pub(crate) fn forget_changed(input: impl BufRead, from_line: u64, journal: &mut 
     Ok(())
 }
 
-/// Describes why the input ends here.
+/// Describes why the input cannot be read.
 pub(crate) fn unreadable(error: &std::io::Error) -> Failure {
     Failure(format!("the input cannot be read ({error})"))
 }

@@ -24,10 +24,11 @@ use crate::table::erase;
 use crate::ui::Failure;
 use crate::ui::output::note;
 
-/// How long one attempt to add a number may take, including contention.
-const TRY: Duration = Duration::from_secs(5);
+/// How long one attempt of a store operation may take, including contention.
+const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Full jitter: the pause before retry n is a random part of `FIRST_PAUSE` × 2ⁿ, at most `LONGEST_PAUSE`.
+/// Full jitter: the pause before the first retry is a random part of `FIRST_PAUSE`, and each later one a random part of
+/// twice as much, at most of `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -70,19 +71,19 @@ enum Problem {
 pub(crate) struct Writer {
     pub(crate) connection: Connection,
     pub(crate) client_id: ClientId,
-    pub(crate) patience: Patience,
+    pub(crate) retry: Retry,
 }
 
-/// How long writes are retried: until the operator stops the import.
+/// Retries writes until the operator stops the import.
 #[derive(Debug, Clone)]
-pub(crate) struct Patience {
+pub(crate) struct Retry {
     /// True once the import is being stopped.
     stopping: watch::Receiver<bool>,
     /// When the operator was last reminded that lines are waiting.
     reminded: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Patience {
+impl Retry {
     pub(crate) fn new(stopping: watch::Receiver<bool>) -> Self {
         Self { stopping, reminded: Arc::default() }
     }
@@ -121,10 +122,10 @@ impl Patience {
 impl Writer {
     /// Creates the record if it does not exist, then adds each number that it lacks.
     pub(crate) async fn write(&mut self, row: Row) -> Result<Written, Unfinished> {
-        let Self { connection, client_id, patience } = self;
+        let Self { connection, client_id, retry } = self;
         let mut written = Written::default();
         let record = items::empty_record(client_id, &row.ccid, row.created_at);
-        let there = match patience.until_done(|| create(connection, &record)).await? {
+        let there = match retry.until_done(|| create(connection, &record)).await? {
             Ok(there) => there,
             Err(Failure(why)) => {
                 written.rejected = Some(why);
@@ -137,11 +138,11 @@ impl Writer {
         for (place, channel) in row.channels.into_iter().enumerate() {
             if there.contains(channel.phone.e164()) {
                 written.present += 1;
-                written.stopped += u64::from(is_stopped_against(&channel, connection, client_id, patience).await?);
+                written.stopped += u64::from(is_stopped_against(&channel, connection, client_id, retry).await?);
                 continue;
             }
             let add = AddPhone { client_id: client_id.clone(), ccid: row.ccid.clone(), channel };
-            match patience.until_done(|| add_number(connection, &add)).await? {
+            match retry.until_done(|| add_number(connection, &add)).await? {
                 Ok(true) => written.added += 1,
                 Ok(false) => written.present += 1,
                 Err(failure) => {
@@ -150,7 +151,7 @@ impl Writer {
                     continue;
                 }
             }
-            written.stopped += u64::from(is_stopped_against(&add.channel, connection, client_id, patience).await?);
+            written.stopped += u64::from(is_stopped_against(&add.channel, connection, client_id, retry).await?);
         }
         written.rejected = (!reasons.is_empty()).then(|| reasons.join("; "));
         Ok(written)
@@ -159,7 +160,7 @@ impl Writer {
 
 /// Adds a number by the function's own write. Returns `false` if the record already has it.
 async fn add_number(connection: &Connection, add: &AddPhone) -> Result<bool, Problem> {
-    match connection.store.add_phone(add, &mut CallContext::within(TRY)).await {
+    match connection.store.add_phone(add, &mut CallContext::within(ATTEMPT)).await {
         Ok(_) => Ok(true),
         Err(StoreError::PhoneAlreadyAdded) => Ok(false),
         Err(error) => Err(problem(error, &connection.table)),
@@ -171,20 +172,20 @@ async fn is_stopped_against(
     channel: &Channel,
     connection: &Connection,
     client_id: &ClientId,
-    patience: &mut Patience,
+    retry: &mut Retry,
 ) -> Result<bool, Unfinished> {
     if matches!(channel.consent_type, None | Some(ConsentType::Stop)) {
         return Ok(false);
     }
     let read = || async {
-        match connection.store.phone(client_id, &channel.phone, &mut CallContext::within(TRY)).await {
+        match connection.store.phone(client_id, &channel.phone, &mut CallContext::within(ATTEMPT)).await {
             Ok(record) => Ok(record.consent.is_some_and(|consent| consent.consent_type == ConsentType::Stop)),
             Err(StoreError::PhoneNotFound) => Ok(false),
             Err(error) => Err(problem(error, &connection.table)),
         }
     };
     // A corrupt item of the number is a finding of `cdm check`, not of this line.
-    Ok(patience.until_done(read).await?.unwrap_or(false))
+    Ok(retry.until_done(read).await?.unwrap_or(false))
 }
 
 fn problem(error: StoreError, table: &str) -> Problem {

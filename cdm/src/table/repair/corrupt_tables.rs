@@ -10,6 +10,7 @@ use cdm_lambda::store::stored_consent::{self, StoredConsent};
 use cdm_lambda::time::UnixMillis;
 use proptest::prelude::*;
 
+use crate::table::change::key_text;
 use crate::table::counter;
 use crate::table::dynamo_json::{from_item, same};
 
@@ -52,12 +53,12 @@ pub(crate) fn table(has: &[u8]) -> Table {
     let mut table = Table::new();
     let client = ClientId::parse(CLIENT).unwrap();
     let time = |millis| UnixMillis::new(1_732_003_200_000 + millis).unwrap();
-    for (place, name) in CCIDS.iter().enumerate() {
+    for (index, name) in CCIDS.iter().enumerate() {
         let ccid = Ccid::parse(name).unwrap();
         let mut channels = Item::new();
         for (nth, e164) in NUMBERS.iter().enumerate() {
-            let is_first = place == 0 && nth == 0;
-            let consent_type = match has.get(place * NUMBERS.len() + nth) {
+            let is_first = index == 0 && nth == 0;
+            let consent_type = match has.get(index * NUMBERS.len() + nth) {
                 Some(0..=4) if !is_first => continue,
                 Some(5) => Some(ConsentType::Written),
                 Some(6) => None,
@@ -85,11 +86,7 @@ pub(crate) fn table(has: &[u8]) -> Table {
 }
 
 fn entry(table: &mut Table, item: Item) -> &mut Item {
-    table.entry(place(&item)).or_insert(item)
-}
-
-pub(crate) fn place(item: &Item) -> (String, String) {
-    (item["pk"].as_s().unwrap().clone(), item["sk"].as_s().unwrap().clone())
+    table.entry(key_text(&item)).or_insert(item)
 }
 
 fn text(text: &str) -> AttributeValue {
@@ -109,26 +106,26 @@ fn list(texts: impl IntoIterator<Item = String>) -> AttributeValue {
 pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
     let Corruption { kind, customer, number, value } = corruption;
     let (ccid, e164) = (CCIDS[*customer], NUMBERS[*number]);
-    let record_place = (format!("CLIENT#{CLIENT}#CUSTOMER#{ccid}"), "CUSTOMER".to_owned());
-    let number_place = (format!("CLIENT#{CLIENT}#PHONE#{e164}"), "PHONE".to_owned());
+    let record_key = (format!("CLIENT#{CLIENT}#CUSTOMER#{ccid}"), "CUSTOMER".to_owned());
+    let number_key = (format!("CLIENT#{CLIENT}#PHONE#{e164}"), "PHONE".to_owned());
     let mut moved = |from: &(String, String), pk: &str, sk: &str| {
         if let Some(mut item) = table.remove(from) {
             item.extend([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))]);
-            table.insert(place(&item), item);
+            table.insert(key_text(&item), item);
         }
     };
     match kind {
-        0 => return drop(table.remove(&record_place)),
-        1 => return drop(table.remove(&number_place)),
-        2 => return moved(&record_place, &format!("CLIENT#{CLIENT}#CUSTOMER#{ccid}/"), "CUSTOMER"),
-        3 => return moved(&record_place, &record_place.0, "NOTES"),
-        4 => return moved(&record_place, &format!("CLIENT#not a client#CUSTOMER#{ccid}"), "CUSTOMER"),
-        5 => return moved(&number_place, &format!("CLIENT#{CLIENT}#PHONE#{}", &e164[1..]), "PHONE"),
-        6 => return moved(&number_place, &number_place.0, "CUSTOMER"),
+        0 => return drop(table.remove(&record_key)),
+        1 => return drop(table.remove(&number_key)),
+        2 => return moved(&record_key, &format!("CLIENT#{CLIENT}#CUSTOMER#{ccid}/"), "CUSTOMER"),
+        3 => return moved(&record_key, &record_key.0, "NOTES"),
+        4 => return moved(&record_key, &format!("CLIENT#not a client#CUSTOMER#{ccid}"), "CUSTOMER"),
+        5 => return moved(&number_key, &format!("CLIENT#{CLIENT}#PHONE#{}", &e164[1..]), "PHONE"),
+        6 => return moved(&number_key, &number_key.0, "CUSTOMER"),
         _ => {}
     }
     if (7..32).contains(kind) {
-        let Some(record) = table.get_mut(&record_place) else { return };
+        let Some(record) = table.get_mut(&record_key) else { return };
         let mut channels = match record.get(items::NOTIFICATION_CHANNELS) {
             Some(AttributeValue::M(channels)) => channels.clone(),
             _ => Item::new(),
@@ -188,8 +185,8 @@ pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
         };
         return;
     }
-    let key = Item::from([("pk".to_owned(), text(&number_place.0)), ("sk".to_owned(), text("PHONE"))]);
-    let number = table.entry(number_place).or_insert(key);
+    let key = Item::from([("pk".to_owned(), text(&number_key.0)), ("sk".to_owned(), text("PHONE"))]);
+    let number = table.entry(number_key).or_insert(key);
     let mut ccids = counter::ccids(number);
     let (name, value) = match kind {
         32 => (items::CCIDS, Some(list(ccids))),
@@ -237,17 +234,17 @@ pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
 pub(crate) fn evidence(table: &Table) -> BTreeSet<(String, String)> {
     let mut evidence = BTreeSet::new();
     for ((pk, sk), item) in table {
-        let place = format!("{pk} {sk}");
+        let key = format!("{pk} {sk}");
         for name in [items::NOTIFICATION_CHANNELS, items::CCIDS, "consent"] {
             let mut texts = Vec::new();
             if let Some(value) = item.get(name) {
                 leaves(value, name, &mut texts);
             }
-            evidence.extend(texts.into_iter().map(|text| (place.clone(), text)));
+            evidence.extend(texts.into_iter().map(|text| (key.clone(), text)));
         }
         let is_idle = sk == "PHONE" && item.len() == 3 && item.get(items::CCID_COUNT) == Some(&count(0));
         if !is_idle {
-            evidence.insert((place, String::new()));
+            evidence.insert((key, String::new()));
         }
     }
     evidence
@@ -300,20 +297,20 @@ fn leaves(value: &AttributeValue, path: &str, texts: &mut Vec<String>) {
 
 /// Asserts that nothing was lost: all evidence still exists, and every consent is still at its number or its channel.
 pub(crate) fn assert_nothing_lost(before: &Table, after: &Table, what: &str) {
-    for (place, item) in before.iter().filter(|((_, sk), _)| sk == "PHONE") {
+    for (key, item) in before.iter().filter(|((_, sk), _)| sk == "PHONE") {
         let word = |item: &Item| Some(StoredConsent::from_item(item)?.consent()?.consent_type);
-        let now = after.get(place).and_then(word);
+        let now = after.get(key).and_then(word);
         match word(item) {
             None => {}
-            Some(ConsentType::Stop) => assert_eq!(now, Some(ConsentType::Stop), "{what}: the stop of {place:?}"),
-            Some(_) => assert!(now.is_some(), "{what}: the consent of {place:?}"),
+            Some(ConsentType::Stop) => assert_eq!(now, Some(ConsentType::Stop), "{what}: the stop of {key:?}"),
+            Some(_) => assert!(now.is_some(), "{what}: the consent of {key:?}"),
         }
     }
     let before = &without_moved_consents(before, after);
     let (shown, still_shown) = (evidence(before), evidence(after));
     let lost: Vec<_> = shown.difference(&still_shown).collect();
     assert!(lost.is_empty(), "{what}: {lost:?} of {before:?} in {after:?}");
-    for (place, item) in before {
+    for (key, item) in before {
         let channels = |item: Option<&Item>| {
             let value = item.and_then(|item| item.get(items::NOTIFICATION_CHANNELS)).cloned();
             value.map(|value| Item::from([(String::new(), value)]))
@@ -322,7 +319,7 @@ pub(crate) fn assert_nothing_lost(before: &Table, after: &Table, what: &str) {
         if let Some(value) = item.get(items::NOTIFICATION_CHANNELS) {
             leaves(value, "", &mut texts);
         }
-        let (old, new) = (channels(Some(item)), channels(after.get(place)));
-        assert!(texts.is_empty() || same(old.as_ref(), new.as_ref()), "{what}: the channels of {place:?} were changed");
+        let (old, new) = (channels(Some(item)), channels(after.get(key)));
+        assert!(texts.is_empty() || same(old.as_ref(), new.as_ref()), "{what}: the channels of {key:?} were changed");
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use cdm_lambda::domain::Phone;
 use cdm_lambda::store::items::{self, Item};
 use serde_json::json;
 
@@ -57,7 +58,7 @@ impl Finding {
 
     /// The object of `--output json`.
     pub(crate) fn object(&self, outcome: Outcome) -> serde_json::Value {
-        let (pk, sk) = self.place();
+        let (pk, sk) = self.key_text();
         let (remedy, commands) = match &self.resolution {
             Resolution::Repair(does) => (does, [].as_slice()),
             Resolution::Person { advice, commands } => (advice, commands.as_slice()),
@@ -70,7 +71,7 @@ impl Finding {
             "ccid": self.ccid,
             "phone_number": self.number,
             "what": self.kind.what(),
-            "mended": outcome == Outcome::Repaired,
+            "repaired": outcome == Outcome::Repaired,
             "remedy": remedy,
             "for_a_person": !self.is_repairable(),
             "commands": commands,
@@ -86,7 +87,7 @@ impl Finding {
     }
 
     pub(crate) fn text(&self, outcome: Outcome) -> String {
-        let (pk, sk) = self.place();
+        let (pk, sk) = self.key_text();
         let mut text = format!(
             "{}: {}\n  partition key {}, sort key {}",
             self.kind.code(),
@@ -120,7 +121,7 @@ impl Finding {
         text
     }
 
-    fn place(&self) -> (&str, &str) {
+    fn key_text(&self) -> (&str, &str) {
         let text = |name: &str| self.key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
         (text(items::PK), text(items::SK))
     }
@@ -150,6 +151,18 @@ pub(crate) fn command(words: &[&str]) -> String {
 pub(crate) fn item_command(verb: &str, item: &Item) -> String {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
     command(&["item", verb, "--pk", text(items::PK), "--sk", text(items::SK)])
+}
+
+pub(super) fn phone_remove(client: &str, ccid: &str, phone: &Phone) -> String {
+    command(&["phone", "remove", "--client", client, "--ccid", ccid, phone.e164()])
+}
+
+pub(super) fn phone_add(client: &str, ccid: &str, phone: &Phone) -> String {
+    command(&["phone", "add", "--client", client, "--ccid", ccid, phone.e164()])
+}
+
+pub(super) fn phone_who(client: &str, phone: &Phone) -> String {
+    command(&["phone", "who", "--client", client, phone.e164()])
 }
 
 /// The commands to correct this item. Between them, a person edits the file.
@@ -208,7 +221,7 @@ mod tests {
             let shell = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
             assert_eq!(String::from_utf8(shell.unwrap().stdout).unwrap(), word, "{}", quoted(word));
         }
-        // Check with a shell that knows this form, if there is one.
+        // `sh` may not know this form, so compare the text.
         assert_eq!(quoted("tab\tand 'quote' \\ \u{85}"), r"$'tab\x09and \'quote\' \\ \xc2\x85'");
     }
 }

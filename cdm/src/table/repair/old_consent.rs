@@ -7,8 +7,8 @@ use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::stored_consent::StoredConsent;
 use cdm_lambda::time::UnixMillis;
 
-use super::Plan;
 use super::findings::{Resolution, command, correct};
+use super::plan::Plan;
 use crate::table::change::{self, Change};
 use crate::table::corruption::Kind;
 

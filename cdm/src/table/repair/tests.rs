@@ -1,13 +1,17 @@
 //! Whatever is corrupt, a repair loses no number, no consent and no customer that can be read from either side.
 
+use std::collections::BTreeMap;
+
+use cdm_lambda::domain::{Ccid, ClientId, Limits};
 use cdm_lambda::store::stored_consent;
 use proptest::prelude::*;
 
 use super::*;
-use crate::table::change::Change;
+use crate::table::change::{self, Change};
 use crate::table::counter;
 use crate::table::dynamo_json::same;
-use crate::table::repair::corrupt_tables::{Table, assert_nothing_lost, corrupt, corruption, healthy, place};
+use crate::table::repair::corrupt_tables::{Table, assert_nothing_lost, corrupt, corruption, healthy};
+use crate::table::repair::findings::Resolution;
 
 /// All plans for a table, as `cdm check` makes them: each item by itself, and each number with the customers that
 /// are on one side only.
@@ -18,20 +22,20 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
         match subject(item) {
             Subject::Customer { client_id, ccid } => {
                 for phone in crate::table::erase::channels(item).filter_map(Phone::from_e164) {
-                    let of_number = place(&items::phone_key(&client_id, &phone));
+                    let of_number = change::key_text(&items::phone_key(&client_id, &phone));
                     numbers.entry(of_number).or_default().push((client_id.clone(), ccid.clone(), phone));
                 }
                 let numbers: Vec<_> = old_consent::numbers(item)
                     .into_iter()
                     .map(|phone| {
-                        let number = table.get(&place(&items::phone_key(&client_id, &phone))).cloned();
+                        let number = table.get(&change::key_text(&items::phone_key(&client_id, &phone))).cloned();
                         (phone, number)
                     })
                     .collect();
                 plans.push(super::item(item, &numbers, now));
             }
             Subject::Phone { client_id, phone } => {
-                let of_number = numbers.entry(place(item)).or_default();
+                let of_number = numbers.entry(change::key_text(item)).or_default();
                 for ccid in counter::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
                     of_number.push((client_id.clone(), ccid, phone.clone()));
                 }
@@ -47,7 +51,7 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
         let mut records: Vec<(Ccid, Record)> = Vec::new();
         for (client_id, ccid, phone) in &customers {
             if !records.iter().any(|(known, _)| known == ccid) {
-                let record = table.get(&place(&items::customer_key(client_id, ccid)));
+                let record = table.get(&change::key_text(&items::customer_key(client_id, ccid)));
                 records.push((ccid.clone(), Record::from_item(record, phone)));
             }
         }
@@ -58,11 +62,11 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
 
 /// Writes a plan, unless an item has changed since it was planned: the command then plans again.
 fn apply(table: &mut Table, changes: &[Change]) {
-    if changes.iter().all(|change| same(table.get(&place(&change.key())), change.before.as_ref())) {
+    if changes.iter().all(|change| same(table.get(&change::key_text(&change.key())), change.before.as_ref())) {
         for change in changes {
             match &change.after {
-                Some(after) => table.insert(place(&change.key()), after.clone()),
-                None => table.remove(&place(&change.key())),
+                Some(after) => table.insert(change::key_text(&change.key()), after.clone()),
+                None => table.remove(&change::key_text(&change.key())),
             };
         }
     }
@@ -85,7 +89,7 @@ proptest! {
         for plan in &plans_made {
             // The requirements of a plan are met.
             for MustHave { record, e164 } in &plan.must_have {
-                let record = corrupted.get(&place(record)).and_then(|record| record.get(items::NOTIFICATION_CHANNELS));
+                let record = corrupted.get(&change::key_text(record)).and_then(|record| record.get(items::NOTIFICATION_CHANNELS));
                 prop_assert!(record.is_some_and(|channels| channels.as_m().unwrap().contains_key(e164)));
             }
             let is_repairable = plan.findings.iter().any(Finding::is_repairable);
@@ -94,9 +98,9 @@ proptest! {
             apply(&mut repaired, &plan.changes);
         }
         assert_nothing_lost(&corrupted, &repaired, "repair");
-        for (place, item) in &repaired {
+        for (key, item) in &repaired {
             let named = counter::ccids(item).len();
-            let was = match corrupted.get(place).and_then(|item| item.get(items::CCIDS)) {
+            let was = match corrupted.get(key).and_then(|item| item.get(items::CCIDS)) {
                 Some(AttributeValue::L(list)) => list.len(),
                 Some(AttributeValue::Ss(ccids)) => ccids.len(),
                 _ => 0,
@@ -133,7 +137,7 @@ proptest! {
         let mut item = attributes;
         item.insert("pk".to_owned(), AttributeValue::S(pk.to_owned()));
         item.insert("sk".to_owned(), AttributeValue::S(sk.to_owned()));
-        let mut table = Table::from([(place(&item), item)]);
+        let mut table = Table::from([(change::key_text(&item), item)]);
         let before = table.clone();
         for plan in plans(&before, now()) {
             apply(&mut table, &plan.changes);

@@ -33,10 +33,10 @@ impl Default for Scan {
     }
 }
 
-/// A filter, if not everything is to be read.
+/// Selects the items that a scan returns. The whole table is still read.
 #[derive(Debug, Clone)]
-pub(crate) struct Only {
-    pub(crate) filter: &'static str,
+pub(crate) struct Filter {
+    pub(crate) expression: &'static str,
     pub(crate) values: HashMap<String, AttributeValue>,
 }
 
@@ -65,7 +65,7 @@ impl Scan {
     pub(crate) async fn each<F>(
         &self,
         connection: &Connection,
-        only: Option<Only>,
+        filter: Option<Filter>,
         each: impl Fn(Item) -> F + Clone + Send + Sync + 'static,
     ) -> Result<(), Failure>
     where
@@ -80,11 +80,11 @@ impl Scan {
                 Ok(())
             }
         };
-        self.pages(connection, only, &[], page).await
+        self.pages(connection, filter, &[], page).await
     }
 
-    /// Whether there is any item. Stops at the first one.
-    pub(crate) async fn any(&self, connection: &Connection, only: Only) -> Result<bool, Failure> {
+    /// Whether any item passes the filter. Stops at the first one.
+    pub(crate) async fn any(&self, connection: &Connection, filter: Filter) -> Result<bool, Failure> {
         let is_there = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&is_there);
         let stop = move |page: Page| {
@@ -94,7 +94,7 @@ impl Scan {
             }
             async move { if is_empty { Ok(()) } else { Err(Failure(String::new())) } }
         };
-        let ended = self.pages(connection, Some(only), &[], stop).await;
+        let ended = self.pages(connection, Some(filter), &[], stop).await;
         if is_there.load(Relaxed) { Ok(true) } else { ended.map(|()| false) }
     }
 
@@ -103,7 +103,7 @@ impl Scan {
     pub(crate) async fn pages<F>(
         &self,
         connection: &Connection,
-        only: Option<Only>,
+        filter: Option<Filter>,
         from: &[Position],
         each: impl Fn(Page) -> F + Clone + Send + Sync + 'static,
     ) -> Result<(), Failure>
@@ -114,8 +114,9 @@ impl Scan {
         let mut segments = JoinSet::new();
         for segment in 0..self.segments {
             let from = usize::try_from(segment).ok().and_then(|segment| from.get(segment)).cloned().unwrap_or_default();
-            let (scan, connection, only, each) = (self.clone(), Arc::clone(&connection), only.clone(), each.clone());
-            segments.spawn(async move { scan.segment(segment, &connection, only, from, each).await });
+            let (scan, connection, filter, each) =
+                (self.clone(), Arc::clone(&connection), filter.clone(), each.clone());
+            segments.spawn(async move { scan.segment(segment, &connection, filter, from, each).await });
         }
         // The first failure stops the other parts.
         while let Some(ended) = segments.join_next().await {
@@ -128,7 +129,7 @@ impl Scan {
         self,
         segment: i32,
         connection: &Connection,
-        only: Option<Only>,
+        filter: Option<Filter>,
         mut position: Position,
         each: impl Fn(Page) -> F,
     ) -> Result<(), Failure>
@@ -142,8 +143,8 @@ impl Scan {
             .total_segments(self.segments)
             .segment(segment)
             .limit(self.pace.page(self.page));
-        if let Some(Only { filter, values }) = only {
-            scan = scan.filter_expression(filter).set_expression_attribute_values(Some(values));
+        if let Some(Filter { expression, values }) = filter {
+            scan = scan.filter_expression(expression).set_expression_attribute_values(Some(values));
         }
         if self.pace.is_limited() {
             scan = scan.return_consumed_capacity(ReturnConsumedCapacity::Total);
@@ -182,22 +183,22 @@ where
 {
     let (mut tasks, mut done) = (JoinSet::new(), Vec::new());
     let ended = |ended: Result<(usize, Result<R, Failure>), _>| match ended {
-        Ok((place, result)) => result.map(|result| (place, result)),
+        Ok((index, result)) => result.map(|result| (index, result)),
         Err(_) => Err(Failure("a part of the work failed".to_owned())),
     };
-    for (place, part) in work.into_iter().enumerate() {
+    for (index, part) in work.into_iter().enumerate() {
         if tasks.len() >= at_once
             && let Some(part) = tasks.join_next().await
         {
             done.push(ended(part)?);
         }
         let part = each(part);
-        tasks.spawn(async move { (place, part.await) });
+        tasks.spawn(async move { (index, part.await) });
     }
     while let Some(part) = tasks.join_next().await {
         done.push(ended(part)?);
     }
-    done.sort_by_key(|(place, _)| *place);
+    done.sort_by_key(|(index, _)| *index);
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
@@ -211,13 +212,13 @@ mod tests {
     #[tokio::test]
     async fn the_results_are_in_the_order_of_the_work() {
         let (last_ended, _) = watch::channel(3);
-        let each = |place: u32| {
+        let each = |index: u32| {
             let last_ended = last_ended.clone();
             async move {
                 let mut ended = last_ended.subscribe();
-                let _ = ended.wait_for(|ended| *ended == place + 1).await;
-                last_ended.send_replace(place);
-                Ok(place)
+                let _ = ended.wait_for(|ended| *ended == index + 1).await;
+                last_ended.send_replace(index);
+                Ok(index)
             }
         };
         assert_eq!(concurrently(3, 0..3, each).await.unwrap(), [0, 1, 2]);

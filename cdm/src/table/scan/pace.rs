@@ -52,7 +52,7 @@ impl Pace {
 }
 
 impl Turn<'_> {
-    /// Accounts for the units of the read. If they are unknown, the largest possible number counts.
+    /// Accounts for the units of the read. If they are unknown, the cost of a whole page counts.
     pub(crate) fn took(self, units: Option<f64>) {
         if let Some((units_per_second, mut next)) = self.0 {
             let units = units.unwrap_or(WHOLE_PAGE).max(0.0);

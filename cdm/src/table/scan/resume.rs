@@ -11,7 +11,7 @@ use cdm_lambda::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::table::connection::Place;
+use crate::table::connection::TableAddress;
 use crate::table::dynamo_json;
 use crate::table::scan::Position;
 use crate::table::scan::sums::Sums;
@@ -50,9 +50,9 @@ pub(crate) struct Counts {
 }
 
 impl Reading {
-    pub(crate) fn new(segments: i32) -> Self {
+    pub(crate) fn new(segments: i32, began: UnixMillis) -> Self {
         Self {
-            began: UnixMillis::now(),
+            began,
             positions: vec![Position::Beginning; usize::try_from(segments).unwrap_or(1)],
             counts: Counts::default(),
             sums: Sums::new(fastrand::u64(..)),
@@ -67,7 +67,7 @@ struct OnDisk {
     format: String,
     version: u32,
     #[serde(flatten)]
-    place: Place,
+    address: TableAddress,
     /// In milliseconds since 1970. Version 1 does not have it.
     #[serde(default)]
     began: u64,
@@ -88,7 +88,7 @@ impl ResumeFile {
     ///
     /// # Errors
     /// The file has another format, or belongs to another table or version.
-    pub(crate) fn load(&self, place: &Place) -> Result<Option<Reading>, Failure> {
+    pub(crate) fn load(&self, address: &TableAddress) -> Result<Option<Reading>, Failure> {
         let shown = self.0.display();
         let text = match std::fs::read(&self.0) {
             Ok(text) => text,
@@ -99,8 +99,8 @@ impl ResumeFile {
             serde_json::from_slice(&text).ok().filter(|on_disk: &OnDisk| on_disk.format == FORMAT).ok_or_else(
                 || Failure(format!("{shown} is not a file of an interrupted check: name another with --resume")),
             )?;
-        if on_disk.place != *place {
-            return Err(Failure(format!("{shown} is of {}: name another file with --resume", on_disk.place)));
+        if on_disk.address != *address {
+            return Err(Failure(format!("{shown} is of {}: name another file with --resume", on_disk.address)));
         }
         let reading = || {
             let position = |value: &Value| match value {
@@ -125,7 +125,7 @@ impl ResumeFile {
     }
 
     /// Writes the progress. If this is interrupted, the file stays as it was.
-    pub(crate) fn store(&self, place: &Place, reading: &Reading) -> Result<(), Failure> {
+    pub(crate) fn store(&self, address: &TableAddress, reading: &Reading) -> Result<(), Failure> {
         let position = |position: &Position| match position {
             Position::Beginning => Value::Null,
             Position::After(key) => dynamo_json::from_item(key),
@@ -134,7 +134,7 @@ impl ResumeFile {
         let on_disk = OnDisk {
             format: FORMAT.to_owned(),
             version: VERSION,
-            place: place.clone(),
+            address: address.clone(),
             began: reading.began.millis(),
             positions: reading.positions.iter().map(position).collect(),
             counts: reading.counts,
@@ -142,11 +142,16 @@ impl ResumeFile {
             idle: reading.idle.clone(),
             sums: BASE64.encode(reading.sums.to_bytes()),
         };
-        let mut beside = self.0.clone().into_os_string();
-        beside.push(format!(".{}.new", std::process::id()));
-        replace(Path::new(&beside), &self.0, &serde_json::to_vec(&on_disk).unwrap_or_default()).map_err(|error| {
+        replace(&self.beside(), &self.0, &serde_json::to_vec(&on_disk).unwrap_or_default()).map_err(|error| {
             Failure(format!("{} cannot be written ({error}): name another file with --resume", self.0.display()))
         })
+    }
+
+    /// The file that is written first and then takes the address of the old one.
+    fn beside(&self) -> PathBuf {
+        let mut beside = self.0.clone().into_os_string();
+        beside.push(format!(".{}.new", std::process::id()));
+        beside.into()
     }
 
     /// Deletes the file at the end of the check.
@@ -156,6 +161,8 @@ impl ResumeFile {
 }
 
 fn replace(beside: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
+    // An earlier run that was killed may have left it.
+    let _ = std::fs::remove_file(beside);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -180,20 +187,23 @@ mod tests {
     fn what_was_read_is_read_back_for_the_same_table() {
         let folder = tempfile::tempdir().unwrap();
         let file = ResumeFile(folder.path().join("state.json"));
-        let place = |table: &str, endpoint: &str| Place { table: table.to_owned(), endpoint: endpoint.to_owned() };
-        let here = place("a-table", "us-east-1");
+        let address =
+            |table: &str, endpoint: &str| TableAddress { table: table.to_owned(), endpoint: endpoint.to_owned() };
+        let here = address("a-table", "us-east-1");
         assert!(file.load(&here).unwrap().is_none());
-        let mut reading = Reading::new(3);
+        let mut reading = Reading::new(3, UnixMillis::now());
         let key = Item::from([("pk".to_owned(), AttributeValue::S("P".to_owned()))]);
         reading.positions = vec![Position::Beginning, Position::After(key), Position::End];
         reading.counts.pairs = 7;
         reading.corrupt.insert(("P".to_owned(), "S".to_owned()));
         reading.idle.insert("Q".to_owned());
+        // An earlier run with the same process id was killed while it wrote.
+        std::fs::write(file.beside(), "{").unwrap();
         for _ in 0..2 {
             file.store(&here, &reading).unwrap();
             assert_eq!(file.load(&here).unwrap().as_ref(), Some(&reading));
         }
-        for other in [place("another", "us-east-1"), place("a-table", "http://127.0.0.1:8000")] {
+        for other in [address("another", "us-east-1"), address("a-table", "http://127.0.0.1:8000")] {
             assert!(file.load(&other).unwrap_err().0.contains("is of the table a-table at us-east-1: name another"));
         }
         std::fs::write(&file.0, "{}").unwrap();

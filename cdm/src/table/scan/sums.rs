@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_table_leaves_nothing() {
+    fn a_consistent_table_leaves_nothing() {
         let mut sums = Sums::new(1);
         for number in 0..1000 {
             sums.add(Side::Number, &pair(number));
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_are_still_suspects_all_of_them() {
+    fn pairs_that_cannot_be_separated_stay_suspects() {
         let mut sums = Sums { salt: 3, cells: vec![Cell::default(); 30] };
         for number in 0..100 {
             sums.add(Side::Record, &pair(number));

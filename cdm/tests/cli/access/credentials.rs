@@ -37,7 +37,7 @@ async fn a_profile_that_is_incomplete_is_named_with_what_it_lacks() {
         ),
         (
             "role_arn = arn:aws:iam::1:role/r\nsource_profile = two\n[profile two]\nrole_arn = r\nsource_profile = clinic",
-            "the AWS profile clinic is its own source_profile, by way of others",
+            "the AWS profile clinic leads back to itself through source_profile",
         ),
         ("sso_session = gone", "the AWS profile clinic names the sso-session gone, which does not exist"),
         (
@@ -46,8 +46,8 @@ async fn a_profile_that_is_incomplete_is_named_with_what_it_lacks() {
         ),
         (
             "role_arn = arn:aws:iam::1:role/r\ncredential_source = Environment\nmfa_serial = m",
-            "the AWS profile clinic needs an MFA code, and contains both a role and credentials: give those a profile of \
-             their own, and name it in source_profile",
+            "the AWS profile clinic needs an MFA code, and contains both a role and credentials: move the \
+             credentials to their own profile, and name that profile in source_profile",
         ),
         (
             "role_arn = arn:aws:iam::1:role/r\nsource_profile = clinic\nduration_seconds = 1h",

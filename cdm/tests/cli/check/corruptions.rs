@@ -3,14 +3,14 @@
 use super::{ONE, at, channels, findings, key, kinds, sorted, with};
 use crate::helpers::{CLIENT, Table, channel, counter, number, record, text};
 use aws_sdk_dynamodb::types::AttributeValue;
-use cdm::commands::check::findings as findings_there_are;
+use cdm::commands::check::findings as all_findings;
 use cdm_lambda::store::items::{self, Item};
 use cdm_lambda::store::stored_consent;
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
 
 /// A channel of [`ONE`] as earlier versions stored it, with this consent.
-fn state(channels: &mut HashMap<String, AttributeValue>, consent: AttributeValue) {
+fn insert_old_consent(channels: &mut HashMap<String, AttributeValue>, consent: AttributeValue) {
     let entry = HashMap::from([("t".to_owned(), number(1)), ("c".to_owned(), consent)]);
     channels.insert("+16105551212".to_owned(), AttributeValue::M(entry));
 }
@@ -96,18 +96,18 @@ fn corruptions() -> Vec<Corruption> {
         ),
         (
             "a consent in a channel",
-            vec![channels(record("A", &[ONE]), |channels| state(channels, text("stop")))],
+            vec![channels(record("A", &[ONE]), |channels| insert_old_consent(channels, text("stop")))],
             &[("customer_channel_consent", true)],
         ),
         (
             "a consent in a channel that cannot be read",
-            vec![channels(record("A", &[ONE]), |channels| state(channels, text("maybe")))],
+            vec![channels(record("A", &[ONE]), |channels| insert_old_consent(channels, text("maybe")))],
             &[("customer_channel_consent", false)],
         ),
         (
             "a consent in a channel, and one in the number's item that cannot be read",
             vec![
-                channels(record("A", &[ONE]), |channels| state(channels, text("stop"))),
+                channels(record("A", &[ONE]), |channels| insert_old_consent(channels, text("stop"))),
                 with(counter(ONE, &["A"]), stored_consent::STOP_AT, Some(text("yesterday"))),
             ],
             &[("customer_channel_consent", false), ("phone_consent", false)],
@@ -236,7 +236,7 @@ async fn every_corruption_is_found_repaired_if_certain_and_undone() {
         assert_eq!(kinds(&rows), codes, "{what}: {ran:?}");
         assert_eq!(ran.code, 1, "{what}");
         for row in &rows {
-            assert_eq!(row["mended"], json!(false), "{what}");
+            assert_eq!(row["repaired"], json!(false), "{what}");
             let is_repaired = expected.iter().find(|(code, _)| row["finding"] == *code).unwrap().1;
             assert_eq!(row["for_a_person"], json!(!is_repaired), "{what}: {row}");
             assert!(!row["pk"].as_str().unwrap().is_empty() && !row["sk"].as_str().unwrap().is_empty());
@@ -250,7 +250,7 @@ async fn every_corruption_is_found_repaired_if_certain_and_undone() {
         assert_eq!(ran.code, i32::from(!left.is_empty()), "{what}: {ran:?}");
         for row in &rows {
             let is_repaired = expected.iter().find(|(code, _)| row["finding"] == *code).unwrap().1;
-            assert_eq!(row["mended"], json!(is_repaired), "{what}: {row}");
+            assert_eq!(row["repaired"], json!(is_repaired), "{what}: {row}");
         }
         let (rows, ran) = findings(&table, &[]).await;
         assert_eq!(kinds(&rows), left.iter().map(|(code, _)| *code).collect::<Vec<_>>(), "{what}: {ran:?}");
@@ -261,7 +261,7 @@ async fn every_corruption_is_found_repaired_if_certain_and_undone() {
         }
         assert_eq!(table.sorted().await, before, "{what}: what was not repaired is left alone, and the rest put back");
     }
-    let all: BTreeSet<_> = findings_there_are().map(|(code, _, _)| code).collect();
+    let all: BTreeSet<_> = all_findings().map(|(code, _, _)| code).collect();
     assert_eq!(seen, all, "every kind is planted");
 }
 

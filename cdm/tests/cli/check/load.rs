@@ -90,7 +90,7 @@ async fn corruption_is_repaired_under_load() {
     let (rows, ran) = loop {
         let (rows, ran) = findings(&table, &["--fix", "--yes"]).await;
         rounds += 1;
-        if rounds == 50 || rows.iter().any(|row| row["mended"] == json!(true)) {
+        if rounds == 50 || rows.iter().any(|row| row["repaired"] == json!(true)) {
             break (rows, ran);
         }
     };

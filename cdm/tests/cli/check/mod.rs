@@ -163,7 +163,7 @@ async fn ctrl_c_keeps_the_progress() {
     let resumed = table.cdm(&resume).await;
     assert_eq!((resumed.code, &resumed.out), (whole.code, &whole.out));
     assert!(resumed.err.starts_with("This check continues a scan that began 20"), "{resumed:?}");
-    assert!(!state.exists(), "it is at its end");
+    assert!(!state.exists(), "the check is complete");
 }
 
 /// A finished reading is out of date, so the next run reads the table again, whatever became of the first run.
@@ -172,7 +172,7 @@ async fn a_finished_reading_is_not_used_again() {
     let table = Table::demo().await;
     let ran = table.typed(&["check", "--fix", "--resume", "check.state"], "n\n").await;
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(!table.folder.path().join("check.state").exists(), "there is nothing to go on from");
+    assert!(!table.folder.path().join("check.state").exists(), "there is nothing to continue");
     let mut corrupt = record("A", &[]);
     corrupt.insert(items::PHONE_COUNT.to_owned(), number(7));
     table.put(corrupt).await;

@@ -193,7 +193,7 @@ async fn a_repair_moves_old_consents_to_their_numbers() {
     let found = table.cdm(&["check", "--output", "json"]).await;
     assert_eq!((found.code, found.out.matches("customer_channel_consent").count()), (1, 5), "{found:?}");
     let fixed = table.cdm(&["check", "--fix", "--yes", "--save", "saved.jsonl", "--output", "json"]).await;
-    assert_eq!((fixed.code, fixed.out.matches("\"mended\":true").count()), (0, 5), "{fixed:?}");
+    assert_eq!((fixed.code, fixed.out.matches("\"repaired\":true").count()), (0, 5), "{fixed:?}");
     assert_eq!((table.consent(ONE).await, table.consent(TWO).await), (json!("stop"), json!("express")));
     let one = table.item(items::phone_key(&client(), &phone(ONE))).await.unwrap();
     assert_eq!((one.get(STOP_AT), one.get(FIRST_AT)), (Some(&number(3)), Some(&number(3))));
@@ -207,7 +207,7 @@ async fn a_repair_moves_old_consents_to_their_numbers() {
 /// Added with consent on three customers, stopped once over the API, removed from one, deleted with another, imported again
 /// with `written`: still stopped, until an explicit update lifts the stop.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_hidden_life_of_a_number_reads_right() {
+async fn a_stop_outlives_removal_deletion_and_import_until_it_is_lifted() {
     let table = Table::new().await;
     let api = Api::new(&table).await;
     let customer = |ccid: &str| format!("/cdm/client/{CLIENT}/customer/{ccid}");

@@ -71,13 +71,13 @@ impl JsonLine {
         let ccid = check("ccid", "", Ccid::parse(&self.ccid), &mut bad);
         let created_at = check("created_at", "", moment(self.created_at.as_deref().unwrap_or_default()), &mut bad);
         let several = channels.len() > 1;
-        let mut entry_channels = Vec::new();
-        for (place, channel) in channels.into_iter().enumerate() {
-            let of = if several { format!("notification_channels[{place}].") } else { String::new() };
-            entry_channels.extend(channel.channel(&of, &mut bad));
+        let mut row_channels = Vec::new();
+        for (index, channel) in channels.into_iter().enumerate() {
+            let of = if several { format!("notification_channels[{index}].") } else { String::new() };
+            row_channels.extend(channel.channel(&of, &mut bad));
         }
         match (ccid, created_at) {
-            (Some(ccid), Some(created_at)) if bad.is_empty() => Ok(Row { ccid, created_at, channels: entry_channels }),
+            (Some(ccid), Some(created_at)) if bad.is_empty() => Ok(Row { ccid, created_at, channels: row_channels }),
             _ => Err(bad.join("; ")),
         }
     }

@@ -85,7 +85,7 @@ fn json() {
 }
 
 #[test]
-fn json_that_is_no_entry() {
+fn json_that_is_not_a_row() {
     for line in [
         "",
         "{",

@@ -1,33 +1,22 @@
-//! The file with the old items of a command that removes or rewrites items, for `cdm undo`.
-//!
-//! It contains JSON lines. The first line names the format, the table, the command and the time. Each further line
-//! is one item as it was (`before`) and as the command leaves it (`after`), in DynamoDB's JSON; `null` means that
-//! there is no item. Every line is on disk before its item is written.
-//!
-//! After a write, a line says what became of the items: `{"written":[2,4]}` for the second to the fourth item of
-//! the file, or `{"not_written":[2,4]}`. Items without such a line were being written when the command was
-//! interrupted, or when DynamoDB's response was lost. Whether they were written is unknown.
+//! The file during a command: every item is saved before it is written, and marked afterwards.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cdm_lambda::time::UnixMillis;
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::{FORMAT, Header, NOT_WRITTEN, VERSION, WRITTEN};
 use crate::table::change::{self, Change, MustHave, WriteFailure};
-use crate::table::connection::{Connection, Place};
+use crate::table::connection::{Connection, TableAddress};
 use crate::table::dynamo_json;
 use crate::ui::Failure;
 use crate::ui::output::note;
-
-const FORMAT: &str = "cdm saved items";
-const VERSION: u32 = 2;
 
 /// Where a command saves the items that it repairs.
 #[derive(Debug, Clone, Args)]
@@ -50,8 +39,8 @@ pub(crate) struct Save {
 
 impl SaveTo {
     /// The file, which is created when the first item is saved.
-    pub(crate) fn open(self, place: Place, command: &str) -> Saving {
-        let saving = Saving::without_file(place, command);
+    pub(crate) fn open(self, address: TableAddress, command: &str) -> Saving {
+        let saving = Saving::without_file(address, command);
         let named = || {
             let time = saving.header.time.replace([':', '-', '.'], "");
             format!("cdm-{}-{time}.jsonl", command.replace(" --", "-").replace(' ', "-")).into()
@@ -62,23 +51,10 @@ impl SaveTo {
 
 impl Save {
     /// The file, which is created when the first item is saved. Without a file if nothing is to be saved.
-    pub(crate) fn open(self, place: Place, command: &str) -> Saving {
-        let saving = self.to.open(place, command);
+    pub(crate) fn open(self, address: TableAddress, command: &str) -> Saving {
+        let saving = Saving { may_be_erasure: true, ..self.to.open(address, command) };
         if self.no_save { Saving { path: None, ..saving } } else { saving }
     }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Header {
-    format: String,
-    version: u32,
-    /// The table that the items belong to.
-    #[serde(flatten)]
-    pub(crate) place: Place,
-    /// The command that saved them.
-    pub(crate) command: String,
-    /// When it ran, RFC 3339.
-    pub(crate) time: String,
 }
 
 /// The file during a command.
@@ -86,6 +62,8 @@ pub(crate) struct Header {
 pub(crate) struct Saving {
     /// `None` if nothing is saved.
     path: Option<PathBuf>,
+    /// The command may be an erasure that someone asked for, of which no copy may stay.
+    may_be_erasure: bool,
     header: Header,
     file: Option<File>,
     /// How many items were saved.
@@ -132,13 +110,14 @@ pub(crate) async fn write(
 
 impl Saving {
     /// Nothing is saved.
-    pub(crate) fn without_file(place: Place, command: &str) -> Self {
+    pub(crate) fn without_file(address: TableAddress, command: &str) -> Self {
         Self {
             path: None,
+            may_be_erasure: false,
             header: Header {
                 format: FORMAT.to_owned(),
                 version: VERSION,
-                place,
+                address,
                 command: command.to_owned(),
                 time: UnixMillis::now().to_rfc3339(),
             },
@@ -243,17 +222,17 @@ impl Saving {
         self.path.is_some()
     }
 
-    /// Reports where the items are saved, or that they are not. `erased` is true if the removal may be an
-    /// erasure that someone asked for, of which no copy may stay. This is the last use of the file: if nothing
-    /// was written, it is deleted.
-    pub(crate) fn report(&mut self, erased: bool) {
+    /// Reports where the items are saved, or that they are not. This is the last use of the file: if nothing was
+    /// written, it is deleted.
+    pub(crate) fn report(&mut self) {
         self.settle();
         match self.file() {
             Some(file) => {
                 let file = file.display();
-                let erasure = if erased { " For an erasure, delete the file, or use --no-save." } else { "" };
+                let erasure =
+                    if self.may_be_erasure { " For an erasure, delete the file, or use --no-save." } else { "" };
                 note(&format!(
-                    "The old items are in {file}, which you alone can read; they are personal data. `cdm undo {file}` puts \
+                    "The old items are in {file}, which only you can read; they are personal data. `cdm undo {file}` puts \
                      them back.{erasure}"
                 ));
             }
@@ -262,18 +241,14 @@ impl Saving {
         }
     }
 
-    /// Returns the result. If the command failed, first reports where the items are that it may have changed.
+    /// Returns the result. If the command failed, first reports the file with the items that it may have changed.
     pub(crate) fn report_on<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_err() && self.file().is_some() {
-            self.report(true);
+            self.report();
         }
         result
     }
 }
-
-/// The members of a line about other lines.
-const WRITTEN: &str = "written";
-const NOT_WRITTEN: &str = "not_written";
 
 fn unusable(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
@@ -311,90 +286,13 @@ fn create(path: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-/// What a file holds.
-#[derive(Debug)]
-pub(crate) struct Saved {
-    pub(crate) header: Header,
-    /// In the order in which the command saved them, without those that were certainly not written.
-    pub(crate) changes: Vec<Change>,
-    /// How many of them may or may not have been written.
-    pub(crate) unknown: u64,
-    /// Whether the last line is incomplete.
-    pub(crate) is_cut_off: bool,
-}
-
-/// Reads a file of saved items.
-///
-/// # Errors
-/// The file does not contain saved items, or has a newer format.
-pub(crate) fn read(path: &Path) -> Result<Saved, Failure> {
-    let shown = path.display();
-    let file = File::open(path).map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?;
-    let not_ours = || Failure(format!("{shown} is not a file of saved items: name the one that the command named"));
-    let mut reader = BufReader::new(file);
-    let mut first = String::new();
-    reader.read_line(&mut first).map_err(|_| not_ours())?;
-    let header: Header = serde_json::from_str(&first).map_err(|_| not_ours())?;
-    if header.format != FORMAT {
-        return Err(not_ours());
-    }
-    if header.version != VERSION {
-        return Err(Failure(format!(
-            "{shown} has version {}, and this program reads {VERSION}: use the program that wrote it",
-            header.version
-        )));
-    }
-    let (mut changes, mut is_cut_off) = (Vec::<(Change, Option<bool>)>::new(), false);
-    let mut line = Vec::new();
-    for number in 2.. {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(|error| Failure(format!("{shown} cannot be read ({error})")))?
-            == 0
-        {
-            break;
-        }
-        if line.last() != Some(&b'\n') {
-            is_cut_off = true;
-            break;
-        }
-        take(&line, &mut changes)
-            .ok_or_else(|| Failure(format!("line {number} of {shown} is not a saved item: nothing was changed")))?;
-    }
-    changes.retain(|(_, is_written)| *is_written != Some(false));
-    let unknown = changes.iter().filter(|(_, is_written)| is_written.is_none()).count() as u64;
-    Ok(Saved { header, changes: changes.into_iter().map(|(change, _)| change).collect(), unknown, is_cut_off })
-}
-
-/// Reads a line: an item, or what became of earlier ones. Returns `None` if it is neither.
-fn take(line: &[u8], changes: &mut Vec<(Change, Option<bool>)>) -> Option<()> {
-    let line: Value = serde_json::from_slice(line).ok()?;
-    for (word, is_written) in [(WRITTEN, true), (NOT_WRITTEN, false)] {
-        if let Some(marked) = line.get(word) {
-            let (first, last): (usize, usize) = serde_json::from_value(marked.clone()).ok()?;
-            for (_, of_change) in changes.get_mut(first.checked_sub(1)?..last)? {
-                *of_change = Some(is_written);
-            }
-            return Some(());
-        }
-    }
-    changes.push((change(&line)?, None));
-    Some(())
-}
-
-fn change(line: &Value) -> Option<Change> {
-    let side = |name| match line.get(name)? {
-        Value::Null => Some(None),
-        item => Some(Some(dynamo_json::to_item(item)?)),
-    };
-    Change::new(side("before")?, side("after")?)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::read;
     use super::*;
 
-    fn place() -> Place {
-        Place { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() }
+    fn address() -> TableAddress {
+        TableAddress { table: "a-table".to_owned(), endpoint: "us-east-1".to_owned() }
     }
 
     #[test]
@@ -408,7 +306,7 @@ mod tests {
             Change::new(item("2"), None).unwrap(),
             Change::new(None, item("3")).unwrap(),
         ];
-        let mut saving = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix");
+        let mut saving = SaveTo { save: Some(path.clone()) }.open(address(), "check --fix");
         assert_eq!(saving.save(&changes[..1]).unwrap(), 1..2);
         assert_eq!(saving.save(&changes[1..]).unwrap(), 2..4);
         #[cfg(unix)]
@@ -417,11 +315,11 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         let saved = read(&path).unwrap();
-        assert_eq!((saved.header.place, saved.header.command.as_str()), (place(), "check --fix"));
+        assert_eq!((saved.header.address, saved.header.command.as_str()), (address(), "check --fix"));
         assert_eq!((saved.changes.as_slice(), saved.unknown, saved.is_cut_off), (&changes[..], 3, false));
 
         let text = std::fs::read(&path).unwrap();
-        let failure = SaveTo { save: Some(path.clone()) }.open(place(), "check --fix").save(&changes).unwrap_err();
+        let failure = SaveTo { save: Some(path.clone()) }.open(address(), "check --fix").save(&changes).unwrap_err();
         assert!(failure.0.contains("already exists"), "{failure}");
         assert_eq!(std::fs::read(&path).unwrap(), text);
 
@@ -450,14 +348,14 @@ mod tests {
         let path = folder.path().join("saved.jsonl");
         let item = |text: &str| dynamo_json::to_item(&json!({ "pk": { "S": text }, "sk": { "S": "S" } }));
         let changes: Vec<_> = ["1", "2", "3", "4"].map(|text| Change::new(item(text), None).unwrap()).to_vec();
-        let open = || SaveTo { save: Some(path.clone()) }.open(place(), "client delete");
+        let open = || SaveTo { save: Some(path.clone()) }.open(address(), "client delete");
         let mut saving = open();
         saving.save(&changes).unwrap();
         saving.begin(&(1..4)).unwrap();
         saving.mark(&(1..2), true).unwrap();
         saving.mark(&(2..3), false).unwrap();
         // The third item is being written when the command ends, and the fourth was not tried.
-        saving.report(false);
+        saving.report();
         let saved = read(&path).unwrap();
         assert_eq!((saved.changes, saved.unknown), (vec![changes[0].clone(), changes[2].clone()], 1));
         assert!(saving.save(&changes).is_err() && saving.begin(&(3..4)).is_err());
@@ -474,14 +372,14 @@ mod tests {
         saving.save(&changes).unwrap();
         saving.begin(&(2..4)).unwrap();
         saving.mark(&(2..4), false).unwrap();
-        saving.report(false);
+        saving.report();
         assert!(!path.exists() && saving.file().is_none());
     }
 
     #[test]
     fn without_a_copy_there_is_no_file() {
         let save = Save { to: SaveTo { save: None }, no_save: true };
-        let mut saving = save.open(place(), "customer delete");
+        let mut saving = save.open(address(), "customer delete");
         let item = dynamo_json::to_item(&json!({ "pk": { "S": "P" }, "sk": { "S": "S" } }));
         saving.save(&[Change::new(item, None).unwrap()]).unwrap();
         assert!(saving.file().is_none() && !saving.keeps());
