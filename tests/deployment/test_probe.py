@@ -1,7 +1,7 @@
 """Tests deploy/probe/probe.py with the built function: which versions pass, which stop a deployment, and that no key remains.
 
-The Lambda client is a stub that passes the event to target/debug/bootstrap in AWS's Runtime Interface Emulator. DynamoDB is
-the dev server's. scripts/deploy/smoke-dev builds the function, starts the dev server and runs this.
+The Lambda client is a stub that passes the event to the function (BOOTSTRAP) in AWS's Runtime Interface Emulator. DynamoDB is
+the dev server's. scripts/deploy/smoke-dev builds the function if necessary, starts the dev server and runs this.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ class Emulator:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [rie, "--runtime-interface-emulator-address", f"127.0.0.1:{ports[0]}",
-                 "--runtime-api-address", f"127.0.0.1:{ports[1]}", ROOT / "target/debug/bootstrap"],
+                 "--runtime-api-address", f"127.0.0.1:{ports[1]}", (ROOT / os.environ["BOOTSTRAP"]).resolve()],
                 stdout=log, stderr=log, env=os.environ | {
                     "TABLE_NAME": TABLE, "AWS_SESSION_TOKEN": "local",
                     "AWS_LAMBDA_FUNCTION_NAME": "probe", "AWS_LAMBDA_FUNCTION_TIMEOUT": "15"})
