@@ -39,6 +39,8 @@ OPERATIONS = {
     "create_customer": 0, "delete_customer": 0, "get_phone": 0, "update_consent": 0,
 }
 
+READS = ("get_customer", "get_phone")
+
 # The shares of healthy requests that …
 NOISE = {
     "failed": 1 / 100_000,  # a single 500
@@ -138,9 +140,9 @@ def sent(kind, operation, through_gateway=True):
     by_operation = {**FUNCTION, "operation": operation}
     throttles = ATTEMPTS if kind == "throttled" else 0
     if throttles:
-        event = "ReadThrottleEvents" if operation == "get_customer" else "WriteThrottleEvents"
+        event = "ReadThrottleEvents" if operation in READS else "WriteThrottleEvents"
         found.append((key("AWS/DynamoDB", event, TableName="Table"), throttles))
-    if operation != "get_customer":
+    if operation not in READS:
         found.append((key("CdmPhones", "Conflicts", **by_operation), int(kind == "contended")))
     return found + [
         (key("CdmPhones", "Requests", **by_operation, code=code), 1),

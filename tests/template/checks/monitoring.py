@@ -45,7 +45,7 @@ def namespace(node):
 
 
 def alarm_metrics(alarm):
-    """(namespace, metric, {dimension: value}, period) of everything an alarm reads."""
+    """(namespace, metric, [{Name, Value}], period) of everything an alarm reads."""
     if "Metrics" not in alarm:
         yield namespace(alarm["Namespace"]), alarm["MetricName"], alarm.get("Dimensions", []), alarm["Period"]
     for entry in alarm.get("Metrics", []):

@@ -107,7 +107,7 @@ pub const BUDGETS: [Budget; 13] = [
         what: "its growth after the first 1,000",
         unit: "kB",
         limit: Some(256.0),
-        margin: 100.0,
+        margin: 0.0,
         look: "a leak: data that is kept per request",
     },
     Budget {

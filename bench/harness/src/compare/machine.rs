@@ -1,4 +1,4 @@
-//! This machine, and how far a measurement on it is.
+//! This machine, and the progress of a measurement on it.
 
 use std::process::Command;
 use std::time::Instant;
@@ -9,13 +9,15 @@ use crate::session::output;
 pub fn description() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let flags = cpu.lines().find_map(|line| line.strip_prefix("flags")).unwrap_or_default();
+    let kind = if flags.split_whitespace().any(|flag| flag == "hypervisor") { ", virtual" } else { "" };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let tool = |name: &str, argument: &str| {
         let text = output(Command::new(name).arg(argument)).unwrap_or_default();
         String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()
     };
     format!(
-        "{}, {cores} cores, virtual; {}; Node {}; {}; {}",
+        "{}, {cores} cores{kind}; {}; Node {}; {}; {}",
         model.trim_start_matches([' ', '\t', ':']),
         tool("rustc", "--version"),
         tool("node", "--version"),

@@ -36,7 +36,7 @@ pub enum From {
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     pub index: usize,
-    /// The processor time of all threads so far.
+    /// The processor time so far of the threads that are running.
     pub cpu: Duration,
     /// The peak of resident memory so far.
     pub peak_kb: u64,

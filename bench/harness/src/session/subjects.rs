@@ -145,7 +145,8 @@ impl Subject {
         command
     }
 
-    /// The size of the deployed files, without symbols, and their size in a zip file, in bytes.
+    /// The size of the deployed files without symbols, and their size after `gzip`, which compresses as a zip file does, in
+    /// bytes.
     pub fn sizes(&self, work: &Path) -> Result<(u64, u64)> {
         let stripped = work.join("stripped");
         let mut pack = Command::new("tar");
