@@ -121,9 +121,9 @@ pub fn read_delete(reasons: &[Reason<'_>], numbers: usize) -> Cancellation {
     }
 }
 
-/// Reads the cancellation of a transaction that cannot be refused by its own content: it is contended, or unreadable.
+/// Reads the cancellation of a transaction whose own content cannot be the reason: it is contended, or unreadable.
 pub fn read_contention(reasons: &[Reason<'_>]) -> Cancellation {
-    first_refusal(reasons, 1).err().unwrap_or(Cancellation::Unreadable)
+    first_refusal(reasons, reasons.len()).err().unwrap_or(Cancellation::Unreadable)
 }
 
 /// Reads a transaction over a record and a counter. `record_failed` takes the old record and its channels.

@@ -17,8 +17,8 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 /// With less time left than this, no attempt begins. It could only turn a certain refusal into an unknown outcome.
 const SHORTEST_ATTEMPT: Duration = Duration::from_millis(100);
 
-/// Full jitter: the pause before the first retry is a random part of `FIRST_PAUSE`, and each later one a random part of
-/// twice as much, at most of `LONGEST_PAUSE`. The first pause is about as long as a transaction holds its items.
+/// Full jitter: each pause is a random part of a ceiling. The ceiling is `FIRST_PAUSE` before the first retry and doubles
+/// with each retry, up to `LONGEST_PAUSE`. The first pause is about as long as a transaction holds its items.
 /// docs/reliability.md has the measurements behind these values.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1000);

@@ -179,8 +179,9 @@ impl Transaction<'_> {
         match retry(CallKind::Settlement, self.sources, context, attempt).await.result.map_err(still_in_doubt)? {
             TokenHolder::TakeToken => cancelled,
             TokenHolder::Earlier => {
-                let contradicted = |_: &[Reason<'_>], error: &TransactionError| {
-                    Attempt::Settled(Err(StoreError::Internal(detail(Cause::TokenTaken, error))))
+                let contradicted = |reasons: &[Reason<'_>], error: &TransactionError| match read_contention(reasons) {
+                    contention @ (Cancellation::Conflict | Cancellation::Throttled) => not_decided(contention, error),
+                    _ => Attempt::Settled(Err(StoreError::Internal(detail(Cause::TokenTaken, error)))),
                 };
                 let attempt = |_| self.attempt(token.clone(), contradicted);
                 match retry(CallKind::Settlement, self.sources, context, attempt)
@@ -200,8 +201,8 @@ impl Transaction<'_> {
         self.sources.token().map(|token| format!("{token:032x}"))
     }
 
-    /// A transaction under the same token that always succeeds and writes nothing. It checks that an item is absent whose
-    /// sort key never exists, so no other transaction conflicts with it. It can still be throttled.
+    /// A transaction under the same token that writes nothing and whose condition always holds. It checks that an item is
+    /// absent whose sort key never exists, so it should meet no other transaction. It can be throttled.
     fn take_token(&self, token: &str) -> Option<TransactWriteItemsFluentBuilder> {
         let first = self.call.get_transact_items().as_ref()?.first()?;
         let (table, key) = match (first.update(), first.delete()) {

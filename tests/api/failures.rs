@@ -303,6 +303,7 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
     let mismatch = || Fault::error(400, "IdempotentParameterMismatchException");
     let throttled = || Fault::error(400, "ThrottlingException");
     let cancelled = |code: &str| Fault::cancelled_for(&[json!({ "Code": code })]);
+    let of_the_record = |code: &str| Fault::cancelled(&json!({ "Code": code }), &passed());
     let rows = [
         // The token was free, so nothing was committed under it.
         (vec![Fault::LoseRequest, refused()], (409, Some("phone_already_added")), 0, 3),
@@ -329,6 +330,9 @@ async fn a_refusal_after_an_attempt_in_doubt_is_settled_by_the_token() {
         // The token was taken: the first attempt was committed, and its response was lost.
         (vec![Fault::LoseResponse, refused()], (200, None), 1, 4),
         (vec![Fault::LoseResponse, refused(), Fault::LoseResponse, throttled()], (200, None), 1, 6),
+        // The repeat of the transaction meets another one, or its item is throttled.
+        (vec![Fault::LoseResponse, refused(), Fault::Pass, of_the_record("ThrottlingError")], (200, None), 1, 5),
+        (vec![Fault::LoseResponse, refused(), Fault::Pass, of_the_record("TransactionConflict")], (200, None), 1, 5),
         // DynamoDB contradicts itself.
         (vec![Fault::LoseRequest, refused(), mismatch(), refused()], (500, Some("internal_error")), 0, 4),
         (

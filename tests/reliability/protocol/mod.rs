@@ -4,7 +4,7 @@
 //! There are two records, two numbers, and limits of one, so that all requests compete.
 //!
 //! AWS documents that a token is valid for ten minutes after its first request completes, but not whether a cancelled
-//! request counts. So every check runs with both readings: a DynamoDB that forgets the token of a cancelled transaction, as
+//! request counts. So every check runs with both behaviors: a DynamoDB that forgets the token of a cancelled transaction, as
 //! the emulators do, and one that remembers it.
 
 mod dynamodb;
