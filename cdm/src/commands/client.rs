@@ -38,7 +38,7 @@ pub(crate) struct Delete {
     /// The client.
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client: ClientId,
-    /// Filter count what would be deleted.
+    /// Only count what would be deleted.
     #[arg(long)]
     dry_run: bool,
     /// How many parts of the table to process at once.

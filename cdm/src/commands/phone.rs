@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::commands::arguments::{Customer, client_id};
 use crate::table::call_failure;
 use crate::table::connection::{Connection, OPERATION_TIMEOUT};
-use crate::table::counter;
 use crate::table::erase;
+use crate::table::item_parts;
 use crate::table::saved::{Save, lock};
 use crate::ui::Failure;
 use crate::ui::output::{self, Output};
@@ -222,9 +222,11 @@ impl Who {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
         let phone = self.number.phone()?;
         let item = connection.item(items::phone_key(&self.client, &phone)).await?;
-        let ccids = item.as_ref().map(counter::ccids).unwrap_or_default();
+        let ccids = item.as_ref().map(item_parts::ccids).unwrap_or_default();
         let names_no_one = |item: &Item| item.get(items::CCID_COUNT) == Some(&AttributeValue::N("0".to_owned()));
-        if item.is_some_and(|item| erase::has_unreadable_ccids(&item) || (ccids.is_empty() && !names_no_one(&item))) {
+        if item
+            .is_some_and(|item| item_parts::has_unreadable_ccids(&item) || (ccids.is_empty() && !names_no_one(&item)))
+        {
             return Err(Failure("the number's item is corrupt: `cdm check` says what to do about it".to_owned()));
         }
         let rows: Vec<_> = ccids.iter().map(|ccid| json!({ "ccid": ccid })).collect();

@@ -45,6 +45,10 @@ pub(crate) async fn create(client: &Client, table: &str) -> Result<bool, Failure
     match created {
         Ok(_) => Ok(true),
         Err(error) if error.code() == Some("ResourceInUseException") => Ok(false),
+        // The operators' policy does not allow it.
+        Err(error) if error.code() == Some("AccessDeniedException") => {
+            Err(Failure(format!("the table {table} cannot be created: in AWS, deploy the stack, which creates it")))
+        }
         Err(error) => Err(call_failure::call(&format!("the table {table} cannot be created"), &error, table)),
     }
 }

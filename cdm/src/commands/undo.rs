@@ -12,8 +12,8 @@ use serde_json::json;
 use crate::table::change::{self, Change, MOST, ROUNDS, Unchanged};
 use crate::table::connection::Connection;
 use crate::table::corruption::{Subject, subject};
-use crate::table::counter;
 use crate::table::dynamo_json::same;
+use crate::table::item_parts;
 use crate::table::saved;
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, count, shown};
@@ -53,7 +53,7 @@ fn removed_from(key: &Item, changes: &[&Change]) -> Vec<Item> {
     let Subject::Phone { client_id, .. } = subject(key) else {
         return Vec::new();
     };
-    let ccids = |item: &Option<Item>| item.as_ref().map(counter::ccids).unwrap_or_default();
+    let ccids = |item: &Option<Item>| item.as_ref().map(item_parts::ccids).unwrap_or_default();
     let removed: BTreeSet<_> =
         changes.iter().flat_map(|change| &ccids(&change.before) - &ccids(&change.after)).collect();
     removed.into_iter().filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(&ccid).ok()?))).collect()
@@ -281,7 +281,7 @@ mod tests {
         crate::commands::table::create(&connection.client, "records").await.unwrap();
         let table = corrupt_tables::table(&[7; 20]);
         let record = &table[&("CLIENT#demo-clinic#CUSTOMER#-e".to_owned(), "CUSTOMER".to_owned())];
-        let number = table.values().find(|item| counter::ccids(item).contains("-e")).unwrap();
+        let number = table.values().find(|item| item_parts::ccids(item).contains("-e")).unwrap();
         let mut without = number.clone();
         without.insert(items::CCIDS.to_owned(), AttributeValue::Ss(vec!["D 4".to_owned()]));
         let put = async |item: &Item| {

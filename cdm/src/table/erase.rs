@@ -13,7 +13,7 @@ use crate::table::call_failure;
 use crate::table::change::{self, Change, ROUNDS};
 use crate::table::connection::Connection;
 use crate::table::corruption::{Subject, subject};
-use crate::table::counter;
+use crate::table::item_parts;
 use crate::table::saved::{self, Shared, lock};
 use crate::table::scan::{Filter, Scan, concurrently};
 use crate::ui::Failure;
@@ -47,7 +47,7 @@ pub(crate) enum CorruptNumbers {
 
 /// The number's item without the customer. `None` if the item does not name the customer in a readable form.
 fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
-    let mut ccids = counter::ccids(number);
+    let mut ccids = item_parts::ccids(number);
     if !ccids.remove(ccid.as_str()) {
         return None;
     }
@@ -59,11 +59,6 @@ fn without(number: &Item, ccid: &Ccid) -> Option<Item> {
         after.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
     }
     Some(after)
-}
-
-/// Whether the item's customers cannot be read.
-pub(crate) fn has_unreadable_ccids(number: &Item) -> bool {
-    number.get(items::CCIDS).is_some_and(|ccids| !ccids.is_ss())
 }
 
 /// Plans a removal. It also removes a number that only the record or only the number's item shows.
@@ -82,7 +77,7 @@ fn removal(record: Option<&Item>, number: Option<&Item>, ccid: &Ccid, phone: &Ph
         }
     }
     if let Some(number) = number {
-        if has_unreadable_ccids(number) {
+        if item_parts::has_unreadable_ccids(number) {
             return Err(Refusal::CorruptNumber);
         }
         changes.extend(without(number, ccid).and_then(|after| Change::new(Some(number.clone()), Some(after))));
@@ -157,14 +152,14 @@ pub(crate) async fn customer(
         };
         was_there = true;
         let mut of_numbers = numbers_of(connection, &record, client_id, ccid).await?;
-        if corrupt == CorruptNumbers::Refuse && of_numbers.iter().any(has_unreadable_ccids) {
+        if corrupt == CorruptNumbers::Refuse && of_numbers.iter().any(item_parts::has_unreadable_ccids) {
             return Err(Failure(
                 "the item of a number is corrupt, so the customer cannot be taken out of it: `cdm check` says what to do"
                     .to_owned(),
             ));
         }
-        of_numbers.retain(|number| counter::ccids(number).contains(ccid.as_str()));
-        numbers = channels(&record).count().max(of_numbers.len());
+        of_numbers.retain(|number| item_parts::ccids(number).contains(ccid.as_str()));
+        numbers = item_parts::channels(&record).count().max(of_numbers.len());
         let mut changes = deletion(record, &of_numbers, ccid);
         let items = lock(saving).save(&changes)?;
         let mut are_done = true;
@@ -196,9 +191,9 @@ async fn numbers_of(
     ccid: &Ccid,
 ) -> Result<Vec<Item>, Failure> {
     let is_readable = record.get(items::NOTIFICATION_CHANNELS).is_some_and(AttributeValue::is_m)
-        && channels(record).all(|e164| Phone::from_e164(e164).is_some());
+        && item_parts::channels(record).all(|e164| Phone::from_e164(e164).is_some());
     if is_readable {
-        let phones: Vec<_> = channels(record).filter_map(Phone::from_e164).collect();
+        let phones: Vec<_> = item_parts::channels(record).filter_map(Phone::from_e164).collect();
         let (connection, client_id) = (connection.clone(), client_id.clone());
         let read = move |phone: Phone| {
             let (connection, key) = (connection.clone(), items::phone_key(&client_id, &phone));
@@ -263,15 +258,6 @@ pub(crate) async fn item(connection: &Connection, key: Item, saving: &Shared) ->
         }
     }
     Ok(Deletion::Busy)
-}
-
-/// The E.164 forms in the record.
-pub(crate) fn channels(record: &Item) -> impl Iterator<Item = &str> {
-    let channels = match record.get(items::NOTIFICATION_CHANNELS) {
-        Some(AttributeValue::M(channels)) => Some(channels.keys().map(String::as_str)),
-        _ => None,
-    };
-    channels.into_iter().flatten()
 }
 
 /// A random pause between two rounds, so that commands which change the same item do not collide again.

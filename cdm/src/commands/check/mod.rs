@@ -32,7 +32,7 @@ use reread::Rereader;
 use crate::table::change;
 use crate::table::connection::Connection;
 use crate::table::corruption::{Kind, Subject, subject};
-use crate::table::counter;
+use crate::table::item_parts;
 use crate::table::repair::findings::{Finding, Outcome};
 use crate::table::repair::{Planned, Record};
 use crate::table::saved::SaveTo;
@@ -223,7 +223,7 @@ async fn find(connection: &Connection, mut scan: Scan, resume: Option<&ResumeFil
                 let Some((client_id, ccid, phone)) = pair.parts() else { return Ok(None) };
                 rereader.pairs.fetch_add(1, Relaxed);
                 let (record, number) = rereader.read(&client_id, &ccid, &phone).await?;
-                let is_named = number.as_ref().is_some_and(|number| counter::ccids(number).contains(ccid.as_str()));
+                let is_named = number.as_ref().is_some_and(|number| item_parts::ccids(number).contains(ccid.as_str()));
                 Ok((is_named != (record == Record::Has)).then_some((client_id, ccid, phone)))
             }
         };

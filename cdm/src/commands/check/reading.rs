@@ -4,8 +4,7 @@ use super::EVERY;
 use crate::table::change;
 use crate::table::connection::{Connection, TableAddress};
 use crate::table::corruption::{Subject, subject};
-use crate::table::counter;
-use crate::table::erase;
+use crate::table::item_parts;
 use crate::table::repair::{self};
 use crate::table::scan::resume::{MOST_IDLE, Reading, ResumeFile};
 use crate::table::scan::sums::{Pair, Side};
@@ -116,14 +115,14 @@ impl Reading {
             match subject(item) {
                 Subject::Customer { client_id, ccid } => {
                     self.counts.customers += 1;
-                    for phone in erase::channels(item).filter_map(Phone::from_e164) {
+                    for phone in item_parts::channels(item).filter_map(Phone::from_e164) {
                         self.counts.pairs += 1;
                         self.sums.add(Side::Record, &Pair::new(&client_id, &ccid, &phone));
                     }
                 }
                 Subject::Phone { client_id, phone } => {
                     self.counts.phones += 1;
-                    for ccid in counter::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
+                    for ccid in item_parts::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
                         self.sums.add(Side::Number, &Pair::new(&client_id, &ccid, &phone));
                     }
                     if repair::is_idle(item) {
@@ -167,11 +166,11 @@ pub(super) async fn search(
 /// The pairs of which the item is one side. An entry that cannot be a pair is a finding of the item itself.
 pub(super) fn pairs_of(item: &Item) -> Vec<Pair> {
     match subject(item) {
-        Subject::Customer { client_id, ccid } => erase::channels(item)
+        Subject::Customer { client_id, ccid } => item_parts::channels(item)
             .filter_map(Phone::from_e164)
             .map(|phone| Pair::new(&client_id, &ccid, &phone))
             .collect(),
-        Subject::Phone { client_id, phone } => counter::ccids(item)
+        Subject::Phone { client_id, phone } => item_parts::ccids(item)
             .iter()
             .filter_map(|ccid| Ccid::parse(ccid).ok())
             .map(|ccid| Pair::new(&client_id, &ccid, &phone))

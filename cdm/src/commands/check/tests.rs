@@ -51,7 +51,7 @@ async fn read_all(connection: &Connection) -> Table {
 }
 
 fn same_tables(a: &Table, b: &Table) -> bool {
-    a.len() == b.len() && a.iter().all(|(address, item)| crate::table::dynamo_json::same(Some(item), b.get(address)))
+    a.len() == b.len() && a.iter().all(|(key, item)| crate::table::dynamo_json::same(Some(item), b.get(key)))
 }
 
 /// `cdm check --fix`, then `cdm undo` of what it saved.
@@ -260,7 +260,7 @@ async fn a_customer_that_is_deleted_meanwhile_is_not_added() {
     let repaired = found.repair(&connection, saving, true, Output::Json).await.unwrap();
     // The count follows from the ccids of the item, and is repaired.
     assert_eq!(repaired.findings, 1);
-    let ccids = |table: &Table| table.values().map(counter::ccids).collect::<Vec<_>>();
+    let ccids = |table: &Table| table.values().map(item_parts::ccids).collect::<Vec<_>>();
     assert_eq!(ccids(&read_all(&connection).await), ccids(&before));
 }
 
@@ -291,7 +291,7 @@ async fn an_item_that_changes_meanwhile_is_planned_again() {
     // The removal already corrected the count.
     assert_eq!(repaired.findings, 1);
     let number = connection.item(items::phone_key(client_id, phone)).await.unwrap().unwrap();
-    assert!(!counter::ccids(&number).contains("Zoë") && counter::ccids(&number).len() == 4);
+    assert!(!item_parts::ccids(&number).contains("Zoë") && item_parts::ccids(&number).len() == 4);
     assert_eq!(find(&connection, Scan::default(), None).await.unwrap().checked().findings, 0);
     let Commands::Undo(undo) = Commands::parse_from(["cdm", "undo", "--yes", saved.to_str().unwrap()]) else {
         unreachable!()

@@ -100,7 +100,7 @@ struct Job {
 }
 
 /// A line after reading.
-struct Reading {
+struct ReadLine {
     number: u64,
     /// The position in the file after the line, in bytes.
     end: u64,
@@ -115,7 +115,7 @@ enum Content {
 }
 
 /// The lines in order, then the failure if there was one.
-type Readings = mpsc::Receiver<Result<Reading, Failure>>;
+type ReadLines = mpsc::Receiver<Result<ReadLine, Failure>>;
 
 /// The result of a line.
 struct Outcome {
@@ -142,9 +142,9 @@ impl Import {
         // Change nothing before the input is known to be readable and the operator has answered.
         let (input, mut kept) = self.prepare(connection).await?;
         let mut progress = Progress::new(input.total);
-        let readings = self.read(input.from, kept.journal.as_ref().map(Journal::states).transpose()?);
+        let lines = self.read(input.from, kept.journal.as_ref().map(Journal::states).transpose()?);
         let mut summary = Summary::default();
-        let ended = self.work(connection, readings, &mut kept, &mut progress, &mut summary).await;
+        let ended = self.work(connection, lines, &mut kept, &mut progress, &mut summary).await;
         progress.end();
         kept.sync()?;
         let stopped = ended?;
@@ -153,8 +153,8 @@ impl Import {
 
     /// Starts the thread that reads. It is a separate thread that ends with the process, because a read from a
     /// terminal or a pipe cannot be cancelled.
-    fn read(&self, from: Box<dyn Read + Send>, states: Option<States>) -> Readings {
-        let (to, readings) = mpsc::channel(64);
+    fn read(&self, from: Box<dyn Read + Send>, states: Option<States>) -> ReadLines {
+        let (to, lines) = mpsc::channel(64);
         let (client, from_line) = (self.client.clone(), self.from_line);
         std::thread::spawn(move || {
             let mut lines = Lines::new(BufReader::with_capacity(LONGEST, from));
@@ -163,14 +163,14 @@ impl Import {
                 let _ = to.blocking_send(Err(failure));
             }
         });
-        readings
+        lines
     }
 
     /// Distributes the lines and collects their results. Returns where it stopped before the end.
     async fn work(
         &self,
         connection: &Connection,
-        mut readings: Readings,
+        mut lines: ReadLines,
         kept: &mut Kept,
         progress: &mut Progress,
         summary: &mut Summary,
@@ -213,9 +213,9 @@ impl Import {
                     under_way.remove(&number);
                     progress.report(summary.lines - under_way.len() as u64, bytes);
                 }
-                reading = readings.recv(), if may_read => match reading.transpose()? {
+                reading = lines.recv(), if may_read => match reading.transpose()? {
                     None => is_at_end = true,
-                    Some(Reading { number, end, content }) => {
+                    Some(ReadLine { number, end, content }) => {
                         (next, bytes) = (number + 1, end);
                         summary.lines += 1;
                         match content {
@@ -379,7 +379,7 @@ fn parse(
     client: &ClientId,
     from_line: u64,
     mut states: Option<States>,
-    to: &mpsc::Sender<Result<Reading, Failure>>,
+    to: &mpsc::Sender<Result<ReadLine, Failure>>,
 ) -> Result<(), Failure> {
     let mut format = None;
     while let Some(line) = lines.next().map_err(|error| unreadable(&error))? {
@@ -413,7 +413,7 @@ fn parse(
                 Content::Line(Job { number, text: bytes.unwrap_or_default(), hash }, row)
             }
         };
-        if to.blocking_send(Ok(Reading { number, end, content })).is_err() {
+        if to.blocking_send(Ok(ReadLine { number, end, content })).is_err() {
             break;
         }
     }

@@ -20,15 +20,15 @@ use tokio::sync::watch;
 use crate::commands::import::row::Row;
 use crate::table::call_failure;
 use crate::table::connection::Connection;
-use crate::table::erase;
+use crate::table::item_parts;
 use crate::ui::Failure;
 use crate::ui::output::note;
 
 /// How long one attempt of a store operation may take, including contention.
 const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// Full jitter: the pause before the first retry is a random part of `FIRST_PAUSE`, and each later one a random part of
-/// twice as much, at most of `LONGEST_PAUSE`.
+/// Full jitter: each pause is a random part of a ceiling. The ceiling is `FIRST_PAUSE` before the first retry and doubles
+/// with each retry, up to `LONGEST_PAUSE`.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -133,7 +133,7 @@ impl Writer {
             }
         };
         written.created = there.is_none();
-        let there: BTreeSet<_> = there.iter().flat_map(erase::channels).collect();
+        let there: BTreeSet<_> = there.iter().flat_map(item_parts::channels).collect();
         let (mut reasons, count) = (Vec::new(), row.channels.len());
         for (place, channel) in row.channels.into_iter().enumerate() {
             if there.contains(channel.phone.e164()) {

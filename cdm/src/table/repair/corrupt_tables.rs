@@ -11,8 +11,8 @@ use cdm_lambda::time::UnixMillis;
 use proptest::prelude::*;
 
 use crate::table::change::key_text;
-use crate::table::counter;
 use crate::table::dynamo_json::{from_item, same};
+use crate::table::item_parts;
 
 /// A table's items, by partition and sort key.
 pub(crate) type Table = BTreeMap<(String, String), Item>;
@@ -66,7 +66,7 @@ pub(crate) fn table(has: &[u8]) -> Table {
             };
             let phone: Phone = Phone::from_e164(e164).unwrap();
             let number = entry(&mut table, items::phone_key(&client, &phone));
-            let mut ccids = counter::ccids(number);
+            let mut ccids = item_parts::ccids(number);
             ccids.insert((*name).to_owned());
             number.insert(items::CCID_COUNT.to_owned(), count(ccids.len()));
             number.insert(items::CCIDS.to_owned(), AttributeValue::Ss(ccids.into_iter().collect()));
@@ -187,7 +187,7 @@ pub(crate) fn corrupt(table: &mut Table, corruption: &Corruption) {
     }
     let key = Item::from([("pk".to_owned(), text(&number_key.0)), ("sk".to_owned(), text("PHONE"))]);
     let number = table.entry(number_key).or_insert(key);
-    let mut ccids = counter::ccids(number);
+    let mut ccids = item_parts::ccids(number);
     let (name, value) = match kind {
         32 => (items::CCIDS, Some(list(ccids))),
         33 => (items::CCIDS, Some(AttributeValue::L(vec![text("A"), count(7), text("a/b")]))),

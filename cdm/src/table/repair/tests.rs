@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::table::change::{self, Change};
-use crate::table::counter;
 use crate::table::dynamo_json::same;
+use crate::table::item_parts;
 use crate::table::repair::corrupt_tables::{Table, assert_nothing_lost, corrupt, corruption, healthy};
 use crate::table::repair::findings::Resolution;
 
@@ -21,7 +21,7 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
     for item in table.values() {
         match subject(item) {
             Subject::Customer { client_id, ccid } => {
-                for phone in crate::table::erase::channels(item).filter_map(Phone::from_e164) {
+                for phone in item_parts::channels(item).filter_map(Phone::from_e164) {
                     let of_number = change::key_text(&items::phone_key(&client_id, &phone));
                     numbers.entry(of_number).or_default().push((client_id.clone(), ccid.clone(), phone));
                 }
@@ -36,7 +36,7 @@ fn plans(table: &Table, now: UnixMillis) -> Vec<Planned> {
             }
             Subject::Phone { client_id, phone } => {
                 let of_number = numbers.entry(change::key_text(item)).or_default();
-                for ccid in counter::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
+                for ccid in item_parts::ccids(item).iter().filter_map(|ccid| Ccid::parse(ccid).ok()) {
                     of_number.push((client_id.clone(), ccid, phone.clone()));
                 }
                 if of_number.is_empty() {
@@ -99,7 +99,7 @@ proptest! {
         }
         assert_nothing_lost(&corrupted, &repaired, "repair");
         for (key, item) in &repaired {
-            let named = counter::ccids(item).len();
+            let named = item_parts::ccids(item).len();
             let was = match corrupted.get(key).and_then(|item| item.get(items::CCIDS)) {
                 Some(AttributeValue::L(list)) => list.len(),
                 Some(AttributeValue::Ss(ccids)) => ccids.len(),

@@ -147,7 +147,7 @@ impl ResumeFile {
         })
     }
 
-    /// The file that is written first and then takes the address of the old one.
+    /// The file that is written first and then replaces the old one.
     fn beside(&self) -> PathBuf {
         let mut beside = self.0.clone().into_os_string();
         beside.push(format!(".{}.new", std::process::id()));
