@@ -51,7 +51,8 @@ pub fn run(plan: Plan, keep: Keep) -> Outcome {
         operator::prepare(&sim);
         let first = sim.service().tables.of("table-0").map(|(_, item)| item.clone()).collect();
         let run = Arc::new(Run::new(Arc::clone(&sim)));
-        let events = tokio::spawn(operator::events(Arc::clone(&run)));
+        let (watching, events) = (Arc::clone(&sim), operator::events(Arc::clone(&run)));
+        let events = tokio::spawn(async move { watching.catch_panic("the operator", events).await });
         let requests = sim.plan.requests.clone();
         let mut clients = Vec::with_capacity(requests.len());
         for request in requests {
