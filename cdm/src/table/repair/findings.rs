@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use cdm_lambda::domain::Phone;
-use cdm_lambda::store::items::{self, Item};
+use cdm_lambda::store::items::Item;
 use serde_json::json;
 
+use crate::table::change::key_text;
 use crate::table::corruption::Kind;
 use crate::ui::Failure;
 use crate::ui::output::{self, Output, shown};
@@ -58,7 +59,7 @@ impl Finding {
 
     /// The object of `--output json`.
     pub(crate) fn object(&self, outcome: Outcome) -> serde_json::Value {
-        let (pk, sk) = self.key_text();
+        let (pk, sk) = key_text(&self.key);
         let (remedy, commands) = match &self.resolution {
             Resolution::Repair(does) => (does, [].as_slice()),
             Resolution::Person { advice, commands } => (advice, commands.as_slice()),
@@ -87,13 +88,13 @@ impl Finding {
     }
 
     pub(crate) fn text(&self, outcome: Outcome) -> String {
-        let (pk, sk) = self.key_text();
+        let (pk, sk) = key_text(&self.key);
         let mut text = format!(
             "{}: {}\n  partition key {}, sort key {}",
             self.kind.code(),
             self.kind.what(),
-            shown(pk),
-            shown(sk)
+            shown(&pk),
+            shown(&sk)
         );
         if let (Some(ccid), false) = (&self.ccid, sk == "CUSTOMER") {
             let _ = write!(text, "\n  customer {}", shown(ccid));
@@ -120,11 +121,6 @@ impl Finding {
         }
         text
     }
-
-    fn key_text(&self) -> (&str, &str) {
-        let text = |name: &str| self.key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
-        (text(items::PK), text(items::SK))
-    }
 }
 
 /// A command for the shell. `--ccid -` and `--pk -` read a line from standard input, so a value that is `-` is
@@ -149,8 +145,8 @@ pub(crate) fn command(words: &[&str]) -> String {
 
 /// A `cdm item` command for this item.
 pub(crate) fn item_command(verb: &str, item: &Item) -> String {
-    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
-    command(&["item", verb, "--pk", text(items::PK), "--sk", text(items::SK)])
+    let (pk, sk) = key_text(item);
+    command(&["item", verb, "--pk", &pk, "--sk", &sk])
 }
 
 pub(super) fn phone_remove(client: &str, ccid: &str, phone: &Phone) -> String {
@@ -215,7 +211,7 @@ mod tests {
             command(&["phone", "add", "--client", "a", "--ccid", "-", "+16105551212"]),
             r"printf '%s\n' - | cdm phone add --client a --ccid=- +16105551212"
         );
-        let item = Item::from([(items::PK.to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("-".to_owned()))]);
+        let item = Item::from([("pk".to_owned(), aws_sdk_dynamodb::types::AttributeValue::S("-".to_owned()))]);
         assert_eq!(item_command("delete", &item), r"printf '%s\n' - | cdm item delete --pk=- --sk '' --yes");
         for word in ["", "a b", "it's", "CLIENT#a#CUSTOMER#x", "$HOME `id` \"q\" \\", "é", "~", "*"] {
             let shell = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
