@@ -207,7 +207,7 @@ pub fn parse_update_consent(
     parameters: &PathParameters<'_>,
 ) -> Result<UpdateConsent, RequestError> {
     let mut fields = Fields::new(event, parameters);
-    let (consent_type, phone, channel_type) = (fields.consent_type(), fields.phone(), fields.channel_type());
+    let (consent_type, phone, channel_type) = (fields.consent_type(), fields.canonical_phone(), fields.channel_type());
     let update = consent_type.zip(phone).zip(channel_type);
     let update =
         update.map(|((consent_type, phone), _)| UpdateConsent { client_id: client_id.clone(), phone, consent_type });

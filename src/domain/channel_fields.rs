@@ -76,7 +76,7 @@ impl ChannelFields {
     ) -> Option<Self> {
         let (number, country_code) =
             parse_stated_number(text(ChannelField::PhoneNumber), text(ChannelField::CountryCode));
-        let phone = number.and_then(|number| number.map(|(number, code)| number.phone_to_add(code)).transpose());
+        let phone = number.and_then(|number| number.map(|(number, code)| number.canonical_phone(code)).transpose());
         Self::collect(text, report, phone, country_code)
     }
 
@@ -86,17 +86,16 @@ impl ChannelFields {
         phone: Result<Option<Phone>, Rule>,
         country_code: Result<(), Rule>,
     ) -> Option<Self> {
-        let mut check = |field, rule| report(field, rule);
-        let phone = phone.map_err(|rule| check(ChannelField::PhoneNumber, rule)).ok();
+        let phone = phone.map_err(|rule| report(ChannelField::PhoneNumber, rule)).ok();
         let consent_type = optional(text(ChannelField::ConsentType), ConsentType::parse)
-            .map_err(|rule| check(ChannelField::ConsentType, rule))
+            .map_err(|rule| report(ChannelField::ConsentType, rule))
             .ok();
         let phone_type = optional(text(ChannelField::PhoneType), PhoneType::parse)
-            .map_err(|rule| check(ChannelField::PhoneType, rule))
+            .map_err(|rule| report(ChannelField::PhoneType, rule))
             .ok();
-        let country_code = country_code.map_err(|rule| check(ChannelField::CountryCode, rule)).ok();
+        let country_code = country_code.map_err(|rule| report(ChannelField::CountryCode, rule)).ok();
         let client_source = optional(text(ChannelField::ClientSource), ClientSource::parse)
-            .map_err(|rule| check(ChannelField::ClientSource, rule))
+            .map_err(|rule| report(ChannelField::ClientSource, rule))
             .ok();
         country_code?;
         Some(Self {

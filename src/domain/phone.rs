@@ -116,11 +116,12 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// The phone to store in a record. Each number must have only one E.164 form.
+    /// The phone under which something is stored, which must be the number's only E.164 form. A stop that is stored under
+    /// another form would not stop the number.
     ///
     /// # Errors
     /// The rule for the number, if it does not make an E.164 number, or has a different E.164 form.
-    pub fn phone_to_add(self, country_code: CountryCode) -> Result<Phone, Rule> {
+    pub fn canonical_phone(self, country_code: CountryCode) -> Result<Phone, Rule> {
         match self {
             Self::Digits(digits) => Phone::new(digits, country_code),
             Self::E164(phone) if phone.is_canonical() => Ok(phone),
@@ -187,8 +188,10 @@ impl Phone {
 }
 
 impl Phone {
-    /// The number as it is dialled in its country, with its trunk prefix: `0612345678`, `6105551212`. If 10 to 11 digits
-    /// can express the number, an add of these digits and the country code adds the same number.
+    /// The number as it is dialled in its country, with its trunk prefix: `0612345678`, `6105551212`. If these are 10 to 11
+    /// digits, an add of them with the country code adds the same number. They are for every number that has at least 9
+    /// digits without its country code. A shorter one may have been added with a prefix for calls to other countries
+    /// (`0033612345` for `+33612345`), which libphonenumber does not show.
     ///
     /// libphonenumber knows how a number is dialled, but not the contract's 10 to 11 digits. If its form has another
     /// length, or would be read as another number, the first of several prefixes that leads back to this number is used.
@@ -346,7 +349,7 @@ mod tests {
 
     #[test]
     fn a_number_has_one_e164_form() {
-        let is_canonical = |e164| Number::parse(e164).unwrap().phone_to_add(CountryCode(1)).is_ok();
+        let is_canonical = |e164| Number::parse(e164).unwrap().canonical_phone(CountryCode(1)).is_ok();
         for good in ["+16105551212", "+33612345678", "+390612345678", "+4512345678", "+78001234567", "+80012345678"] {
             assert!(is_canonical(good), "{good}");
         }
@@ -421,15 +424,37 @@ mod tests {
             let Ok(phone) = Phone::new(Digits(&digits), code) else { return Ok(()) };
             prop_assert_eq!(Phone::from_e164(phone.e164()), Some(phone.clone()));
             let shown = phone.dialled();
-            if let Ok(digits) = Digits::parse(&shown) {
+            let shown = Digits::parse(&shown);
+            prop_assert!(shown.is_ok() || phone.national().len() < 9, "{}", phone.e164());
+            if let Ok(digits) = shown {
                 prop_assert_eq!(Phone::new(digits, code), Ok(phone.clone()));
-                prop_assert_eq!(Number::E164(phone.clone()).phone_to_add(CountryCode(1)), Ok(phone));
+                prop_assert_eq!(Number::E164(phone.clone()).canonical_phone(CountryCode(1)), Ok(phone));
             }
         }
 
         #[test]
-        fn no_text_panics(digits in ".{0,20}", code in ".{0,5}") {
-            let _ = form(&digits, &code);
+        fn no_text_is_read_as_a_number_that_is_none(text in ".{0,20}", code in ".{0,5}") {
+            prop_assert!(Digits::parse(&text).is_err() || text.bytes().all(|byte| byte.is_ascii_digit()));
+            if let Ok(code) = CountryCode::parse(&code) {
+                prop_assert!((1..1000).contains(&code.number()));
+            }
+            if let Ok(Number::E164(phone)) = Number::parse(&text) {
+                prop_assert_eq!(phone.e164(), text);
+            }
+        }
+
+        /// Any digits with a plus sign, for which no generator of arbitrary text has a chance.
+        #[test]
+        fn an_e164_form_is_read_as_it_is(digits in "[0-9]{0,17}", code in 1_u16..1000) {
+            for text in [format!("+{digits}"), format!("+{code}{digits}")] {
+                let Some(phone) = Phone::from_e164(&text) else { continue };
+                prop_assert_eq!(phone.e164(), &text);
+                prop_assert_eq!(format!("+{}{}", phone.country_code().number(), phone.national()), text);
+                // Neither panics, whatever the digits are.
+                prop_assert!(!phone.dialled().is_empty());
+                let canonical = Number::E164(phone.clone()).canonical_phone(CountryCode(1));
+                prop_assert!(canonical.is_err() || canonical == Ok(phone));
+            }
         }
     }
 }

@@ -5,8 +5,8 @@ use super::json_body::JsonBody;
 use super::route::PathParameters;
 use super::{FieldError, RequestError};
 use crate::domain::{
-    Ccid, ChannelField, ChannelFields, ChannelType, ClientSource, ConsentType, IdempotencyKey, Phone, Rule,
-    parse_stated_number,
+    Ccid, ChannelField, ChannelFields, ChannelType, ClientSource, ConsentType, CountryCode, IdempotencyKey, Number,
+    Phone, Rule, parse_stated_number,
 };
 
 /// The fields of a request. Read all of them, then call [`Fields::finish`], which returns the errors in the contract's
@@ -53,17 +53,28 @@ impl<'a> Fields<'a> {
 
     /// A phone number in either form, and the country code of the body.
     pub fn phone(&mut self) -> Option<Phone> {
-        let stated = stated_phone(self.parameters, self.body.text(ChannelField::CountryCode.name()));
+        self.phone_and_body(Number::phone)
+    }
+
+    /// The same, but only the number's only E.164 form is accepted.
+    pub fn canonical_phone(&mut self) -> Option<Phone> {
+        self.phone_and_body(Number::canonical_phone)
+    }
+
+    fn phone_and_body(&mut self, read: ReadNumber<'a>) -> Option<Phone> {
+        let stated = stated_phone(self.parameters, self.body.text(ChannelField::CountryCode.name()), read);
         self.check_phone(stated, &full_name(ChannelField::CountryCode))
     }
 
     /// A phone number in either form, and the country code of the query string.
     pub fn phone_and_query(&mut self) -> Option<Phone> {
         let name = ChannelField::CountryCode.name();
-        // A country code never begins with a space. A gateway may have decoded a plus sign as one.
+        // A country code never begins with a space. A gateway may have decoded a plus sign as one; AWS does not document which
+        // ones do.
         let plus = |code: String| code.strip_prefix(' ').map(|digits| format!("+{digits}")).unwrap_or(code);
         let country_code = self.event.query.get(name).map(|code| code.map(plus));
-        let stated = stated_phone(self.parameters, country_code.as_ref().map(Option::as_deref).map_err(|rule| *rule));
+        let country_code = country_code.as_ref().map(Option::as_deref).map_err(|rule| *rule);
+        let stated = stated_phone(self.parameters, country_code, Number::phone);
         self.check_phone(stated, &format!("query.{name}"))
     }
 
@@ -122,15 +133,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// How a number and a country code become a phone.
+type ReadNumber<'a> = fn(Number<'a>, CountryCode) -> Result<Phone, Rule>;
+
 /// The phone of the path under this country code, and the rule that the country code breaks. If only the country code is
 /// invalid, there is no phone, and the number breaks no rule.
-fn stated_phone(
-    parameters: &PathParameters<'_>,
+fn stated_phone<'a>(
+    parameters: &'a PathParameters<'_>,
     country_code: Result<Option<&str>, Rule>,
+    read: ReadNumber<'a>,
 ) -> (Result<Option<Phone>, Rule>, Result<(), Rule>) {
     let number = path_text(parameters, ChannelField::PhoneNumber.name()).map(Some);
     let (number, country_code) = parse_stated_number(number, country_code);
-    (number.and_then(|number| number.map(|(number, code)| number.phone(code)).transpose()), country_code)
+    (number.and_then(|number| number.map(|(number, code)| read(number, code)).transpose()), country_code)
 }
 
 /// `path.phone_number`, `body.consent_type`, …

@@ -128,9 +128,10 @@ impl Dialled {
         number.phone(country_code).map_err(bad("phone number"))
     }
 
-    fn phone_to_add(&self) -> Result<E164, Failure> {
+    /// The number to store something under.
+    fn canonical_phone(&self) -> Result<E164, Failure> {
         let (number, country_code) = self.read()?;
-        number.phone_to_add(country_code).map_err(bad("phone number"))
+        number.canonical_phone(country_code).map_err(bad("phone number"))
     }
 
     fn read(&self) -> Result<(Number<'_>, CountryCode), Failure> {
@@ -181,20 +182,24 @@ impl Add {
                 phone_type: self.phone_type,
                 consent_type: self.consent_type,
                 client_source: self.client_source,
-                ..Channel::new(self.number.phone_to_add()?, UnixMillis::now())
+                ..Channel::new(self.number.canonical_phone()?, UnixMillis::now())
             },
         };
         let added = connection.store.add_phone(&add, &mut CallContext::within(OPERATION_TIMEOUT)).await;
         added.map_err(|error| call_failure::refusal(error, &connection.table))?;
         say(output, &phone_added(&self.number.number, add.ccid.as_str(), add.client_id.as_str()))?;
-        let stated = add.channel.consent_type.filter(|stated| *stated != ConsentType::Stop);
-        if let (Some(stated), Some(ConsentType::Stop)) =
-            (stated, consent(connection, &add.client_id, &add.channel.phone).await?.map(|consent| consent.consent_type))
-        {
-            output::note(&format!(
-                "The number is stopped, so its consent is not {}: `cdm phone consent --set` lifts a stop.",
-                stated.as_str()
-            ));
+        if let Some(stated @ (ConsentType::Written | ConsentType::Express)) = add.channel.consent_type {
+            let stated = stated.as_str();
+            match consent(connection, &add.client_id, &add.channel.phone).await {
+                Ok(Some(Consent { consent_type: ConsentType::Stop, .. })) => output::note(&format!(
+                    "The number is stopped, so its consent is not {stated}: `cdm phone consent --set` lifts a stop."
+                )),
+                Ok(_) => {}
+                // The number was added, so this is no failure of the command.
+                Err(Failure(why)) => output::note(&format!(
+                    "It is unknown whether the number is stopped, or its consent is {stated} now ({why}): `cdm phone consent` shows it."
+                )),
+            }
         }
         Ok(())
     }
@@ -251,6 +256,7 @@ impl SetConsent {
         if seen.is_some_and(|seen| seen.consent_type == ConsentType::Stop) && consent_type != ConsentType::Stop {
             output::confirm(&format!("Lift the stop of {} of {}?", phone.e164(), self.client.as_str()), "y", self.yes)?;
         }
+        let phone = self.number.canonical_phone()?;
         let update = UpdateConsent { client_id: self.client, phone, consent_type };
         let updated = connection.store.update_consent(&update, &mut CallContext::within(OPERATION_TIMEOUT)).await;
         let updated = updated.map_err(|error| match error {

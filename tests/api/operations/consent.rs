@@ -197,6 +197,24 @@ async fn every_form_of_a_number_changes_it() {
     }
 }
 
+/// A stop under another form would be stored beside the number, and would not stop it.
+#[tokio::test]
+async fn only_the_one_e164_form_of_a_number_is_accepted() {
+    let app = TestApp::new().await;
+    let before = app.everything().await;
+    for other_form in ["+330612345678", "+116105551208", "+1610555120"] {
+        for consent_type in ["stop", "written"] {
+            let request = consent(other_form, consent_type);
+            for reply in [app.send(&request).await, app.send_rest(&request).await] {
+                let rule = "must be the number's E.164 form, without a trunk prefix";
+                assert_eq!(reply.row(), (400, Some("invalid_request")), "{other_form}");
+                assert_eq!(reply.body["errors"], json!([{ "field": "path.phone_number", "message": rule }]));
+            }
+        }
+    }
+    assert_eq!(app.everything().await, before);
+}
+
 #[tokio::test]
 async fn every_bad_field_is_reported() {
     let app = TestApp::new().await;
