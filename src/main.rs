@@ -35,7 +35,12 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> Result<(), lambda_http::Error> {
     // The runtime library panics if one of these is missing.
-    for name in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"] {
+    for name in [
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    ] {
         if std::env::var_os(name).is_none() {
             return Err(
                 format!("{name} is not set: Lambda starts this program; to run it here, use `cargo dev`").into()

@@ -37,8 +37,8 @@ pub enum Cancellation {
     Conflict,
     /// DynamoDB throttled the transaction. The same transaction may pass later.
     Throttled,
-    /// The record passed. The counter failed its condition, but its old value does not show why. It may have changed
-    /// between two reads of DynamoDB; if this happens twice, the counter is corrupt.
+    /// DynamoDB refused the counter, but its old value does not show why. It may have changed between two reads of
+    /// DynamoDB; if this happens twice, the counter is corrupt.
     CounterUnclear,
     /// The record is corrupt.
     CorruptRecord,
@@ -121,7 +121,8 @@ pub fn read_delete(reasons: &[Reason<'_>], numbers: usize) -> Cancellation {
     }
 }
 
-/// Reads the cancellation of a transaction whose own content cannot be the reason: it is contended, or unreadable.
+/// Reads a cancellation for which only contention is a valid reason: a conflict or a throttle. Every other reason is
+/// unreadable.
 pub fn read_contention(reasons: &[Reason<'_>]) -> Cancellation {
     first_refusal(reasons, reasons.len()).err().unwrap_or(Cancellation::Unreadable)
 }

@@ -4,9 +4,9 @@
 //! second client for credentials that Lambda already puts into the environment. The endpoint of the region is resolved
 //! once, not for each call.
 //!
-//! Trust: Amazon signs its endpoints with its own roots, five certificates, so the client trusts only these. No other
-//! authority can then vouch for a DynamoDB endpoint. If AWS uses another issuer one day, the first handshake that meets it
-//! logs a warning and switches to the system's certificates, and the call succeeds.
+//! Trust: Amazon signs its endpoints with its own roots, five certificates, so the client trusts only these at first. If AWS
+//! uses another issuer one day, the first handshake that meets it logs a warning and switches to the system's certificates,
+//! and the call succeeds.
 
 use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
@@ -220,13 +220,15 @@ fn connector(trust: TrustStore, resolver: TimedResolver) -> SharedHttpConnector 
         .sleep_impl(TokioSleep::new())
         // ring, because aws-lc spends 40 ms of CPU on jitter entropy at its first connection and is 2 MB larger.
         .tls_provider(Provider::Rustls(CryptoMode::Ring));
+    // It cannot fail: the builder checks nothing.
     if let Ok(context) = TlsContext::builder().with_trust_store(trust).build() {
         connector = connector.tls_context(context);
     }
     SharedHttpConnector::new(connector.build_with_resolver(resolver))
 }
 
-/// Reads a bundle and checks that it contains certificates only, because the TLS library panics on anything else.
+/// Reads a bundle and checks that it has certificates, and that each can be parsed, because the TLS library panics on one
+/// that cannot.
 fn certificates(file: &str) -> Result<Vec<u8>, ConfigError> {
     let bad = ConfigError { variable: "AWS_CA_BUNDLE", rule: "must name a readable PEM file of certificates" };
     let pem = std::fs::read(file).map_err(|_| bad.clone())?;
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_contains_certificates_only() {
+    fn a_bundle_has_certificates_that_can_be_parsed() {
         let bundle = |text: &[u8]| {
             let file = std::env::temp_dir().join(format!("cdm-lambda-{:032x}.pem", fastrand::u128(..)));
             std::fs::write(&file, text).unwrap();

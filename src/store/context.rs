@@ -72,7 +72,7 @@ impl Deadline {
 /// What a request cost at the database, for its log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallStats {
-    /// Attempts to call DynamoDB, those included that could not be sent.
+    /// Attempts to call DynamoDB, including those that could not be sent.
     pub round_trips: u32,
     /// Attempts that repeated an earlier attempt.
     pub retries: u32,

@@ -42,8 +42,8 @@ pub(super) enum Attempt<T> {
     Settled(Result<T, StoreError>),
     /// DynamoDB refused it because of other requests or of their rate. Nothing was written.
     Contended(FailureDetail),
-    /// The counter failed its condition, but its old value does not show why. Nothing was written. Retry once; if it
-    /// happens again, the item is corrupt.
+    /// DynamoDB refused the counter, but its old value does not show why. Nothing was written. Retry once; if it happens
+    /// again, the item is corrupt.
     Unclear(FailureDetail),
     /// It did not reach DynamoDB. Nothing was written.
     Unsent(FailureDetail),

@@ -117,8 +117,8 @@ impl StoredConsent {
     ///
     /// Its time is later than every time that was read, whatever the clocks of two environments show. So a stop that a change
     /// sets never has the time of an earlier stop, and a late attempt to lift the earlier one cannot match it. A stop that an
-    /// add states has the time at which the add arrived. That equals the time of an earlier stop only if both requests
-    /// arrived in the same millisecond.
+    /// add states has the time at which the add arrived. That equals the time of an earlier stop only if the add arrived in
+    /// the millisecond that this stop has.
     pub fn changed_to(self, consent_type: ConsentType, now: UnixMillis) -> Option<Consent> {
         let before = self.consent();
         if before.is_some_and(|before| before.consent_type == consent_type) {

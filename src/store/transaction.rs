@@ -139,8 +139,8 @@ impl Transaction<'_> {
             Ok(_) => Attempt::Settled(Ok(TransactionOutcome::Committed)),
             Err(error) => match reasons(&error) {
                 Some(reasons) => decide(&reasons, &error).map(|result| Ok(TransactionOutcome::Cancelled(result))),
-                // The expressions are constant, so an item does not fit them. AWS documents a reason for this case;
-                // DynamoDB Local rejects the whole call.
+                // DynamoDB rejected the whole call. The expressions are always valid, so an item does not fit them. AWS
+                // documents a cancellation reason for this case; DynamoDB Local rejects the call.
                 None if error.code() == Some("ValidationException") => {
                     Attempt::Settled(Err(StoreError::Internal(detail(Cause::CorruptItem, &error))))
                 }

@@ -250,7 +250,7 @@ async fn every_pair_of_reasons_has_its_response() {
         let ccid = format!("FAM-{:05}", 1 + place % 50);
         app.faults.take_calls();
         app.faults.writes([Fault::cancelled(&first, &second)]);
-        // The message of the scripted item names this number.
+        // The scripted item has this number.
         let digits = if first == has_phone { "6105551212" } else { &digits };
         let reply = app.send(&add(&ccid, digits)).await;
         assert_eq!(reply.code(), code, "{first} {second}");

@@ -191,14 +191,25 @@ async fn a_bad_environment_variable_ends_the_process_and_is_named() {
 }
 
 #[tokio::test]
-async fn without_a_runtime_api_it_names_the_missing_variable() {
-    let output = std::process::Command::new(BOOTSTRAP)
-        .env_clear()
-        .envs([("TABLE_NAME", "a-table"), ("AWS_REGION", "us-east-1")])
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("AWS_LAMBDA_RUNTIME_API"));
+async fn it_names_a_missing_variable_of_the_runtime() {
+    let of_the_runtime = [
+        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "a-function"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+    ];
+    for (missing, _) in of_the_runtime {
+        let output = std::process::Command::new(BOOTSTRAP)
+            .env_clear()
+            .envs([("TABLE_NAME", "a-table"), ("AWS_REGION", "us-east-1")])
+            .envs(of_the_runtime.iter().copied().filter(|(name, _)| *name != missing))
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{missing}");
+        let output = String::from_utf8(output.stdout).unwrap();
+        let line: Value = serde_json::from_str(output.lines().next().unwrap()).unwrap();
+        assert!(line["cause"].as_str().unwrap().starts_with(&format!("{missing} is not set")), "{output}");
+    }
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn an_issuer_outside_amazons_roots_is_looked_up_once_in_the_systems_roots(
 }
 
 #[tokio::test]
-async fn a_server_with_an_unknown_issuer_receives_no_request() {
+async fn a_server_with_an_unknown_issuer_is_not_trusted() {
     let (status, output) = add_over_tls(None, Some(&Authority::new()), &Authority::new()).await;
     assert_eq!((status, output.matches(FALLBACK).count()), (500, 1), "{output}");
 }

@@ -5,7 +5,7 @@
 pub(crate) enum Applied {
     Never,
     Immediately,
-    /// After the client has given up on it and other requests have passed.
+    /// After other requests have ended. If the client waits longer than that, it receives the ending late.
     Late,
 }
 

@@ -3,13 +3,11 @@
 
     check.py                     run every check of checks/
     check.py --mutations         also break the template in each way of mutations.py; each must make its check fail
-    check.py --print             print the expanded template, for other tools
 
 Runs offline, with the Python of scripts/tools (environment `deploy`, which has the SAM translator). Expands the template as
 AWS's transform does. Then resolves its conditions for two sets of parameters: the defaults, and every option in use.
 """
 
-import json
 import sys
 
 from checks import function, iam, monitoring, pipeline, resources, rollout, routes, table, versions
@@ -43,9 +41,6 @@ def failures(text, only=None):
 
 
 def main():
-    if "--print" in sys.argv:
-        print(json.dumps(Expanded(TEMPLATE, {}).document, indent=1))
-        return 0
     found = failures(TEMPLATE)
     for name, message in found:
         print(f"FAILED {name}\n  {message}")

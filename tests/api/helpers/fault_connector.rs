@@ -64,7 +64,8 @@ impl Fault {
         Self::cancelled_for(&[record.clone(), counter.clone()])
     }
 
-    /// A cancelled transaction with these reasons. If there are fewer than items, those of the last ones are `None`.
+    /// A cancelled transaction with these reasons. If there are fewer reasons than items, the remaining items get the
+    /// reason `None`.
     pub(crate) fn cancelled_for(reasons: &[Value]) -> Self {
         Self::Cancelled(reasons.to_vec())
     }

@@ -1,6 +1,7 @@
 //! The cost of a request at DynamoDB.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use cdm_lambda::store::client::DynamoDb;
 use serde_json::json;
 use testkit::demo;
 
@@ -109,17 +110,22 @@ async fn the_largest_record_is_read_in_two_calls() {
     assert_eq!((calls[0].1, calls[1].1), (1.0, 250.0));
 }
 
+/// The connector adds a field to the handler's requests. Without the connector the units are the same.
 #[tokio::test]
 async fn the_connector_does_not_change_the_units() {
-    // The connector adds a field to the handler's requests; a direct request has the same result.
     let app = TestApp::new().await;
-    let get = app.client.get_item().table_name(demo::TABLE).consistent_read(true);
-    let got = get
+    let record = calls(&app, &customer("BAK-11984-007")).await.pop().unwrap();
+    let direct = DynamoDb::new(&app.endpoint(), app.credentials()).await.unwrap();
+    let got = direct
+        .client
+        .get_item()
+        .table_name(demo::TABLE)
+        .consistent_read(true)
         .key("pk", crate::helpers::text("CLIENT#demo-clinic#CUSTOMER#BAK-11984-007"))
         .key("sk", crate::helpers::text("CUSTOMER"))
         .return_consumed_capacity(ReturnConsumedCapacity::Total)
         .send()
         .await
         .unwrap();
-    assert_eq!(got.consumed_capacity.unwrap().capacity_units, Some(1.0));
+    assert_eq!(got.consumed_capacity.unwrap().capacity_units, Some(record.1));
 }

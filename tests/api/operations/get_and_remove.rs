@@ -181,7 +181,7 @@ async fn a_counter_that_lost_count_never_goes_below_zero() {
     assert_eq!(app.everything().await, before);
 }
 
-/// A few thousand operations, several at a time, on few records and numbers. Every count is checked after every
+/// 1,500 operations, several at a time, on few records and numbers. Every count is checked after every
 /// burst.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn adds_racing_removes_keep_every_count_true() {

@@ -70,7 +70,7 @@ async fn every_form_of_a_number_finds_it() {
     let forms: [(&str, &[&str]); 3] = [
         ("0612345678", &["country_code=33", "country_code=%2B33", "country_code=+33", "x=1&country_code=33&y"]),
         ("+33612345678", &["", "country_code=33", "country_code=+33", "other=%ff"]),
-        // The trunk prefix is not part of the number.
+        // The names of parameters are case-sensitive, and empty pairs are skipped.
         ("0612345678", &["country_code=33&Country_Code=1", "&country_code=33&"]),
     ];
     for (number, queries) in forms {

@@ -1,4 +1,4 @@
-//! Every file of `events/`, each on fresh demo data, against `events/expected.json`.
+//! Every file of `events/`, each on the demo data, against `events/expected.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

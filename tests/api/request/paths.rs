@@ -7,11 +7,11 @@ use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, create, customer, de
 
 /// An event of a catch-all route, so only the path tells the operation.
 async fn by_path(app: &TestApp, method: &str, path: &str, payload_format: &str) -> Reply {
-    let mut event = if payload_format == "http" {
-        add(demo::CUSTOMER, "6105551212").http_event()
-    } else {
-        add(demo::CUSTOMER, "6105551212").rest_event()
-    };
+    request_by_path(app, &add(demo::CUSTOMER, "6105551212"), method, path, payload_format).await
+}
+
+async fn request_by_path(app: &TestApp, request: &Request, method: &str, path: &str, payload_format: &str) -> Reply {
+    let mut event = if payload_format == "http" { request.http_event() } else { request.rest_event() };
     if payload_format == "http" {
         event["routeKey"] = "$default".into();
         event["rawPath"] = path.into();
@@ -141,6 +141,9 @@ async fn bad_utf_8_is_a_400_after_the_key_check() {
     let app = TestApp::new().await;
     let path =
         |client: &str, ccid: &str, digits: &str| format!("/cdm/client/{client}/customer/{ccid}/add_phone/{digits}");
+    let unauthorized = add(demo::CUSTOMER, "6105551212").no_key();
+    let reply = request_by_path(&app, &unauthorized, "PUT", &path("demo-clinic", "a%FF", "6105551212"), "rest").await;
+    assert_eq!(reply.status, 401);
     let reply = by_path(&app, "PUT", &path("demo-clinic", "a%FF", "6105551212"), "rest").await;
     assert_eq!((reply.status, reply.fields()), (400, vec!["path.ccid"]));
     let reply = by_path(&app, "PUT", &path("demo-clinic", "%C3%28", "%ED%A0%80"), "rest").await;

@@ -56,8 +56,8 @@ impl Specification for Contract {
             (Step::Ended(operation, observed), State::During(table)) => {
                 let mut next = *table;
                 let required = next.apply(*operation);
-                // An operation with an unknown outcome that changes nothing here is left for after the end, where it
-                // affects nothing. Otherwise each of them would double the search.
+                // An operation with an unknown outcome that would change nothing here takes effect after the end, where it
+                // affects nothing. If both were allowed, each such operation would double the search.
                 let is_allowed = if *observed == Observed::Unknown { next != *table } else { *observed == required };
                 (is_allowed, State::During(next))
             }

@@ -121,8 +121,8 @@ fn every_order_of_events_keeps_the_promises() {
     println!("{all} states in all");
 }
 
-/// Whether a request that met a conflict can still be done in some order of events. The pairs are those of an add and a
-/// removal, because neither of those refuses the other permanently.
+/// Whether a request that met a conflict can still be done in some order of events. Only the pairs of an add and a removal
+/// are used, because there the success of one request does not refuse the other for good.
 fn can_be_done_after_a_conflict(remembers_cancelled: bool, broken: Option<Break>) -> bool {
     pairs().into_iter().take(3).all(|pair| {
         let checker = protocol(pair, remembers_cancelled, broken).checker().threads(2);

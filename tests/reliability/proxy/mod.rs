@@ -2,8 +2,8 @@
 //!
 //! It also refuses overlapping transactions ([`transactions`]), as AWS does and the embedded database does not.
 //!
-//! Nothing here waits for a fixed time. A delayed request waits for the client to close the connection or for other
-//! requests to pass.
+//! Nothing here waits for a fixed time. A delayed request waits until other requests have ended, or until the faults are
+//! cleared.
 
 mod faults;
 mod gate;
