@@ -300,8 +300,8 @@ fn two_dev_servers_do_not_share_a_data_file() {
     Server::start(&["--data", path]).stop();
 }
 
-/// As a user with fewer rights than the owner of the files. Only root can become another user; any other user
-/// already is one.
+/// The server must run as a user who may not write the files. If the test runs as root, it starts the server as another
+/// user.
 #[cfg(unix)]
 #[test]
 fn a_read_only_data_file_is_reported() {

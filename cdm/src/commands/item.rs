@@ -43,7 +43,8 @@ pub(crate) struct Show {
     key: Key,
 }
 
-/// Replace the shown item with a corrected one. The corrected item must have no finding of its own.
+/// Replace the shown item with a corrected one. The corrected item must have no finding of its own, except a consent that
+/// `cdm check --fix` moves.
 ///
 /// The command refuses an item that has changed since `cdm item show` printed it.
 #[derive(Debug, Args)]
@@ -166,7 +167,7 @@ impl Put {
         };
         output::confirm(&format!("Replace the item with {shown}?"), "y", self.yes)?;
         let saving = self.save.open(connection.address(), "item put").shared();
-        let items = lock(&saving).save(std::slice::from_ref(&change))?;
+        let items = lock(&saving).save_or_report(std::slice::from_ref(&change))?;
         let written = saved::write(connection, &saving, items, &[change], &[]).await;
         let written = written.and_then(|is_written| if is_written { Ok(()) } else { Err(has_changed()) });
         lock(&saving).report_on(written)?;

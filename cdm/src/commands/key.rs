@@ -14,7 +14,8 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::{Value, json};
 
 use crate::commands::arguments::client_id;
-use crate::table::connection::{Condition, Connection};
+use crate::table::change::{self, Change, ROUNDS};
+use crate::table::connection::Connection;
 use crate::ui::Failure;
 use crate::ui::output::{self, Output};
 use crate::ui::stdin;
@@ -204,16 +205,28 @@ impl Revoke {
                 "y",
                 self.yes,
             )?;
-            let now = items::from_unix_millis(UnixMillis::now());
-            // If someone else revoked it meanwhile, the earlier time stays.
-            let unrevoked = Condition::unchanged(&Item::new(), &[items::REVOKED_AT]);
-            connection.set(items::api_key_key(hash), vec![(items::REVOKED_AT, Some(now))], unrevoked).await?;
         }
-        let revoked = connection.item(items::api_key_key(hash)).await?;
-        let row = row(revoked.as_ref().unwrap_or(&item), UnixMillis::now());
-        let when = row.get("revoked_at").and_then(Value::as_str).unwrap_or_default();
-        output.done(&format!("The key {fingerprint} of {client} was revoked at {when}."), &row)
+        let revoked = revoke(connection, items::api_key_key(hash)).await?;
+        let row = row(&revoked, UnixMillis::now());
+        let when = row.get("revoked_at").and_then(Value::as_str);
+        let when = when.map_or("is revoked".to_owned(), |when| format!("was revoked at {when}"));
+        output.done(&format!("The key {fingerprint} of {client} {when}."), &row)
     }
+}
+
+/// Revokes the key, and returns its item. If it is revoked already, the earlier time stays.
+async fn revoke(connection: &Connection, key: Item) -> Result<Item, Failure> {
+    for _ in 0..ROUNDS {
+        let read = connection.item(key.clone()).await?;
+        let item = read.ok_or_else(|| Failure("the key was deleted meanwhile, so it is not valid".to_owned()))?;
+        let mut revoked = item.clone();
+        revoked.entry(items::REVOKED_AT.to_owned()).or_insert_with(|| items::from_unix_millis(connection.now()));
+        let Some(change) = Change::new(Some(item), Some(revoked.clone())) else { return Ok(revoked) };
+        if change::apply(connection, &[change], &[]).await? {
+            return Ok(revoked);
+        }
+    }
+    Err(Failure("other programs keep changing the key: run the command again".to_owned()))
 }
 
 async fn of_fingerprint(connection: &Connection, client: &ClientId, fingerprint: &str) -> Result<Item, Failure> {
@@ -245,7 +258,7 @@ async fn of_stdin(connection: &Connection) -> Result<Item, Failure> {
     })
 }
 
-/// Whether the client has ever had a key, including revoked and expired keys.
+/// Whether the table has a key of the client, including revoked and expired keys.
 async fn has_keys(connection: &Connection, client: &ClientId) -> Result<bool, Failure> {
     let first = keys_of(connection, client).limit(1).send().await;
     let first = first.map_err(|error| connection.failed("the keys cannot be listed", &error))?;

@@ -1,10 +1,10 @@
 //! `cdm undo`: restores what a command changed. It restores an item only if the item is still exactly as the
 //! command left it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use cdm_lambda::domain::Ccid;
+use cdm_lambda::domain::{Ccid, Phone};
 use cdm_lambda::store::items::{self, Item};
 use clap::Args;
 use serde_json::json;
@@ -42,21 +42,32 @@ enum Step {
     Nothing,
     /// The item has another state.
     ChangedSince,
-    /// The item is a number's item as the command left it, but the record of a customer that the command
-    /// removed from it has another state. If the item were restored alone, it would name a customer whose
-    /// record does not have the number.
+    /// The item is a number's item as the command left it, but a record that the command changed together with
+    /// it has another state. If the item were restored alone, it could name a customer whose record does not
+    /// have the number, or lack a consent that the record no longer has either.
     RecordChangedSince,
 }
 
-/// The keys of the records whose customers the command removed from a number's item.
-fn removed_from(key: &Item, changes: &[&Change]) -> Vec<Item> {
-    let Subject::Phone { client_id, .. } = subject(key) else {
+/// The keys of the records whose customers a change of a number's item removed.
+fn removed_from(change: &Change) -> Vec<Item> {
+    let Subject::Phone { client_id, .. } = subject(&change.key()) else {
         return Vec::new();
     };
     let ccids = |item: &Option<Item>| item.as_ref().map(item_parts::ccids).unwrap_or_default();
-    let removed: BTreeSet<_> =
-        changes.iter().flat_map(|change| &ccids(&change.before) - &ccids(&change.after)).collect();
-    removed.into_iter().filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(&ccid).ok()?))).collect()
+    let removed = &ccids(&change.before) - &ccids(&change.after);
+    removed.iter().filter_map(|ccid| Some(items::customer_key(&client_id, &Ccid::parse(ccid).ok()?))).collect()
+}
+
+/// The keys of the numbers' items whose numbers a change of a record added, removed or changed.
+fn numbers_of(change: &Change) -> Vec<Item> {
+    let Subject::Customer { client_id, .. } = subject(&change.key()) else {
+        return Vec::new();
+    };
+    let [before, after] = [&change.before, &change.after].map(|record| record.as_ref().and_then(item_parts::entries));
+    let entry = |record: Option<&'_ Item>, e164: &str| record.and_then(|entries| entries.get(e164)).cloned();
+    let e164s: BTreeSet<_> = [before, after].into_iter().flatten().flat_map(Item::keys).collect();
+    let changed = e164s.into_iter().filter(|e164| entry(before, e164) != entry(after, e164));
+    changed.filter_map(|e164| Some(items::phone_key(&client_id, &Phone::from_e164(e164)?))).collect()
 }
 
 /// Decides about an item whose state is `current`, from the changes that the command saved, in their order.
@@ -112,11 +123,8 @@ impl Undo {
         }
 
         let (mut put_back, mut as_before, mut left_alone) = (0, 0, 0);
-        // In reverse order, so that a number's item names its customers before their records have the number
-        // again.
-        for key in items.keys.iter().rev() {
-            let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str);
-            let (pk, sk) = (text(items::PK), text(items::SK));
+        for key in items.in_order() {
+            let (pk, sk) = change::key_text(key);
             let (counter, result, why) = match items.put_back(connection, key).await? {
                 Step::PutBack(_) => (&mut put_back, "put_back", None),
                 Step::Nothing => (&mut as_before, "as_before", None),
@@ -129,7 +137,7 @@ impl Undo {
             match (output, why) {
                 (Output::Json, _) => output::print_object(&json!({ "pk": pk, "sk": sk, "result": result }))?,
                 (Output::Table, Some(why)) => {
-                    let (pk, sk) = (shown(pk), shown(sk));
+                    let (pk, sk) = (shown(&pk), shown(&sk));
                     output::print_text(&format!("not put back: partition key {pk}, sort key {sk}: {why}"))?;
                 }
                 (Output::Table, None) => {}
@@ -161,20 +169,39 @@ struct SavedItems<'a> {
     /// In the order in which the command first saved them.
     keys: Vec<Item>,
     changes: HashMap<String, Vec<&'a Change>>,
+    /// For a number's item, the keys of the saved records that the command changed together with it.
+    records: HashMap<String, BTreeMap<String, Item>>,
 }
 
 impl<'a> SavedItems<'a> {
     fn new(changes: &'a [Change]) -> Self {
-        let mut items = Self { keys: Vec::new(), changes: HashMap::new() };
+        let mut items = Self { keys: Vec::new(), changes: HashMap::new(), records: HashMap::new() };
         for change in changes {
             let key = change.key();
+            let by_number = removed_from(change).into_iter().map(|record| (key.clone(), record));
+            let by_record = numbers_of(change).into_iter().map(|number| (number, key.clone()));
+            for (number, record) in by_number.chain(by_record) {
+                items.records.entry(identity(&number)).or_default().insert(identity(&record), record);
+            }
             let of_key = items.changes.entry(identity(&key)).or_insert_with(|| {
                 items.keys.push(key);
                 Vec::new()
             });
             of_key.push(change);
         }
+        for records in items.records.values_mut() {
+            records.retain(|record, _| items.changes.contains_key(record));
+        }
         items
+    }
+
+    /// The keys in the order in which the items are restored: the records first. If the undo is interrupted, a
+    /// consent that a repair had moved is then on both sides, never on none, and a number that only its record
+    /// names is what `cdm check --fix` adds to the number's item.
+    fn in_order(&self) -> impl Iterator<Item = &Item> {
+        let is_record = |key: &&Item| matches!(subject(key), Subject::Customer { .. });
+        let others = self.keys.iter().rev().filter(move |key| !is_record(key));
+        self.keys.iter().rev().filter(is_record).chain(others)
     }
 
     fn changes_of(&self, key: &Item) -> &[&'a Change] {
@@ -202,16 +229,13 @@ impl<'a> SavedItems<'a> {
         let planned = step(changes, connection.item(key.clone()).await?.as_ref());
         let mut records = Vec::new();
         if let Step::PutBack(_) = planned {
-            for key in removed_from(key, changes) {
-                let changes = self.changes_of(&key);
-                if changes.is_empty() {
-                    continue;
-                }
+            for key in self.records.get(&identity(key)).into_iter().flat_map(BTreeMap::values) {
+                let changes = self.changes_of(key);
                 let read = connection.item(key.clone()).await?;
                 if step(changes, read.as_ref()) == Step::ChangedSince {
                     return Ok((Step::RecordChangedSince, Vec::new()));
                 }
-                records.push(Unchanged { key, read });
+                records.push(Unchanged { key: key.clone(), read });
             }
             records.truncate(MOST - 1);
         }

@@ -1,6 +1,5 @@
 //! How the operator's commands find the table: in AWS with the usual credentials and region, or at any endpoint.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +8,6 @@ use aws_sdk_dynamodb::config::endpoint::{DefaultResolver, Params, ResolveEndpoin
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{self, SharedCredentialsProvider};
-use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::config::Endpoint;
 use cdm_lambda::domain::Limits;
 use cdm_lambda::store::Store;
@@ -174,53 +172,6 @@ impl Connection {
         }
     }
 
-    /// Sets attributes of an item and removes others (`None`), on a condition. Returns `false` if the condition
-    /// fails.
-    ///
-    /// # Errors
-    /// The failure of the call, in one line.
-    pub(crate) async fn set(
-        &self,
-        key: Item,
-        attributes: Vec<(&str, Option<AttributeValue>)>,
-        mut condition: Condition,
-    ) -> Result<bool, Failure> {
-        use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-
-        let (mut sets, mut removes) = (Vec::new(), Vec::new());
-        for (name, value) in attributes {
-            condition.names.insert(format!("#{name}"), name.to_owned());
-            match value {
-                Some(value) => {
-                    sets.push(format!("#{name} = :new_{name}"));
-                    condition.values.insert(format!(":new_{name}"), value);
-                }
-                None => removes.push(format!("#{name}")),
-            }
-        }
-        let clause = |word, parts: &[String]| {
-            if parts.is_empty() { String::new() } else { format!("{word} {} ", parts.join(", ")) }
-        };
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .set_key(Some(key))
-            .update_expression(format!("{}{}", clause("SET", &sets), clause("REMOVE", &removes)).trim_end())
-            .condition_expression(condition.expression)
-            .set_expression_attribute_names(some(condition.names))
-            .set_expression_attribute_values(some(condition.values));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if matches!(error.as_service_error(), Some(UpdateItemError::ConditionalCheckFailedException(_))) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(self.failed("the item cannot be changed", &error)),
-        }
-    }
-
     /// Describes a failed call in one line.
     pub(crate) fn failed<E, R>(&self, what: &str, error: &aws_sdk_dynamodb::error::SdkError<E, R>) -> Failure
     where
@@ -229,38 +180,6 @@ impl Connection {
     {
         call_failure::call(what, error, &self.table)
     }
-}
-
-/// The condition of a write.
-#[derive(Debug, Clone)]
-pub(crate) struct Condition {
-    expression: String,
-    names: HashMap<String, String>,
-    values: HashMap<String, AttributeValue>,
-}
-
-impl Condition {
-    /// The item exists, and each of these attributes still has the value that was read, or is still missing.
-    pub(crate) fn unchanged(read: &Item, attributes: &[&str]) -> Self {
-        let mut terms = vec!["attribute_exists(pk)".to_owned()];
-        let (mut names, mut values) = (HashMap::new(), HashMap::new());
-        for name in attributes {
-            names.insert(format!("#{name}"), (*name).to_owned());
-            terms.push(match read.get(*name) {
-                Some(value) => {
-                    values.insert(format!(":old_{name}"), value.clone());
-                    format!("#{name} = :old_{name}")
-                }
-                None => format!("attribute_not_exists(#{name})"),
-            });
-        }
-        Self { expression: terms.join(" AND "), names, values }
-    }
-}
-
-/// DynamoDB rejects an empty map.
-fn some<V>(map: HashMap<String, V>) -> Option<HashMap<String, V>> {
-    (!map.is_empty()).then_some(map)
 }
 
 /// AWS's endpoint in the region.

@@ -123,7 +123,8 @@ fn deletion(record: Item, numbers: &[Item], ccid: &Ccid) -> Vec<Change> {
     let mut changes: Vec<_> = Change::new(Some(record), None).into_iter().collect();
     for number in numbers {
         if let Some(after) = without(number, ccid) {
-            // The number in a key is personal data, so an item that holds nothing else, such as a consent, is deleted.
+            // The key contains the number, which is personal data. So delete the item if it holds nothing else. A consent is
+            // something else.
             let after = if crate::table::repair::is_idle(&after) { None } else { Some(after) };
             changes.extend(Change::new(Some(number.clone()), after));
         }

@@ -18,11 +18,15 @@ pub(crate) fn has_unreadable_ccids(number: &Item) -> bool {
     number.get(items::CCIDS).is_some_and(|ccids| !ccids.is_ss())
 }
 
+/// The channels of the record, by their E.164 forms.
+pub(crate) fn entries(record: &Item) -> Option<&Item> {
+    match record.get(items::NOTIFICATION_CHANNELS) {
+        Some(AttributeValue::M(channels)) => Some(channels),
+        _ => None,
+    }
+}
+
 /// The E.164 forms in the record.
 pub(crate) fn channels(record: &Item) -> impl Iterator<Item = &str> {
-    let channels = match record.get(items::NOTIFICATION_CHANNELS) {
-        Some(AttributeValue::M(channels)) => Some(channels.keys().map(String::as_str)),
-        _ => None,
-    };
-    channels.into_iter().flatten()
+    entries(record).into_iter().flat_map(Item::keys).map(String::as_str)
 }

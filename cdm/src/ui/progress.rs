@@ -32,7 +32,7 @@ impl Progress {
         Self { total, began: now, reported: now, bar }
     }
 
-    /// `lines` are done, which are the first `bytes` of the input.
+    /// `lines` are done, and `bytes` of the input are read, which include lines in progress.
     pub(crate) fn report(&mut self, lines: u64, bytes: u64) {
         let now = Instant::now();
         if let Some(bar) = &self.bar {

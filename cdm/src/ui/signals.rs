@@ -1,11 +1,11 @@
-//! Ctrl-C and SIGTERM, recorded from the moment of listening, whether or not a task waits for them.
+//! Ctrl-C and SIGTERM. On Unix they are recorded from the moment of listening, whether or not a task waits for them.
 
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::ui::Failure;
 
-/// Once this exists, these signals no longer end the process.
+/// Once this exists, these signals no longer end the process, not even after it is dropped.
 pub(crate) struct Interrupts {
     #[cfg(unix)]
     signals: [Signal; 2],
@@ -24,6 +24,14 @@ impl Interrupts {
         #[cfg(not(unix))]
         let listening = Ok(Self {});
         listening
+    }
+
+    /// From now on a signal ends the process again.
+    pub(crate) fn release(mut self) {
+        tokio::spawn(async move {
+            self.next().await;
+            std::process::exit(1);
+        });
     }
 
     /// Waits for the next signal. The future may be dropped and created again: no signal is lost in between.

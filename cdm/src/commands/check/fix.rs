@@ -56,7 +56,8 @@ impl Found {
             Output::Json => {}
         }
         let idle = self.idle_changes();
-        // Programs read what became of everything. People read what was not repaired, because they saw the plan.
+        // For programs, print the outcome of every finding. For people, print only the repairs that were not written,
+        // because they have seen the plan.
         let print = |finding: &Finding, outcome| match (output, outcome) {
             (Output::Json, _) | (Output::Table, Outcome::Changed) => finding.print(output, outcome),
             (Output::Table, _) => Ok(()),
@@ -76,8 +77,8 @@ impl Found {
         );
         output::confirm(&question, "y", yes)?;
         let saving = saving.shared();
-        let numbers = lock(&saving).save(&changes)?;
-        let idle = lock(&saving).save(&idle)?.zip(idle).collect();
+        let numbers = lock(&saving).save_or_report(&changes)?;
+        let idle = lock(&saving).save_or_report(&idle)?.zip(idle).collect();
 
         let repaired = self.write(connection, numbers, idle, &saving, print).await;
         let repaired = lock(&saving).report_on(repaired)?;

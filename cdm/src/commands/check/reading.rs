@@ -34,7 +34,8 @@ pub(super) fn load_interrupted(file: &ResumeFile, address: &TableAddress) -> Res
 
 /// A reading that the parts of the table share.
 pub(super) struct SharedReading {
-    /// Has no positions after it was taken out. An interruption takes it out while parts are still reading.
+    /// Has no positions after [`SharedReading::take`]. An interruption calls it while parts of the table are still being
+    /// read.
     pub(super) reading: Reading,
     /// When it was last written to the file.
     pub(super) stored: Instant,
@@ -45,8 +46,8 @@ impl SharedReading {
         Self { reading, stored: Instant::now() }
     }
 
-    /// Adds a page, and writes the file when it is due. The next check reads a page again that arrives after
-    /// [`SharedReading::take`].
+    /// Adds a page, and writes the file when it is due. Ignores a page that arrives after [`SharedReading::take`]. The next
+    /// check reads that page again.
     pub(super) fn add(
         &mut self,
         page: Page,
@@ -90,10 +91,13 @@ pub(super) async fn read(
     let ended = if resume.is_some() {
         let mut interrupts = Interrupts::listen()?;
         output::note("Press Ctrl-C to stop the scan. To continue, run the same command again.");
-        tokio::select! {
+        let ended = tokio::select! {
             ended = pages => ended,
             () = interrupts.next() => Err(Failure("interrupted: run the same command again to continue".to_owned())),
-        }
+        };
+        // What follows cannot be continued, so it needs no orderly end.
+        interrupts.release();
+        ended
     } else {
         pages.await
     };

@@ -259,8 +259,13 @@ impl Import {
                 let (to, mut lines) = mpsc::channel::<(Job, Row)>(most);
                 let (mut writer, report) = (writer.clone(), report.clone());
                 tokio::spawn(async move {
+                    let mut is_stopped = false;
                     while let Some((job, row)) = lines.recv().await {
-                        let written = Box::pin(writer.write(row)).await;
+                        // After an unfinished line, later lines of its customer must not be written. The next run
+                        // would write them before it.
+                        let written =
+                            if is_stopped { Err(Unfinished::Stopped) } else { Box::pin(writer.write(row)).await };
+                        is_stopped = is_stopped || written.is_err();
                         if report.send(Outcome { job, written }).await.is_err() {
                             break;
                         }

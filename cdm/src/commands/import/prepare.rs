@@ -30,8 +30,9 @@ pub(super) struct Kept {
     pub(super) journal: Option<Journal>,
 }
 
-/// How much of a stream is inspected before anything is written. A file is inspected as a whole.
-const PREVIEW: u64 = 64 * 1024;
+/// How much of a stream is inspected before anything is written. A file is inspected as a whole. If this much has no line
+/// end, the first line is too long to be a header or a row.
+const PREVIEW: u64 = LONGEST as u64 + 1;
 
 impl Import {
     fn is_stdin(&self) -> bool {
@@ -58,6 +59,7 @@ impl Import {
         let target = self.target(connection);
         let path = self.journal_path();
         let mut journal = if self.no_journal { None } else { Journal::open(&path, &target)? };
+        let mut rejects = Rejects::at(self.rejects_path(), self.from_line > 1 || journal.is_some())?;
         let states = || journal.as_ref().map(Journal::states).transpose();
         let (input, preview) = if let Some((mut file, total)) = self.regular_file()? {
             let preview = Preview::new(buffered(&file), &self.client, self.from_line, states()?)?;
@@ -73,7 +75,7 @@ impl Import {
         } else {
             let (beginning, rest) = self.beginning()?;
             let is_all = (beginning.len() as u64) < PREVIEW;
-            let end = beginning.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let end = beginning.iter().rposition(|byte| *byte == b'\n').map_or(beginning.len(), |end| end + 1);
             let whole_lines = beginning.get(..if is_all { beginning.len() } else { end }).unwrap_or_default();
             let preview = Preview::new(whole_lines, &self.client, self.from_line, states()?)?;
             if preview.changed > 0 {
@@ -91,7 +93,6 @@ impl Import {
                 path.display()
             ))?;
         }
-        let mut rejects = Rejects::at(self.rejects_path(), self.from_line > 1 || journal.is_some())?;
         match &mut journal {
             Some(journal) => rejects.keep(|line| journal.has_rejected(line))?,
             None if self.no_journal => rejects.replace()?,
@@ -182,7 +183,8 @@ impl Kept {
         if journal.is_sync_due() { self.sync() } else { Ok(()) }
     }
 
-    /// Syncs the files to disk: the rejects first, so that no line counts as rejected without its reason.
+    /// Syncs the files to disk, the rejects first: after a power failure, a reason without its line in the journal is
+    /// better than the opposite.
     pub(super) fn sync(&mut self) -> Result<(), Failure> {
         self.rejects.sync()?;
         self.journal.as_mut().map_or(Ok(()), Journal::sync)

@@ -83,8 +83,8 @@ impl Preview {
     }
 }
 
-/// Marks each line from `from_line` on as unfinished if the journal has a different line at its position. If this
-/// run does not import a line, the next run asks about it again.
+/// Marks each line from `from_line` on as unfinished if the journal has a different line at its position. If this run is
+/// interrupted, the next run imports the rest of these lines without a question, because the operator has agreed.
 ///
 /// # Errors
 /// The input or the journal cannot be read or written.

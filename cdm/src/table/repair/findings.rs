@@ -123,8 +123,8 @@ impl Finding {
     }
 }
 
-/// A command for the shell. `--ccid -` and `--pk -` read a line from standard input, so a value that is `-` is
-/// written there, and the command must not ask.
+/// A command for the shell. `--ccid -` and `--pk -` read a line from standard input. So if a value is `-`, the command pipes
+/// it into standard input. Then no answer can be typed, so the command gets `--yes`.
 pub(crate) fn command(words: &[&str]) -> String {
     let reads_stdin = words.windows(2).any(|pair| pair == ["--ccid", "-"] || pair == ["--pk", "-"]);
     let asks = matches!(words, ["phone", "remove", ..] | ["customer" | "item", "delete", ..]);

@@ -1,9 +1,10 @@
 //! What is wrong with items, and which repairs are certain. The functions are pure and total: every item gets a
 //! plan.
 //!
-//! Every repair follows from what can be read, and removes no evidence of who has a number or of what was consented
-//! to. So no plan removes a ccid from a number's item, changes a channel except to move its consent, or overwrites
-//! something that it cannot read. Such findings need a person, and come with the commands that resolve them.
+//! Every repair removes no evidence of who has a number or of what was consented to. So no plan removes a ccid from a
+//! number's item, or changes a channel except to move its consent. A count that is wrong or cannot be read follows from the
+//! list that it counts, and a time that cannot be read is replaced. Other findings need a person, and come with the
+//! commands that resolve them.
 
 #[cfg(test)]
 pub(crate) mod corrupt_tables;

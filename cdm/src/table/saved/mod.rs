@@ -5,8 +5,8 @@
 //! there is no item. Every line is on disk before its item is written.
 //!
 //! After a write, a line says what became of the items: `{"written":[2,4]}` for the second to the fourth item of
-//! the file, or `{"not_written":[2,4]}`. Items without such a line were being written when the command was
-//! interrupted, or when DynamoDB's response was lost. Whether they were written is unknown.
+//! the file, or `{"not_written":[2,4]}`. Whether an item without such a line was written is unknown: the command was
+//! killed, or DynamoDB's response was lost.
 
 mod read;
 mod saving;

@@ -62,7 +62,7 @@ impl Save {
 pub(crate) struct Saving {
     /// `None` if nothing is saved.
     path: Option<PathBuf>,
-    /// The command may be an erasure that someone asked for, of which no copy may stay.
+    /// The command may be an erasure that someone requested. Then no copy may be kept.
     may_be_erasure: bool,
     header: Header,
     file: Option<File>,
@@ -72,7 +72,7 @@ pub(crate) struct Saving {
     not_written: u64,
     /// The numbers of the items that were not yet tried.
     planned: BTreeSet<u64>,
-    /// The command has reported the file, or could not write to it. Its parts that still run must stop.
+    /// The command has reported the file, or could not save items in it. Its parts that still run must stop.
     is_over: bool,
 }
 
@@ -166,6 +166,12 @@ impl Saving {
         Ok(numbers)
     }
 
+    /// Saves the changes of a command that has not written anything. If that fails, no file is left.
+    pub(crate) fn save_or_report(&mut self, changes: &[Change]) -> Result<Range<u64>, Failure> {
+        let saved = self.save(changes);
+        self.report_on(saved)
+    }
+
     fn goes_on(&self) -> Result<(), Failure> {
         if self.is_over { Err(Failure("the old items can no longer be saved".to_owned())) } else { Ok(()) }
     }
@@ -195,6 +201,7 @@ impl Saving {
     /// Ends the command: items that were not tried are not written. Deletes the file if nothing was written.
     fn settle(&mut self) {
         self.is_over = true;
+        let is_none_tried = self.planned.len() as u64 == self.items;
         let mut planned = std::mem::take(&mut self.planned).into_iter().peekable();
         while let Some(first) = planned.next() {
             let mut end = first + 1;
@@ -205,7 +212,7 @@ impl Saving {
             let _ = self.mark(&(first..end), false);
         }
         if let (Some(path), Some(_)) = (&self.path, &self.file)
-            && self.not_written == self.items
+            && (is_none_tried || self.not_written == self.items)
         {
             let _ = std::fs::remove_file(path);
             self.file = None;
@@ -374,6 +381,24 @@ mod tests {
         saving.mark(&(2..4), false).unwrap();
         saving.report();
         assert!(!path.exists() && saving.file().is_none());
+    }
+
+    /// As on a full disk: the second write to the file fails, and so does every line about what was saved.
+    #[test]
+    fn a_file_of_items_that_were_not_tried_does_not_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.jsonl");
+        let item = |text: &str| dynamo_json::to_item(&json!({ "pk": { "S": text }, "sk": { "S": "S" } }));
+        let change = |text| Change::new(item(text), None).unwrap();
+        for saved_before in [0, 1] {
+            let mut saving = SaveTo { save: Some(path.clone()) }.open(address(), "check --fix");
+            saving.save_or_report(&vec![change("1"); saved_before]).unwrap();
+            saving.file.get_or_insert_with(|| create(&path).unwrap());
+            // A file that is open for reading only cannot be written.
+            saving.file = Some(File::open(&path).unwrap());
+            assert!(saving.save_or_report(&[change("2")]).is_err());
+            assert!(!path.exists() && saving.file().is_none());
+        }
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl ResumeFile {
     /// The file that is written first and then replaces the old one.
     fn beside(&self) -> PathBuf {
         let mut beside = self.0.clone().into_os_string();
-        beside.push(format!(".{}.new", std::process::id()));
+        beside.push(".new");
         beside.into()
     }
 

@@ -1,8 +1,8 @@
 //! Finds the pairs of a customer and a number that are stored on one side only, without keeping all pairs.
 //!
 //! Every pair is stored twice: as a channel of the customer's record, and as a ccid of the number's item. Each side
-//! adds the pair to three cells of a fixed table, with opposite signs, so a pair on both sides cancels out. The
-//! remaining pairs are the others. A cell that holds exactly one pair reveals it, and removing that pair from its
+//! adds the pair to three cells of a fixed table, with opposite signs, so a pair on both sides cancels out. What
+//! remains are the pairs that are on one side only. A cell that holds exactly one pair reveals it, and removing that pair from its
 //! other cells reveals the next one. (This is an invertible Bloom lookup table: Eppstein, Goodrich, Uyeda,
 //! Varghese, "What's the Difference?", 2011.) A second reading of the table is needed only if more pairs remain
 //! than the cells can reveal.

@@ -145,8 +145,8 @@ fn corruptions() -> Vec<Corruption> {
             &[("customer_created_at", true)],
         ),
         ("fifty-one numbers", full, &[("customer_over_limit", false)]),
-        ("a ccid that is none", vec![at("CLIENT#demo-clinic#CUSTOMER#a/b", "CUSTOMER")], &[("customer_key", false)]),
-        ("a client that is none", vec![at("CLIENT#a b#CUSTOMER#x", "CUSTOMER")], &[("customer_key", false)]),
+        ("an invalid ccid", vec![at("CLIENT#demo-clinic#CUSTOMER#a/b", "CUSTOMER")], &[("customer_key", false)]),
+        ("an invalid client", vec![at("CLIENT#a b#CUSTOMER#x", "CUSTOMER")], &[("customer_key", false)]),
         (
             "a counter too high",
             vec![with(counter(ONE, &["A"]), items::CCID_COUNT, Some(number(2)))],
@@ -158,7 +158,7 @@ fn corruptions() -> Vec<Corruption> {
             &[("phone_ccid_count", true)],
         ),
         (
-            "no counter's count",
+            "a number's item without a count",
             vec![with(counter(ONE, &["A"]), items::CCID_COUNT, None)],
             &[("phone_ccid_count", true)],
         ),
@@ -184,12 +184,12 @@ fn corruptions() -> Vec<Corruption> {
         ),
         ("a list of ccids", vec![with(counter(ONE, &["A"]), items::CCIDS, list(&["A"]))], &[("phone_ccids", true)]),
         (
-            "a list of what are no ccids",
+            "a list with an invalid ccid",
             vec![with(counter(ONE, &["A"]), items::CCIDS, list(&["A", "a/b"]))],
             &[("channel_not_counted", false), ("phone_ccids", false)],
         ),
         (
-            "ccids that are none",
+            "a set with an invalid ccid",
             vec![with(
                 with(counter(ONE, &["A"]), items::CCIDS, strings(&["A", "a/b"])),
                 items::CCID_COUNT,
@@ -198,7 +198,7 @@ fn corruptions() -> Vec<Corruption> {
             &[("phone_ccids", false)],
         ),
         ("fifty-one customers", over, &[("phone_over_limit", false)]),
-        ("a number that is none", vec![at("CLIENT#demo-clinic#PHONE#6105551212", "PHONE")], &[("phone_key", false)]),
+        ("an invalid number", vec![at("CLIENT#demo-clinic#PHONE#6105551212", "PHONE")], &[("phone_key", false)]),
         ("a customer not counted", vec![counter(ONE, &["B"]), record("B", &[ONE])], &[("channel_not_counted", true)]),
         ("a customer too many", vec![counter(ONE, &["A", "B"]), record("B", &[])], &[("ccid_without_channel", false)]),
         ("a customer that is not there", vec![counter(ONE, &["A", "UNKNOWN"])], &[("ccid_without_channel", false)]),

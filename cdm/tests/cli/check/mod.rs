@@ -166,6 +166,29 @@ async fn ctrl_c_keeps_the_progress() {
     assert!(!state.exists(), "the check is complete");
 }
 
+/// Only the scan can be continued. Afterwards Ctrl-C ends the command, as it ends every other command.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_check_that_waits_for_an_answer() {
+    use tokio::io::AsyncReadExt as _;
+
+    for signal in ["-INT", "-TERM"] {
+        let table = Table::demo().await;
+        let before = table.sorted().await;
+        let mut command = table.command(&["check", "--fix", "--resume", "check.state"]);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let (mut err, mut seen) = (child.stderr.take().unwrap(), Vec::new());
+        while !seen.ends_with(b"[y/N] ") {
+            seen.push(err.read_u8().await.unwrap());
+        }
+        let pid = child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(child.wait().await.unwrap().code(), Some(1), "{signal}");
+        assert_eq!(table.sorted().await, before);
+    }
+}
+
 /// A finished reading is out of date, so the next run reads the table again, whatever became of the first run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_reading_is_not_used_again() {

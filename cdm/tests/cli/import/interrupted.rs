@@ -75,6 +75,28 @@ async fn an_import_waits_for_a_failing_database() {
     }
 }
 
+/// If a line is not finished, no later line of its customer is written either.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lines_of_a_customer_keep_their_order_after_a_stop() {
+    let table = Table::new().await;
+    let proxy = Proxy::before(table.environment()[0].1).await;
+    let input = Input::new("a.csv", "ccid,phone_number,consent_type\nA,6105551212,express\nA,6105551212,written\n");
+    let mut command = table.command(&input.json());
+    command.env("AWS_ENDPOINT_URL_DYNAMODB", &proxy.url).stdout(Stdio::piped()).stderr(Stdio::piped());
+    proxy.set(Mode::Throttle, 0);
+    let child = command.spawn().unwrap();
+    // By now the first line pauses for seconds between its attempts.
+    proxy.disturbed(6).await;
+    proxy.set(Mode::Forward, 0);
+    let process = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &process]).status().await.unwrap().success());
+    let stopped = ran(child.wait_with_output().await.unwrap());
+    assert_eq!(stopped.code, 1, "{stopped:?}");
+    let reported = objects(&stopped.out).remove(0);
+    assert_eq!((&reported["finished"], &reported["next_line"]), (&json!(false), &json!(2)), "{stopped:?}");
+    assert!(table.items().await.is_empty(), "{stopped:?}");
+}
+
 /// The function's own write gives up after a while and reports that it wrote nothing. The line must not be
 /// rejected.
 #[tokio::test(flavor = "multi_thread")]

@@ -125,8 +125,15 @@ async fn an_import_that_cannot_start_changes_no_file() {
     assert!(line.contains("the journal no/such/folder/journal cannot be used"), "{line}");
     assert_eq!(std::fs::read_to_string(input.rejects()).unwrap(), rejects);
 
-    std::fs::remove_file(input.journal()).unwrap();
+    // A line has changed since, and `--yes` agrees to import it again.
+    let journal = std::fs::read(input.journal()).unwrap();
+    std::fs::write(&input.file, "ccid\nB\n..\n").unwrap();
     std::fs::write(input.rejects(), "a letter\n").unwrap();
+    let line = table.refused(&[&input.arguments()[..], &["--yes"]].concat()).await;
+    assert!(line.contains("does not contain rejects of an import"), "{line}");
+    assert_eq!(std::fs::read(input.journal()).unwrap(), journal, "the line still counts as changed");
+
+    std::fs::remove_file(input.journal()).unwrap();
     let line = table.refused(&[&input.arguments()[..], &["--yes"]].concat()).await;
     assert!(line.contains("does not contain rejects of an import"), "{line}");
     assert!(!input.journal().exists(), "or the next run would not ask");
@@ -223,6 +230,21 @@ async fn an_input_that_cannot_be_read_changes_no_file() {
         assert!(table.refused(&arguments).await.contains("is a directory"));
         assert_eq!(kept(), before);
         std::fs::remove_dir(&input.file).unwrap();
+    }
+    // A stream whose first line is longer than any row.
+    let array = format!("[{}]\n", vec![r#"{"ccid":"A"}"#; 6_000].join(","));
+    let arguments = ["customer", "import", "--client", CLIENT, "-", "--journal", "a.journal", "--rejects", "a.rejects"];
+    for (files, array) in [("none", array.as_str()), ("those of a finished import", &array)] {
+        let ran = table.typed(&arguments, array).await;
+        assert!(ran.code == 1 && ran.err.contains("the first line is neither"), "{files}: {ran:?}");
+        let folder = table.folder.path();
+        let kept = ["a.journal", "a.rejects"].map(|file| std::fs::read(folder.join(file)).ok());
+        if files == "none" {
+            assert_eq!(kept, [None, None]);
+            assert_eq!(table.typed(&arguments, "ccid\nA\n..\n").await.code, 1);
+        } else {
+            assert!(kept.iter().all(|file| file.as_ref().is_some_and(|bytes| !bytes.is_empty())));
+        }
     }
 }
 

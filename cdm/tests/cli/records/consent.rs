@@ -204,6 +204,30 @@ async fn a_repair_moves_old_consents_to_their_numbers() {
     assert_eq!(table.sorted().await, before);
 }
 
+/// The repair moved the stop out of a record. If the record has changed since, it cannot get the stop back, so the number
+/// keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_undo_of_a_moved_stop_does_not_lose_it() {
+    const TWO: &str = "6105551213";
+    let table = Table::new().await;
+    let items = [old("A", &[(ONE, "written", 5)]), old("B", &[(ONE, "stop", 3)]), counter(ONE, &["A", "B"])];
+    for item in items {
+        table.put(item).await;
+    }
+    table.done(&["check", "--fix", "--yes", "--save", "saved.jsonl"]).await;
+    table.done(&["phone", "add", "--client", CLIENT, "--ccid", "B", TWO]).await;
+    let undone = table.cdm(&["undo", "saved.jsonl", "--yes", "--output", "json"]).await;
+    assert_eq!((undone.code, undone.out.matches("record_changed_since").count()), (1, 1), "{undone:?}");
+    assert_eq!(
+        (undone.out.matches("\"changed_since").count(), undone.out.matches("put_back").count()),
+        (1, 1),
+        "{undone:?}"
+    );
+    assert_eq!(table.consent(ONE).await, json!("stop"));
+    table.done(&["check", "--fix", "--yes"]).await;
+    assert_eq!(table.consent(ONE).await, json!("stop"));
+}
+
 /// Added with consent on three customers, stopped once over the API, removed from one, deleted with another, imported again
 /// with `written`: still stopped, until an explicit update lifts the stop.
 #[tokio::test(flavor = "multi_thread")]
