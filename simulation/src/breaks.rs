@@ -183,6 +183,8 @@ pub const BREAKS: &[Break] = &[
     },
     Break {
         name: "the key cache measures age by the monotonic clock",
+        // The real clock hardly moves during a run. So it stands for a monotonic clock, which stops while an environment is
+        // frozen: the age of a key does not grow.
         edits: &[
             (AUTH, "    cached_at: UnixMillis,\n", "    cached_at: UnixMillis,\n    since: std::time::Instant,\n"),
             (

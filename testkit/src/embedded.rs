@@ -14,7 +14,7 @@ use crate::Error;
 /// The region of a local endpoint. The database ignores it.
 pub const REGION: &str = "us-east-1";
 
-/// A running database. It stops when [`Embedded::stop`] is called or the process ends.
+/// A running database. It stops when it is dropped, when [`Embedded::stop`] is called, or when the process ends.
 #[derive(Debug)]
 pub struct Embedded {
     address: SocketAddr,

@@ -141,7 +141,7 @@ fn http_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Op
             "requestId": uuid::Uuid::new_v4().to_string(),
             "routeKey": route,
             "stage": "$default",
-            "time": UnixMillis::now().to_rfc3339(),
+            "time": time(UnixMillis::now()),
             "timeEpoch": UnixMillis::now().millis(),
         },
         "body": body,
@@ -161,6 +161,7 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
         let values: Vec<_> = request.headers.get_all(name).iter().map(|value| text(Some(value))).collect();
         multi_value.insert(name.to_string(), values.into());
     }
+    let query = query(request.uri.query());
     let path = request.uri.path();
     let resource = matched.map_or("/{proxy+}", |matched| matched.template);
     let (body, is_base64) = match std::str::from_utf8(body) {
@@ -174,8 +175,8 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
         "httpMethod": request.method.as_str(),
         "headers": joined(&request.headers),
         "multiValueHeaders": multi_value,
-        "queryStringParameters": null,
-        "multiValueQueryStringParameters": query(request.uri.query()),
+        "queryStringParameters": query.as_ref().map(last_values),
+        "multiValueQueryStringParameters": query,
         "pathParameters": if parameters.is_empty() { json!({ "proxy": path.trim_start_matches('/') }) } else { parameters.into() },
         "stageVariables": null,
         "requestContext": {
@@ -195,8 +196,25 @@ fn rest_event(request: &Parts, matched: Option<&Matched<'_>>, body: &[u8]) -> Va
     })
 }
 
-/// The decoded values of a query string, by name. `null` without one.
-fn query(text: Option<&str>) -> Value {
+/// `12/Nov/2025:02:38:06 +0000`.
+fn time(at: UnixMillis) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = at.to_rfc3339();
+    let (date, time) = text.split_once('T').unwrap_or_default();
+    let mut parts = date.split('-');
+    let [year, month, day] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    let month = month.parse::<usize>().ok().and_then(|month| MONTHS.get(month.checked_sub(1)?)).unwrap_or(&"");
+    format!("{day}/{month}/{year}:{} +0000", time.split('.').next().unwrap_or_default())
+}
+
+/// The last value of each name.
+fn last_values(query: &Map<String, Value>) -> Map<String, Value> {
+    let last = |values: &Value| values.as_array().and_then(|values| values.last()).cloned().unwrap_or_default();
+    query.iter().map(|(name, values)| (name.clone(), last(values))).collect()
+}
+
+/// The decoded values of a query string, by name. `None` without one.
+fn query(text: Option<&str>) -> Option<Map<String, Value>> {
     let mut values = Map::new();
     for pair in text.into_iter().flat_map(|text| text.split('&')).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -206,7 +224,7 @@ fn query(text: Option<&str>) -> Value {
             list.push(decoded(value).into());
         }
     }
-    if values.is_empty() { Value::Null } else { values.into() }
+    (!values.is_empty()).then_some(values)
 }
 
 /// HTTP API sends a body as text only if the content type says that it is text.

@@ -22,7 +22,7 @@ impl Message {
     /// The connection ends in the middle of a message, or the message is not HTTP.
     ///
     /// # Panics
-    /// The message has no length, or another message follows it before the response.
+    /// The message has a `transfer-encoding`, or another message follows it before the response.
     pub async fn read(stream: &mut TcpStream) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         let end = loop {
@@ -36,7 +36,7 @@ impl Message {
         let mut body = bytes.split_off(end);
         let head = String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData)?;
         let message = Self { head, body: Vec::new() };
-        assert_eq!(message.header("transfer-encoding"), None, "a message must have a length");
+        assert_eq!(message.header("transfer-encoding"), None, "only messages with a content-length are supported");
         let length = message.header("content-length").map_or(Ok(0), str::parse);
         let length: usize = length.map_err(|_| io::ErrorKind::InvalidData)?;
         while body.len() < length {

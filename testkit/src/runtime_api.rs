@@ -154,11 +154,6 @@ impl Environment {
         String::from_utf8_lossy(&self.output.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
-    /// The process id.
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
     /// Sends the process a signal, such as `TERM`.
     pub fn signal(&self, signal: &str) {
         if self.exit.borrow().is_none() {

@@ -40,7 +40,7 @@ pub async fn check_and_repair(
     caller: &Arc<Caller>,
     sources: &Arc<EnvironmentSources>,
 ) {
-    // Of its own, because the SDK's retries otherwise depend on those of all clients in the process.
+    // Each check has its own retry partition. By default all clients of the process share one token bucket.
     let retries = RetryPartition::custom("check").token_bucket(TokenBucket::default()).build();
     let config = environment::client(sim, caller, sources).config().to_builder().retry_partition(retries);
     let store = environment::store(sim, caller, sources, table);

@@ -9,7 +9,7 @@ use crate::actors::platform::{Heard, Run, invoke};
 use crate::plan::Request;
 use crate::plan::draw::{Draw, Purpose};
 
-/// After each this many tries a client pauses longer. If both of two transactions that meet are refused, and hundreds of
+/// A client pauses longer after every 20 tries. If both of two transactions that meet are refused, and hundreds of
 /// clients come back every few seconds, most of them would keep conflicting: see [`crate::storm`].
 const PATIENT: u32 = 20;
 

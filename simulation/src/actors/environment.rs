@@ -40,19 +40,12 @@ pub struct EnvironmentSources {
     pub(super) offset: AtomicI64,
     /// By how many milliseconds the clock went backwards, in all.
     pub(super) backwards: Arc<AtomicU64>,
-    drawn: AtomicU64,
 }
 
 impl EnvironmentSources {
     /// Sources for this caller.
     pub fn new(sim: &Arc<Simulation>, caller: &Arc<Caller>) -> Self {
-        Self {
-            sim: Arc::clone(sim),
-            caller: Arc::clone(caller),
-            offset: AtomicI64::new(0),
-            backwards: Arc::default(),
-            drawn: AtomicU64::new(0),
-        }
+        Self { sim: Arc::clone(sim), caller: Arc::clone(caller), offset: AtomicI64::new(0), backwards: Arc::default() }
     }
 
     /// Moves the clock.
@@ -64,9 +57,7 @@ impl EnvironmentSources {
     }
 
     fn draw(&self) -> Draw {
-        let (request, attempt) = self.caller.current();
-        let drawn = self.drawn.fetch_add(1, Ordering::Relaxed);
-        Draw::new(self.sim.plan.seed, Purpose::Function, &[request.into(), attempt.into(), drawn])
+        Draw::new(self.sim.plan.seed, Purpose::Function, &self.caller.next_draw())
     }
 }
 
@@ -85,12 +76,6 @@ impl Sources for EnvironmentSources {
     }
 }
 
-impl TimeSource for EnvironmentSources {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(Sources::now(self).millis())
-    }
-}
-
 /// The function's own client with a simulated network.
 pub fn client(sim: &Arc<Simulation>, caller: &Arc<Caller>, sources: &Arc<EnvironmentSources>) -> Client {
     let network = SharedHttpConnector::new(SimulatedNetwork { sim: Arc::clone(sim), caller: Arc::clone(caller) });
@@ -104,7 +89,7 @@ struct SharedSources(Arc<EnvironmentSources>);
 
 impl TimeSource for SharedSources {
     fn now(&self) -> SystemTime {
-        TimeSource::now(&*self.0)
+        UNIX_EPOCH + Duration::from_millis(Sources::now(&*self.0).millis())
     }
 }
 

@@ -1,10 +1,12 @@
-//! Operators: they prepare the table, issue and revoke keys, import, back up and restore, and the platform's accidents.
+//! Runs the plan's events: what operators do (issue, revoke, import, check, back up, restore), and what happens to the
+//! platform. Also fills the first table.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::domain::{AddPhone, Ccid, Channel, ClientId, ConsentType, CountryCode, Digits, Phone};
+use cdm_lambda::error::Error;
 use cdm_lambda::store::{CallContext, Deadline, StoreError, items};
 use cdm_lambda::time::UnixMillis;
 use tokio::time::sleep;
@@ -260,20 +262,14 @@ async fn import(sim: &Arc<Simulation>, number: u32, table: usize, client: u16, c
         timeout_millis: 0,
     };
     let seq = sim.trace(format_args!("r{number}.0"), format_args!("import: {request:?}"));
-    sim.check().import_began(request, seq, table);
+    sim.check().began(request, 0, seq, table, None);
     let mut context = CallContext::new(now, Deadline::new(OPERATION_TIMEOUT));
     let add = AddPhone { client_id, ccid, channel };
-    let refused = |code: &str| ModelResponse::Refused(code.to_owned());
     let observed = match store.add_phone(&add, &mut context).await {
         Ok(_) => ModelResponse::Done,
-        Err(StoreError::CustomerNotFound) => refused("customer_not_found"),
-        Err(StoreError::PhoneNotFound) => refused("phone_not_found"),
-        Err(StoreError::PhoneAlreadyAdded) => refused("phone_already_added"),
-        Err(StoreError::CustomerPhoneLimitReached) => refused("customer_phone_limit_reached"),
-        Err(StoreError::PhoneCustomerLimitReached) => refused("phone_customer_limit_reached"),
-        Err(StoreError::IdempotencyKeyReused) => refused("idempotency_key_reused"),
         Err(StoreError::TryAgain(_)) => ModelResponse::TryAgain,
         Err(StoreError::Internal(_)) => ModelResponse::Unknown,
+        Err(refused) => ModelResponse::Refused(Error::from(refused).code().as_str().to_owned()),
     };
     let seq = sim.trace(format_args!("r{number}.0"), format_args!("import: {observed:?}"));
     let found = sim.check().answered((number, 0), seq, &observed);

@@ -90,7 +90,7 @@ impl Run {
         self.platform.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends an environment once it is idle, as after its credentials expired.
+    /// Gives an environment no more requests, as after its credentials expired.
     pub fn retire(&self, id: u32) {
         self.platform().end(id);
     }
@@ -201,14 +201,12 @@ async fn handle(
     let seq =
         sim.trace(format_args!("r{}.{attempt}", request.id), format_args!("on env{}: {request:?}", environment.id));
     let facts = Facts {
-        began_seq: seq,
         began_millis: began,
         wall_millis: Sources::now(&*environment.clock).millis(),
-        table: environment.table,
         key_cache_millis: environment.key_cache_millis,
         clock_went_back: Arc::clone(&environment.clock.backwards),
     };
-    sim.check().began(*request, attempt, facts);
+    sim.check().began(*request, attempt, seq, environment.table, Some(facts));
     let mut context = Context::default();
     context.request_id = format!("lambda-{}-{attempt}", request.id);
     context.deadline = log::wall_clock(began + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default(), 0).millis();

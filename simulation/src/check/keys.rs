@@ -47,23 +47,28 @@ impl KeyHistory {
         self.0.entry(key).or_default().revoked.get_or_insert(at);
     }
 
-    /// Checks a response that was or was not `unauthorized`.
-    pub fn check(&self, request: &Request, facts: &Facts, ended_seq: u64, is_unauthorized: bool) -> Option<String> {
+    /// Checks a response that was or was not `unauthorized`. The try began and ended with these events.
+    pub fn check(
+        &self,
+        request: &Request,
+        facts: &Facts,
+        (began, ended): (u64, u64),
+        is_unauthorized: bool,
+    ) -> Option<String> {
         let life = self.0.get(&request.key).copied().unwrap_or_default();
         let is_of_client = matches!(request.key, ApiKey::Of { client, .. } if client == request.client);
         let is_expired = life.expires_at.is_some_and(|expires_at| expires_at <= facts.wall_millis);
         let stale_after = facts.key_cache_millis + facts.clock_went_back.load(Ordering::Relaxed);
-        let never = !is_of_client || is_expired || life.issue_began.is_none_or(|seq| seq > ended_seq);
-        let was_revoked = life
-            .revoked
-            .is_some_and(|(seq, millis)| seq < facts.began_seq && millis + stale_after <= facts.began_millis);
+        let never = !is_of_client || is_expired || life.issue_began.is_none_or(|seq| seq > ended);
+        let was_revoked =
+            life.revoked.is_some_and(|(seq, millis)| seq < began && millis + stale_after <= facts.began_millis);
         if !is_unauthorized && (never || was_revoked) {
             return Some(format!("a key was accepted that is not valid: {:?} {life:?}", request.key));
         }
         let is_surely_valid = is_of_client
             && !is_expired
-            && life.issued.is_some_and(|seq| seq < facts.began_seq)
-            && life.revocation_began.is_none_or(|seq| seq > ended_seq);
+            && life.issued.is_some_and(|seq| seq < began)
+            && life.revocation_began.is_none_or(|seq| seq > ended);
         (is_unauthorized && is_surely_valid).then(|| format!("a valid key was refused: {:?} {life:?}", request.key))
     }
 }

@@ -28,14 +28,10 @@ use table::TableModel;
 /// What is known of an invocation when it begins.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The number of the event with which it began.
-    pub began_seq: u64,
     /// Milliseconds since the start of the run.
     pub began_millis: u64,
     /// The environment's wall clock.
     pub wall_millis: u64,
-    /// The table of the environment.
-    pub table: usize,
     /// For how long the environment caches a key.
     pub key_cache_millis: u64,
     /// By how many milliseconds the environment's clock went backwards so far.
@@ -127,37 +123,11 @@ impl Check {
         self.tries.values()
     }
 
-    /// A try begins.
-    pub fn began(&mut self, request: Request, attempt: u32, facts: Facts) {
-        let (began, table) = (facts.began_seq, facts.table);
-        let new = Try {
-            request,
-            attempt,
-            spent: (0, 0),
-            facts: Some(facts),
-            began,
-            table,
-            ended: None,
-            commits: Vec::new(),
-            read: 0,
-        };
-        self.tries.insert((request.id, attempt), new);
-    }
-
-    /// An import begins.
-    pub fn import_began(&mut self, request: Request, began: u64, table: usize) {
-        let new = Try {
-            request,
-            attempt: 0,
-            spent: (0, 0),
-            facts: None,
-            began,
-            table,
-            ended: None,
-            commits: Vec::new(),
-            read: 0,
-        };
-        self.tries.insert((request.id, 0), new);
+    /// A try of a request begins, with the event `began`. An import's has no facts.
+    pub fn began(&mut self, request: Request, attempt: u32, began: u64, table: usize, facts: Option<Facts>) {
+        let one =
+            Try { request, attempt, spent: (0, 0), facts, began, table, ended: None, commits: Vec::new(), read: 0 };
+        self.tries.insert((request.id, attempt), one);
     }
 
     /// A try is over, and has cost so many calls and milliseconds.
@@ -198,7 +168,7 @@ impl Check {
         wrong
     }
 
-    /// A repair changed the table. It may not change what the contract says of it.
+    /// A repair changed the table. Each item must still match the model.
     fn repaired(&mut self, table: usize, keys: &[ItemKey], tables: &Tables) -> Vec<String> {
         let limits = self.limits;
         let model = self.table(table);
@@ -296,7 +266,9 @@ impl Check {
         {
             let is_unauthorized = response.code == Some("unauthorized");
             let model = self.tables.get(begun.table);
-            wrong.extend(model.and_then(|model| model.keys.check(&begun.request, facts, seq, is_unauthorized)));
+            wrong.extend(
+                model.and_then(|model| model.keys.check(&begun.request, facts, (begun.began, seq), is_unauthorized)),
+            );
         }
         wrong.extend(self.answered((request, attempt), seq, &observed));
         wrong

@@ -1,4 +1,4 @@
-//! What the contract says of one table, and whether an item is so.
+//! The expected state of one table, and whether an item matches it.
 
 use std::collections::BTreeMap;
 

@@ -74,11 +74,17 @@ fn read(sim: &Simulation, origin: Origin, action: &Action) -> Result<Option<Item
 async fn batch(sim: &Simulation, origin: Origin, actions: Vec<Action>) -> Reply {
     let key = [u64::from(origin.request), u64::from(origin.call)];
     let mut draw = Draw::new(sim.plan.seed, Purpose::Batch, &key);
-    let most = if draw.chance(1, 20) { draw.range(0, actions.len() as u64) } else { u64::MAX };
+    // DynamoDB processes at least one. If it can process none, it refuses the call.
+    let most = if draw.chance(1, 20) { draw.range(1, actions.len() as u64) } else { u64::MAX };
     let (mut items, mut left) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+    // What is left unprocessed has the form of the request.
+    let mut form = serde_json::Map::new();
     for (index, action) in (0..).zip(actions) {
         let table = action.table_name.clone();
         if index >= most {
+            form.insert("ConsistentRead".to_owned(), json!(action.consistent_read));
+            form.insert("ProjectionExpression".to_owned(), json!(action.projection_expression));
+            form.insert("ExpressionAttributeNames".to_owned(), json!(action.expression_attribute_names));
             left.entry(table).or_default().push(action.key);
             continue;
         }
@@ -91,7 +97,12 @@ async fn batch(sim: &Simulation, origin: Origin, actions: Vec<Action>) -> Reply 
         }
     }
     let summary = if left.is_empty() { "items" } else { "a part of the items" };
-    let left: BTreeMap<_, _> = left.into_iter().map(|(table, keys)| (table, json!({ "Keys": keys }))).collect();
+    let with_form = |keys: Vec<_>| {
+        let mut request = form.clone();
+        request.insert("Keys".to_owned(), json!(keys));
+        request
+    };
+    let left: BTreeMap<_, _> = left.into_iter().map(|(table, keys)| (table, with_form(keys))).collect();
     Reply::ok(&json!({ "Responses": items, "UnprocessedKeys": left }), summary)
 }
 

@@ -28,7 +28,7 @@ use crate::service::origin::Origin;
 use crate::world::Simulation;
 
 /// Who calls: an environment, or an operator.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Caller {
     state: Mutex<CallerState>,
 }
@@ -37,17 +37,13 @@ pub struct Caller {
 struct CallerState {
     request: u32,
     attempt: u32,
+    /// How many random numbers this try has drawn.
+    drawn: u64,
     has_expired_credentials: bool,
     is_reliable: bool,
     /// Calls of the invocation, and whether one of them went wrong in another way than by contention.
     calls: u32,
     faulty: bool,
-}
-
-impl Default for Caller {
-    fn default() -> Self {
-        Self { state: Mutex::new(CallerState::default()) }
-    }
 }
 
 impl Caller {
@@ -58,7 +54,14 @@ impl Caller {
     /// The next calls are of this try.
     pub fn begin(&self, request: u32, attempt: u32) {
         let mut state = self.state();
-        (state.request, state.attempt, state.calls, state.faulty) = (request, attempt, 0, false);
+        (state.request, state.attempt, state.drawn, state.calls, state.faulty) = (request, attempt, 0, 0, false);
+    }
+
+    /// The key of the next random number: the request, the try, and how many numbers this try has drawn before.
+    pub fn next_draw(&self) -> [u64; 3] {
+        let mut state = self.state();
+        state.drawn += 1;
+        [state.request.into(), state.attempt.into(), state.drawn - 1]
     }
 
     /// No call goes wrong from now on. An operator would check the outcome and repeat the call.
@@ -100,7 +103,7 @@ impl HttpConnector for SimulatedNetwork {
             let target = request.headers().get("x-amz-target").unwrap_or_default();
             let call = Call::parse(target, request.body().bytes().unwrap_or_default());
             let call = call.unwrap_or_else(|unknown| unreachable!("{unknown}"));
-            let (origin, fault) = begin(&sim, &caller);
+            let (origin, fault) = begin(&sim, &caller, &call);
             sim.trace(format_args!("{origin}"), format_args!("-> {call}"));
             let outcome = send(&sim, &caller, origin, fault, call, request).await;
             match &outcome {
@@ -116,10 +119,10 @@ impl HttpConnector for SimulatedNetwork {
     }
 }
 
-fn begin(sim: &Simulation, caller: &Caller) -> (Origin, Option<Fault>) {
+fn begin(sim: &Simulation, caller: &Caller, content: &Call) -> (Origin, Option<Fault>) {
     let mut state = caller.state();
     let call = sim.next_call(state.request);
-    let fault = sim.fault(state.request, call).filter(|_| !state.is_reliable);
+    let fault = sim.fault(state.request, call).filter(|fault| !state.is_reliable && can_meet(content, *fault));
     state.calls += 1;
     state.faulty |=
         fault.is_some_and(|fault| !matches!(fault, Fault::Conflict | Fault::Throttled(_) | Fault::ItemThrottled(_)));
@@ -127,10 +130,21 @@ fn begin(sim: &Simulation, caller: &Caller) -> (Origin, Option<Fault>) {
     (Origin { request: state.request, attempt: state.attempt, call, stuck }, fault)
 }
 
+/// Only a transaction meets another one, or is refused for one of its items.
+fn can_meet(call: &Call, fault: Fault) -> bool {
+    let is_of_a_transaction = matches!(fault, Fault::Conflict | Fault::ItemThrottled(_) | Fault::Stuck(_));
+    !is_of_a_transaction || matches!(call, Call::Transaction(..))
+}
+
 const CALL_CODES: [&str; 3] = ["ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded"];
 const ITEM_CODES: [&str; 2] = ["ThrottlingError", "ProvisionedThroughputExceeded"];
 
-/// The reply that a fault gives instead of the service.
+/// The code of a server error.
+fn failure_code(status: u16) -> &'static str {
+    if status == 503 { "ServiceUnavailable" } else { "InternalServerError" }
+}
+
+/// The reply that the caller gets in place of the service's, if the fault has one.
 fn instead(fault: Fault, call: &Call) -> Option<Reply> {
     let page = |status| Reply { status, body: "<html>".to_owned(), summary: format!("{status} page") };
     let reasons = json!([{ "reason": "TableWriteMaxOnDemandThroughputExceeded", "resource": "arn:aws:simulated" }]);
@@ -143,11 +157,13 @@ fn instead(fault: Fault, call: &Call) -> Option<Reply> {
     Some(match fault {
         Fault::PageBefore(status) => page(status),
         Fault::EmptyBefore => Reply { status: 200, body: String::new(), summary: "200 empty".to_owned() },
-        Fault::FailureBefore(status) => Reply::error(status, "InternalServerError", json!({})),
+        Fault::FailureBefore(status) => Reply::error(status, failure_code(status), json!({})),
         Fault::AccessDenied => Reply::error(400, "AccessDeniedException", json!({})),
         Fault::Throttled(index) => {
             let code = CALL_CODES.get(usize::from(index)).copied().unwrap_or("ThrottlingException");
-            Reply::error(400, code, json!({ "throttlingReasons": reasons }))
+            // AWS spells the member in two ways.
+            let member = if code == "ThrottlingException" { "throttlingReasons" } else { "ThrottlingReasons" };
+            Reply::error(400, code, json!({ member: reasons }))
         }
         Fault::ItemThrottled(index) => {
             let code = ITEM_CODES.get(usize::from(index / 2)).copied().unwrap_or("ThrottlingError");
@@ -223,7 +239,7 @@ async fn send(
         Some(Fault::ResetAfter) => return reset(),
         Some(Fault::PageAfter(status)) => (reply.status, reply.body) = (status, "<html>".to_owned()),
         Some(Fault::HalfResponse) => reply.body.truncate(reply.body.len() / 2),
-        Some(Fault::FailureAfter(status)) => reply = Reply::error(status, "InternalServerError", json!({})),
+        Some(Fault::FailureAfter(status)) => reply = Reply::error(status, failure_code(status), json!({})),
         _ => {}
     }
     Ok(response(&reply, origin))

@@ -106,8 +106,8 @@ impl Service {
         Reason::PASSED
     }
 
-    /// Commits the transaction if every item passed. The second result is `None` if it was cancelled, and says otherwise
-    /// whether it changed an item.
+    /// Commits the transaction if every item passed. The second result is `None` if the transaction was cancelled. Otherwise
+    /// it says whether an item changed.
     fn finish(
         &mut self,
         sim: &Simulation,

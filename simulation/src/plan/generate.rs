@@ -77,7 +77,8 @@ pub fn plan(seed: u64, requests: u32) -> Plan {
     plan
 }
 
-/// Which API keys are in use: new ones all the time, so that there is always one to issue and one to revoke.
+/// The index of the API key around which keys are used, issued and revoked. It grows during the run, so there is always a key
+/// to issue and one to revoke.
 fn progress(done: u64, of: u64) -> u16 {
     u16::try_from(done * u64::from(KEYS_PER_CLIENT - 8) / of.max(1)).unwrap_or(KEYS_PER_CLIENT - 8) + 4
 }

@@ -5,6 +5,7 @@ pub mod draw;
 pub mod generate;
 pub mod names;
 
+use cdm_lambda::domain::Limits;
 use serde::{Deserialize, Serialize};
 
 /// The plan of a run.
@@ -22,7 +23,7 @@ pub struct Plan {
     pub behavior: ServiceBehavior,
     /// The setting of the first deployment.
     pub key_cache_seconds: u64,
-    /// How many environments may run at once.
+    /// How many environments may take requests at once. One that ends is not counted, although it finishes its request.
     pub environments: u32,
     /// How many times a client makes its request at most. A client that is not served then is a violation, unless this is
     /// a storm.
@@ -50,7 +51,7 @@ pub struct Request {
     pub operation: Operation,
     /// The client's index.
     pub client: u16,
-    /// The customer's index. The last one does not exist.
+    /// The customer's index. The last one does not exist at the start.
     pub customer: u16,
     /// The phone number's index.
     pub phone: u16,
@@ -169,7 +170,7 @@ pub struct InvocationFault {
     pub request: u32,
     /// The try: 0 is the first.
     pub attempt: u32,
-    /// Milliseconds after the start of the invocation.
+    /// Milliseconds: for a gateway, after it took the request, otherwise after the environment began to handle it.
     pub after: u64,
     /// The fault.
     pub fault: Accident,
@@ -266,18 +267,8 @@ pub enum EventKind {
     Restore,
 }
 
-impl Plan {
-    /// The plan without its call faults, invocation faults and events.
-    pub fn without_trouble(mut self) -> Self {
-        self.call_faults.clear();
-        self.invocation_faults.clear();
-        self.events.clear();
-        self
-    }
-}
-
 /// The published limits.
-pub const CONTRACT: (u32, u32) = (50, 50);
+pub const CONTRACT: (u32, u32) = (Limits::CONTRACT.phones_per_customer, Limits::CONTRACT.customers_per_phone);
 
 /// How DynamoDB behaves where AWS does not document it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,6 +277,7 @@ pub struct ServiceBehavior {
     pub refuses_both: bool,
     /// A cancelled transaction keeps its token, so that a repeat is cancelled again.
     pub remembers_cancelled: bool,
-    /// The shortest and the longest time for which a transaction holds its items, in milliseconds.
+    /// The shortest and the longest time for which a transaction holds its items after the last one passed, in
+    /// milliseconds. The other items are held since they passed.
     pub holds: (u64, u64),
 }

@@ -8,20 +8,21 @@ use crate::plan::{ApiKey, Consent, Operation, Request};
 
 /// How many clients there are.
 pub const CLIENTS: u16 = 2;
-/// How many customers of each client take part. One more is asked for that does not exist.
+/// How many customers of each client take part. One more is asked for that does not exist at the start.
 pub const CUSTOMERS: u16 = 3;
 /// How many phone numbers take part.
 pub const PHONES: u16 = 4;
-/// The client that states consents. The numbers of the others have none, so an operator's check may delete them.
+/// The only client whose requests state consents. Numbers of the other client have no consent, so a check deletes them once
+/// they have no customers.
 pub const STATES_CONSENTS: u16 = 0;
 /// The index of a key that is used all the time, also long after it was revoked.
 pub const USED_AFTER_REVOCATION: u16 = 2;
-/// How many API keys an operator can issue for each client.
+/// How many API keys each client can have. Half of them exist at the start.
 pub const KEYS_PER_CLIENT: u16 = 100;
 /// The indexes of customers and numbers that fill records and counters up to two below the contract's limit.
 pub const FILLERS: std::ops::Range<u16> = 100..148;
 
-/// What every value of a request contains, and no log line may contain.
+/// What every private value of a request contains, and no log line may contain.
 pub const PRIVATE: [&str; 5] = ["relay_", "BAK-", "2025550", "SRC-", "IDEM-"];
 
 /// The client's name.

@@ -31,7 +31,7 @@ impl Tables {
         self.items.iter().filter(move |(key, _)| key.table == table)
     }
 
-    /// A page of a part of a table: its items, and the key of the last one if there are more.
+    /// A page of a part of a table: its items, and the key of the last one if the page is full.
     pub fn scan<'a>(&'a self, scan: &'a Scan) -> (Vec<&'a Item>, Option<&'a ItemKey>) {
         let from = scan.exclusive_start_key.as_ref().map(|key| ItemKey::from_item(&scan.table_name, key));
         let is_next = |key: &ItemKey| from.as_ref().is_none_or(|from| key > from);
@@ -41,7 +41,7 @@ impl Tables {
         };
         let mut items = self.of(&scan.table_name).filter(|(key, _)| is_next(key) && in_part(key));
         let page: Vec<_> = items.by_ref().take(scan.limit).collect();
-        // As in DynamoDB, a page that is full may be the last one.
+        // As in DynamoDB, this may be the last page.
         let last = page.last().filter(|_| page.len() == scan.limit).map(|(key, _)| *key);
         (page.into_iter().map(|(_, item)| item).collect(), last)
     }

@@ -1,10 +1,10 @@
-//! What a run cost, and how often what happened.
+//! What a run cost, and how often each thing happened.
 
 use std::collections::BTreeMap;
 
 use crate::plan::Fault;
 
-/// What a run cost, and how often what happened.
+/// What a run cost, and how often each thing happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Requests that clients made, repeats not counted.
@@ -13,11 +13,11 @@ pub struct Totals {
     pub not_served: u64,
     /// Invocations of the function, repeats counted.
     pub invocations: u64,
-    /// Responses, by status and code.
+    /// Responses, by code, and invocations without one.
     pub responses: BTreeMap<String, u64>,
     /// Faults, by name.
     pub faults: BTreeMap<String, u64>,
-    /// Calls to DynamoDB.
+    /// Calls to DynamoDB that invocations made.
     pub calls: u64,
     /// Transactions that changed the table.
     pub commits: u64,
