@@ -13,8 +13,8 @@ pub struct Instructions {
     pub warm: u64,
 }
 
-/// The numbers of adds of the two runs whose difference is the count of a warm add. The smaller one is enough for pools and
-/// tables to reach their final sizes.
+/// A warm add's count is the difference between a run of `MANY` adds and a run of `FEW`, divided by the number of extra adds.
+/// `FEW` is large enough for pools and tables to reach their final sizes.
 const FEW: usize = 101;
 const MANY: usize = 301;
 

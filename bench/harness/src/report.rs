@@ -71,7 +71,7 @@ fn rounded(value: f64) -> f64 {
     (value * 10_000.0).round() / 10_000.0
 }
 
-/// Three significant digits.
+/// A number for a table: at most two decimals, and none from 100 on.
 pub fn plain(value: f64) -> String {
     match value.abs() {
         v if !v.is_finite() => "-".to_owned(),

@@ -1,5 +1,5 @@
-//! Checks the function against its budgets, or records new values. Every budget is a count that does not vary between
-//! runs: bytes, instructions, calls, units, kilobytes, crates.
+//! Checks the function against its budgets, or records new values. Every budget is a count: bytes, instructions, calls, units,
+//! kilobytes, crates. Only kilobytes vary a little between runs.
 
 mod table;
 

@@ -41,7 +41,7 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Bytes of the HTTP responses.
     pub bytes_out: u64,
-    /// The sum of the times from a request's last byte to its response's last byte.
+    /// The sum of the times from a request's last byte to the moment before its response is encrypted and sent.
     pub busy: Duration,
     /// Write units, if the backend reports them.
     pub write_units: f64,

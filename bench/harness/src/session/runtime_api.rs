@@ -15,9 +15,9 @@ use crate::http::Message;
 /// The measurements of one event.
 #[derive(Debug, Clone, Copy)]
 pub struct Invoke {
-    /// From the event's last byte to the response's last byte.
+    /// From the moment before the event is written to the response's last byte.
     pub wall: Duration,
-    /// The database's part of it: from a request's last byte to its response's last byte.
+    /// The database's part of it: from a request's last byte to the moment before its response is encrypted and sent.
     pub database: Duration,
     /// The response's HTTP status.
     pub status: u16,
