@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::actors::client;
+use crate::actors::first_table;
 use crate::actors::operator;
 use crate::actors::platform::Run;
 use crate::check::Try;
@@ -48,7 +49,7 @@ pub fn run(plan: Plan, keep: Keep) -> Outcome {
     runtime.block_on(async {
         let sim = Arc::new(Simulation::new(plan, keep));
         let _logs = log::capture(&sim);
-        operator::prepare(&sim);
+        first_table::fill(&sim);
         let first = sim.service().tables.of("table-0").map(|(_, item)| item.clone()).collect();
         let run = Arc::new(Run::new(Arc::clone(&sim)));
         let (watching, events) = (Arc::clone(&sim), operator::events(Arc::clone(&run)));

@@ -48,7 +48,7 @@ impl ClientSource {
         if (1..=100).contains(&text.chars().take(101).count()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Rule("must be 1 to 100 characters"))
+            Err(Rule::TO_100_CHARACTERS)
         }
     }
 

@@ -135,7 +135,7 @@ fn optional<'a, T>(text: Text<'a>, parse: impl FnOnce(&'a str) -> Result<T, Rule
 }
 
 fn required<'a, T>(text: Text<'a>, parse: impl FnOnce(&'a str) -> Result<T, Rule>) -> Result<T, Rule> {
-    parse(text?.ok_or(Rule("is required"))?)
+    parse(text?.ok_or(Rule::REQUIRED)?)
 }
 
 #[cfg(test)]

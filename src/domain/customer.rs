@@ -37,7 +37,7 @@ impl Ccid {
         // Stop counting at 101, so that a long text costs no more than a valid one.
         let characters = text.chars().take(101).count();
         if !(1..=100).contains(&characters) {
-            return Err(Rule("must be 1 to 100 characters"));
+            return Err(Rule::TO_100_CHARACTERS);
         }
         if text.chars().any(|character| character.is_control() || character == '/') {
             return Err(Rule("must not contain control characters or /"));

@@ -1,4 +1,4 @@
-//! Why a request is refused before its operation calls the store.
+//! The failures of a request that never gets to the store.
 
 use crate::domain::Rule;
 

@@ -35,7 +35,7 @@ impl JsonBody {
         let mut values = self.0.iter().flatten().filter(|(member, _)| member == name).map(|(_, value)| value);
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some(_), Some(_)) => Err(Rule("must appear at most once")),
+            (Some(_), Some(_)) => Err(Rule::AT_MOST_ONCE),
             (Some(Value::String(text)), None) => Ok(Some(text)),
             (Some(_), None) => Err(Rule("must be a string")),
         }

@@ -55,13 +55,13 @@ impl Query {
             }
         }
         let value = values.pop();
-        if values.is_empty() { Ok(value) } else { Err(Rule("must appear at most once")) }
+        if values.is_empty() { Ok(value) } else { Err(Rule::AT_MOST_ONCE) }
     }
 }
 
 fn decoded(text: &str) -> Result<String, Rule> {
     let decoded = percent_decode_str(text).decode_utf8();
-    Ok(decoded.map_err(|_| Rule("must be percent-encoded UTF-8"))?.into_owned())
+    Ok(decoded.map_err(|_| Rule::PERCENT_ENCODED)?.into_owned())
 }
 
 fn by_name(json: &RawValue) -> Vec<(String, String)> {
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn a_repeated_or_undecodable_parameter_breaks_a_rule() {
         for query in forms("code=1&code=1", r#"{"code":["1","1"]}"#) {
-            assert_eq!(query.get("code"), Err(Rule("must appear at most once")));
+            assert_eq!(query.get("code"), Err(Rule::AT_MOST_ONCE));
         }
         for query in forms("code=%ff", r#"{"code":"%ff"}"#) {
-            assert_eq!(query.get("code"), Err(Rule("must be percent-encoded UTF-8")));
+            assert_eq!(query.get("code"), Err(Rule::PERCENT_ENCODED));
         }
     }
 

@@ -97,7 +97,7 @@ impl<'a> Fields<'a> {
     /// The member `consent_type` of the body, which must be present.
     pub fn consent_type(&mut self) -> Option<ConsentType> {
         let text = self.body.text(ChannelField::ConsentType.name());
-        let consent_type = text.and_then(|text| ConsentType::parse(text.ok_or(Rule("is required"))?));
+        let consent_type = text.and_then(|text| ConsentType::parse(text.ok_or(Rule::REQUIRED)?));
         self.check(&full_name(ChannelField::ConsentType), consent_type)
     }
 
@@ -155,5 +155,5 @@ fn full_name(field: ChannelField) -> String {
 }
 
 fn path_text<'a>(parameters: &'a PathParameters<'_>, name: &str) -> Result<&'a str, Rule> {
-    parameters.get(name).ok_or(Rule("must be percent-encoded UTF-8"))
+    parameters.get(name).ok_or(Rule::PERCENT_ENCODED)
 }

@@ -1,4 +1,4 @@
-//! What all calls of one request share.
+//! The context of one request's calls: its time, its deadline, and what it cost.
 
 use std::time::Duration;
 

@@ -6,10 +6,11 @@ use futures_util::future::join_all;
 use testkit::TIMEOUT;
 use testkit::runtime_api::Invocation;
 
-use crate::deployment::{Deployment, Outcome, Request};
+use crate::deployment::Deployment;
 use crate::fault_table::{Applied, Consequence, Ending, FAULTS, Fault, PASS};
 use crate::is_full;
 use crate::proxy::Gate;
+use crate::request::{Outcome, Request};
 
 const CCID: &str = "BAK-1";
 const PHONE: &str = "6105551212";

@@ -10,6 +10,7 @@ mod hostile;
 mod linearizable;
 mod protocol;
 mod proxy;
+mod request;
 
 /// Whether the long runs are wanted: `RELIABILITY=full`.
 pub(crate) fn is_full() -> bool {

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod client;
 pub mod environment;
+pub mod first_table;
 mod freeze;
 pub mod operator;
 pub mod platform;

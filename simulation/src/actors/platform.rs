@@ -19,7 +19,7 @@ use super::freeze::{Gate, Gated};
 use crate::check::Facts;
 use crate::network::Caller;
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::{Accident, Request, names};
+use crate::plan::{Accident, Request, gateway_event, names};
 use crate::world::{Simulation, log};
 
 /// The longest time for which the function retries contention, and the attempt that may begin at its end.
@@ -210,7 +210,7 @@ async fn handle(
     let mut context = Context::default();
     context.request_id = format!("lambda-{}-{attempt}", request.id);
     context.deadline = log::wall_clock(began + u64::try_from(TIMEOUT.as_millis()).unwrap_or_default(), 0).millis();
-    let event = RawValue::from_string(names::event(sim.plan.seed, request, attempt));
+    let event = RawValue::from_string(gateway_event::of(sim.plan.seed, request, attempt));
     let event = event.unwrap_or_else(|error| unreachable!("an event is JSON: {error}"));
     let handling = environment.handler.handle(LambdaEvent::new(event, context));
     let gate = Arc::new(Gate::default());

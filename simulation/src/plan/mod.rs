@@ -2,6 +2,7 @@
 //! run. A failing plan is shrunk by leaving parts of it out.
 
 pub mod draw;
+pub mod gateway_event;
 pub mod generate;
 pub mod names;
 

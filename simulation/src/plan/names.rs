@@ -1,10 +1,9 @@
-//! The names in a run: clients, customers, numbers, API keys, and the gateway's event of a request.
+//! The names in a run: clients, customers, numbers, and API keys.
 
 use cdm_lambda::auth;
-use serde_json::json;
 
 use crate::plan::draw::{Draw, Purpose};
-use crate::plan::{ApiKey, Consent, Operation, Request};
+use crate::plan::{ApiKey, Consent};
 
 /// How many clients there are.
 pub const CLIENTS: u16 = 2;
@@ -101,66 +100,4 @@ pub fn consent_type(consent: Consent) -> &'static str {
 /// The consent with this word.
 pub fn consent(word: &str) -> Option<Consent> {
     [Consent::Written, Consent::Express, Consent::Stop].into_iter().find(|consent| consent_type(*consent) == word)
-}
-
-/// The event of an HTTP API.
-pub fn event(seed: u64, request: &Request, attempt: u32) -> String {
-    let (client, ccid, digits) = (client(request.client), ccid(request.customer), digits(request.phone));
-    let template = match request.operation {
-        Operation::Read | Operation::Create | Operation::Delete => "/cdm/client/{client_id}/customer/{ccid}",
-        Operation::Add => "/cdm/client/{client_id}/customer/{ccid}/add_phone/{phone_number}",
-        Operation::Remove => "/cdm/client/{client_id}/customer/{ccid}/remove_phone/{phone_number}",
-        Operation::ReadPhone => "/cdm/client/{client_id}/phone/{phone_number}",
-        Operation::UpdateConsent => {
-            "/messaging/client/{client_id}/consent/channel_addr/{phone_number}/channel_type/{channel_type}"
-        }
-    };
-    let method = match request.operation {
-        Operation::Read | Operation::ReadPhone => "GET",
-        Operation::Delete => "DELETE",
-        Operation::Add | Operation::Remove | Operation::Create | Operation::UpdateConsent => "PUT",
-    };
-    let mut path = template.to_owned();
-    let mut parameters = serde_json::Map::new();
-    for (name, value) in
-        [("client_id", client.as_str()), ("ccid", &ccid), ("phone_number", &digits), ("channel_type", "sms")]
-    {
-        let placeholder = format!("{{{name}}}");
-        if path.contains(&placeholder) {
-            path = path.replace(&placeholder, value);
-            parameters.insert(name.to_owned(), value.into());
-        }
-    }
-    let mut headers = json!({
-        "content-type": "application/json",
-        "x-relay-api-key": api_key(seed, request.key).reveal(),
-    });
-    if let (Some(key), Some(headers)) = (request.idempotency, headers.as_object_mut()) {
-        headers.insert("idempotency-key".to_owned(), format!("IDEM-{key}").into());
-    }
-    let body = match request.operation {
-        Operation::Add => {
-            let mut body = json!({ "client_source": format!("SRC-{}", request.source) });
-            if let (Some(consent), Some(fields)) = (request.consent, body.as_object_mut()) {
-                fields.insert("consent_type".to_owned(), consent_type(consent).into());
-            }
-            body.to_string()
-        }
-        Operation::UpdateConsent => json!({ "consent_type": request.consent.map(consent_type) }).to_string(),
-        _ => String::new(),
-    };
-    let event = json!({
-        "version": "2.0",
-        "routeKey": format!("ANY {template}"),
-        "rawPath": path,
-        "headers": headers,
-        "requestContext": {
-            "http": { "method": method, "path": path },
-            "requestId": format!("request-{}-{attempt}", request.id),
-        },
-        "pathParameters": parameters,
-        "body": body,
-        "isBase64Encoded": false,
-    });
-    event.to_string()
 }

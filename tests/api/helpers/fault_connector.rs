@@ -244,3 +244,18 @@ fn units(response: &Value) -> f64 {
     let one = |capacity: &Value| capacity["CapacityUnits"].as_f64().unwrap_or_default();
     capacity.as_array().map_or_else(|| one(capacity), |tables| tables.iter().map(one).sum())
 }
+
+/// Faults of the first attempts of a write of one item. The next attempt succeeds.
+pub(crate) fn temporary_faults() -> [Vec<Fault>; 6] {
+    [
+        vec![Fault::LoseResponse],
+        vec![Fault::LoseRequest],
+        vec![Fault::LoseResponse, Fault::error(400, "TransactionInProgressException"), Fault::LoseResponse],
+        vec![Fault::Garbage(200, "<html>"), Fault::LoseResponse],
+        vec![Fault::error(500, "InternalServerError"), Fault::Unreachable],
+        vec![
+            Fault::cancelled_for(&[json!({ "Code": "TransactionConflict" })]),
+            Fault::error(400, "ThrottlingException"),
+        ],
+    ]
+}

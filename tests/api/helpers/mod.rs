@@ -30,7 +30,7 @@ use testkit::database::Database;
 use testkit::demo;
 use testkit::embedded::REGION;
 
-use crate::helpers::fault_connector::{Call, FaultConnector, Faults};
+use crate::helpers::fault_connector::{Call, Fault, FaultConnector, Faults, Gate};
 
 pub(crate) use request::{Request, add, consent, create, customer, delete, encoded, phone, remove};
 
@@ -116,6 +116,22 @@ impl TestApp {
         }
         let response = connector.call(request).await.unwrap();
         serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    }
+
+    /// Sends `request`, whose first writes have `faults`. While its next write waits at a gate, `meanwhile` is sent from
+    /// another environment and succeeds.
+    pub(crate) async fn raced(&self, faults: Vec<Fault>, request: &Request, meanwhile: &[Request]) -> Reply {
+        let gate = Arc::new(Gate::default());
+        self.faults.writes(faults);
+        self.faults.writes([Fault::Wait(Arc::clone(&gate))]);
+        let others = gate.meanwhile(async {
+            let handler = self.another_environment();
+            for request in meanwhile {
+                let status = send(&handler, request.http_event(), TIMEOUT).await.status;
+                assert!(status < 300, "{request:?}: {status}");
+            }
+        });
+        Box::pin(futures_util::future::join(self.send(request), others)).await.0
     }
 
     /// All items of the table, sorted, for a comparison.

@@ -1,15 +1,11 @@
 //! Consent: it belongs to a number, whatever customer has it.
 
-use std::sync::Arc;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use testkit::demo;
 
-use crate::helpers::fault_connector::{Fault, Gate};
-use crate::helpers::{
-    Reply, Request, TIMEOUT, TestApp, add, consent, create, customer, delete, number, phone, remove, send,
-};
+use crate::helpers::fault_connector::{Fault, temporary_faults};
+use crate::helpers::{Request, TestApp, add, consent, create, customer, delete, number, phone, remove, send};
 
 const NUMBER: &str = "6105551212";
 const E164: &str = "+16105551212";
@@ -248,21 +244,6 @@ async fn every_bad_field_is_reported() {
     assert_eq!(app.everything().await, before);
 }
 
-/// Sends `request`, whose first writes have `faults`. While its next write waits at a gate, `meanwhile` is sent from another
-/// environment.
-async fn raced(app: &TestApp, faults: Vec<Fault>, request: &Request, meanwhile: &[Request]) -> Reply {
-    let gate = Arc::new(Gate::default());
-    app.faults.writes(faults);
-    app.faults.writes([Fault::Wait(Arc::clone(&gate))]);
-    let others = gate.meanwhile(async {
-        let handler = app.another_environment();
-        for request in meanwhile {
-            assert_eq!(send(&handler, request.http_event(), TIMEOUT).await.status, 200, "{request:?}");
-        }
-    });
-    Box::pin(futures_util::future::join(app.send(request), others)).await.0
-}
-
 /// A lift began under one stop. Before its write arrives, that stop is lifted and a newer stop is answered.
 #[tokio::test]
 async fn a_lift_that_met_a_newer_stop_reads_it_before_it_lifts_it() {
@@ -271,7 +252,7 @@ async fn a_lift_that_met_a_newer_stop_reads_it_before_it_lifts_it() {
         assert_eq!(app.send(&consent(demo::PHONE, "stop")).await.status, 200);
         let newer = [consent(demo::PHONE, "express"), consent(demo::PHONE, "stop")];
         app.faults.take_calls();
-        let reply = raced(&app, faults.clone(), &consent(demo::PHONE, "written"), &newer).await;
+        let reply = app.raced(faults.clone(), &consent(demo::PHONE, "written"), &newer).await;
         assert_eq!((reply.status, &reply.body["consent"]["consent_type"]), (200, &json!("written")));
         let calls = app.faults.take_calls();
         let reads = calls.iter().filter(|call| call.operation == "GetItem").count();
@@ -305,14 +286,7 @@ async fn an_attempt_that_arrives_late_never_undoes_a_newer_stop() {
 
 #[tokio::test]
 async fn a_change_happens_once_whatever_is_lost() {
-    let cancelled = || Fault::cancelled_for(&[json!({ "Code": "TransactionConflict" })]);
-    for faults in [
-        vec![Fault::LoseResponse],
-        vec![Fault::LoseRequest],
-        vec![Fault::LoseResponse, Fault::error(400, "TransactionInProgressException"), Fault::LoseResponse],
-        vec![Fault::Garbage(200, "<html>"), Fault::LoseResponse],
-        vec![cancelled(), Fault::error(400, "ThrottlingException"), Fault::Unreachable],
-    ] {
+    for faults in temporary_faults() {
         for consent_type in ["stop", "express"] {
             let app = TestApp::new().await;
             app.faults.writes(faults.clone());
@@ -334,7 +308,7 @@ async fn a_lost_change_is_not_repeated_over_a_newer_one() {
     for (first, newer) in [("stop", "written"), ("express", "stop")] {
         let app = TestApp::new().await;
         let reply =
-            raced(&app, vec![Fault::LoseResponse], &consent(demo::PHONE, first), &[consent(demo::PHONE, newer)]).await;
+            app.raced(vec![Fault::LoseResponse], &consent(demo::PHONE, first), &[consent(demo::PHONE, newer)]).await;
         assert_eq!((reply.status, &reply.body["consent"]["consent_type"]), (200, &json!(first)));
         assert_eq!(app.send(&phone(demo::PHONE)).await.body["consent"]["consent_type"], newer);
     }
@@ -346,20 +320,20 @@ async fn a_change_reads_again_if_the_number_changed() {
     // The number's last customer is gone, and no consent is stored.
     let app = TestApp::new().await;
     assert_eq!(app.send(&add(demo::CUSTOMER, NUMBER)).await.status, 200);
-    let reply = raced(&app, vec![], &consent(NUMBER, "written"), &[remove(demo::CUSTOMER, NUMBER)]).await;
+    let reply = app.raced(vec![], &consent(NUMBER, "written"), &[remove(demo::CUSTOMER, NUMBER)]).await;
     assert_eq!(reply.row(), (404, Some("phone_not_found")));
     // Another request made the same change.
     assert_eq!(app.send(&add(demo::CUSTOMER, NUMBER)).await.status, 200);
-    let reply = raced(&app, vec![], &consent(NUMBER, "written"), &[consent(NUMBER, "written")]).await;
+    let reply = app.raced(vec![], &consent(NUMBER, "written"), &[consent(NUMBER, "written")]).await;
     assert_eq!(reply.status, 200);
     assert_eq!(app.send(&phone(NUMBER)).await.body["consent"], reply.body["consent"]);
     // Counting does not disturb a change.
     app.faults.take_calls();
-    let reply = raced(&app, vec![], &consent(NUMBER, "stop"), &[add(demo::CUSTOMER_ODD, NUMBER)]).await;
+    let reply = app.raced(vec![], &consent(NUMBER, "stop"), &[add(demo::CUSTOMER_ODD, NUMBER)]).await;
     assert_eq!(reply.status, 200);
     assert_eq!(app.faults.take_calls().iter().filter(|call| call.operation == "TransactWriteItems").count(), 1);
     // An unknown number got its first customer while it was stopped.
-    let reply = raced(&app, vec![], &consent("6105551213", "stop"), &[add(demo::CUSTOMER, "6105551213")]).await;
+    let reply = app.raced(vec![], &consent("6105551213", "stop"), &[add(demo::CUSTOMER, "6105551213")]).await;
     assert_eq!(reply.status, 200);
     assert_eq!(number(&app.counter("+16105551213").await.unwrap()["ccid_count"]), 1);
     app.assert_consistent().await;

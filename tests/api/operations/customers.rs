@@ -1,29 +1,12 @@
 //! Creating and deleting customers.
 
-use std::sync::Arc;
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use cdm_lambda::time::UnixMillis;
 use serde_json::json;
 use testkit::demo;
 
-use crate::helpers::fault_connector::{Fault, Gate};
+use crate::helpers::fault_connector::{Fault, temporary_faults};
 use crate::helpers::{TestApp, add, consent, create, customer, delete, number, phone, remove};
-
-/// Faults of the first attempts of a write. The next attempt succeeds.
-fn temporary_faults() -> [Vec<Fault>; 6] {
-    [
-        vec![Fault::LoseResponse],
-        vec![Fault::LoseRequest],
-        vec![Fault::LoseResponse, Fault::error(400, "TransactionInProgressException"), Fault::LoseResponse],
-        vec![Fault::Garbage(200, "<html>"), Fault::LoseResponse],
-        vec![Fault::error(500, "InternalServerError"), Fault::Unreachable],
-        vec![
-            Fault::cancelled_for(&[json!({ "Code": "TransactionConflict" })]),
-            Fault::error(400, "ThrottlingException"),
-        ],
-    ]
-}
 
 #[tokio::test]
 async fn a_customer_is_created_once() {
@@ -68,22 +51,6 @@ async fn a_creation_takes_no_fields() {
         assert_eq!(app.send(&request.key(demo::OTHER_KEY)).await.row(), (401, Some("unauthorized")));
     }
     assert_eq!(app.everything().await, before);
-}
-
-#[tokio::test]
-async fn a_405_names_every_method_of_the_path() {
-    let app = TestApp::new().await;
-    for (request, allow) in [
-        (customer(demo::CUSTOMER).method("POST"), "DELETE, GET, PUT"),
-        (add(demo::CUSTOMER, demo::PHONE).method("GET"), "PUT"),
-        (phone(demo::PHONE).method("PUT"), "GET"),
-        (consent(demo::PHONE, "stop").method("DELETE"), "PUT"),
-    ] {
-        for reply in [app.send(&request).await, app.send_rest(&request).await] {
-            assert_eq!(reply.row(), (405, Some("method_not_allowed")));
-            assert_eq!(reply.headers["allow"], allow);
-        }
-    }
 }
 
 #[tokio::test]
@@ -145,15 +112,7 @@ async fn a_creation_and_a_deletion_happen_once_whatever_is_lost() {
 #[tokio::test]
 async fn a_lost_creation_is_not_repeated_after_a_deletion() {
     let app = TestApp::new().await;
-    let gate = Arc::new(Gate::default());
-    app.faults.writes([Fault::LoseResponse, Fault::Wait(Arc::clone(&gate))]);
-    let request = create("NEW");
-    let deletion = gate.meanwhile(async {
-        let handler = app.another_environment();
-        let reply = crate::helpers::send(&handler, delete("NEW").http_event(), crate::helpers::TIMEOUT).await;
-        assert_eq!(reply.status, 200);
-    });
-    let (reply, ()) = Box::pin(futures_util::future::join(app.send(&request), deletion)).await;
+    let reply = app.raced(vec![Fault::LoseResponse], &create("NEW"), &[delete("NEW")]).await;
     assert_eq!(reply.status, 201);
     assert_eq!(app.record("NEW").await, None);
 }
@@ -169,16 +128,8 @@ async fn a_deletion_reads_again_if_the_record_changed() {
     for (change, status) in changes {
         for lost in [None, Some(Fault::LoseRequest)] {
             let app = TestApp::new().await;
-            let gate = Arc::new(Gate::default());
-            app.faults.writes(lost.clone());
-            app.faults.writes([Fault::Wait(Arc::clone(&gate))]);
-            let request = delete(demo::CUSTOMER_WITH_PHONE);
-            let meanwhile = gate.meanwhile(async {
-                let handler = app.another_environment();
-                let reply = crate::helpers::send(&handler, change.http_event(), crate::helpers::TIMEOUT).await;
-                assert_eq!(reply.status, 200);
-            });
-            let (reply, ()) = Box::pin(futures_util::future::join(app.send(&request), meanwhile)).await;
+            let faults = lost.iter().cloned().collect();
+            let reply = app.raced(faults, &delete(demo::CUSTOMER_WITH_PHONE), std::slice::from_ref(&change)).await;
             assert_eq!(reply.status, status, "{change:?} {lost:?}");
             assert_eq!(app.record(demo::CUSTOMER_WITH_PHONE).await, None);
             app.assert_consistent().await;
@@ -196,17 +147,8 @@ async fn a_deletion_reads_again_if_the_record_changed() {
 #[tokio::test]
 async fn a_record_that_was_created_again_is_not_the_one_that_was_read() {
     let app = TestApp::new().await;
-    let gate = Arc::new(Gate::default());
-    app.faults.writes([Fault::Wait(Arc::clone(&gate))]);
-    let request = delete(demo::CUSTOMER);
-    let recreated = gate.meanwhile(async {
-        let handler = app.another_environment();
-        for request in [delete(demo::CUSTOMER), create(demo::CUSTOMER)] {
-            let reply = crate::helpers::send(&handler, request.http_event(), crate::helpers::TIMEOUT).await;
-            assert!(reply.status < 300);
-        }
-    });
-    let (reply, ()) = Box::pin(futures_util::future::join(app.send(&request), recreated)).await;
+    let again = [delete(demo::CUSTOMER), create(demo::CUSTOMER)];
+    let reply = app.raced(vec![], &delete(demo::CUSTOMER), &again).await;
     assert_eq!(reply.status, 200);
     // The first transaction was refused, and the second one deleted what the second read saw.
     let writes = app.faults.take_calls().into_iter().filter(|call| call.operation == "TransactWriteItems").count();

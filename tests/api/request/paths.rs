@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use testkit::demo;
 
-use crate::helpers::{Reply, Request, TIMEOUT, TestApp, add, create, customer, delete, encoded, remove, send};
+use crate::helpers::{
+    Reply, Request, TIMEOUT, TestApp, add, consent, create, customer, delete, encoded, phone, remove, send,
+};
 
 /// An event of a catch-all route, so only the path tells the operation.
 async fn by_path(app: &TestApp, method: &str, path: &str, payload_format: &str) -> Reply {
@@ -66,7 +68,7 @@ async fn an_unknown_route_is_a_404_before_the_key_check() {
 }
 
 #[tokio::test]
-async fn another_method_is_a_405_that_names_the_right_one() {
+async fn another_method_is_a_405_that_names_every_method_of_the_path() {
     let app = TestApp::new().await;
     for method in ["GET", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "put", ""] {
         for request in [add(demo::CUSTOMER, "6105551212"), remove(demo::CUSTOMER, "6105551212")] {
@@ -78,8 +80,15 @@ async fn another_method_is_a_405_that_names_the_right_one() {
             }
         }
     }
-    let reply = app.send(&customer(demo::CUSTOMER).method("POST")).await;
-    assert_eq!((reply.status, &reply.headers["allow"]), (405, &json!("DELETE, GET, PUT")));
+    for (request, allow) in [
+        (customer(demo::CUSTOMER).method("POST"), "DELETE, GET, PUT"),
+        (phone(demo::PHONE).method("PUT"), "GET"),
+        (consent(demo::PHONE, "stop").method("DELETE"), "PUT"),
+    ] {
+        for reply in [app.send(&request).await, app.send_rest(&request).await] {
+            assert_eq!((reply.row(), &reply.headers["allow"]), ((405, Some("method_not_allowed")), &json!(allow)));
+        }
+    }
 }
 
 /// The ccid that the handler used, taken from the response's message.

@@ -9,7 +9,7 @@ use todc_utils::{Action as Moment, History, WGLChecker};
 
 use super::contract::{Observed, Operation, Table};
 use super::scene::Scene;
-use crate::deployment::{Outcome, Request};
+use crate::request::{Outcome, Request};
 
 /// A history that takes longer to decide counts as a failure.
 const DECIDED_WITHIN: Duration = Duration::from_secs(120);

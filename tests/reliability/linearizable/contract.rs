@@ -1,6 +1,6 @@
 //! The contract as a sequential model: a table, and the response to each operation on it.
 
-use crate::deployment::Action;
+use crate::request::Action;
 
 const LIMIT: usize = 50;
 

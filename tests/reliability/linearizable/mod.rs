@@ -21,10 +21,11 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use testkit::runtime_api::Environment;
 
-use crate::deployment::{Deployment, Outcome, Request};
+use crate::deployment::Deployment;
 use crate::fault_table::{Consequence, FAULTS, Fault};
 use crate::is_full;
 use crate::proxy::ProxyStats;
+use crate::request::{Outcome, Request};
 use checker::{Event, is_linearizable};
 use scene::Scene;
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::contract::{Entry, KEYS, Observed, Operation, SOURCES, Table};
-use crate::deployment::{Action, Contents, Deployment, Outcome, Request};
+use crate::deployment::{Contents, Deployment};
+use crate::request::{Action, Outcome, Request};
 
 /// Four records and four numbers, in a table that holds more.
 pub(super) struct Scene {
