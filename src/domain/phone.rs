@@ -243,7 +243,7 @@ impl Phone {
         PhoneNumber {
             country_code: self.country_code.0.into(),
             national_number: national.parse().unwrap_or_default(),
-            italian_leading_zero: Some(zeros > 0),
+            italian_leading_zero: Some(national.starts_with('0')),
             number_of_leading_zeros: i32::try_from(zeros).ok(),
             ..PhoneNumber::default()
         }

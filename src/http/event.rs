@@ -202,3 +202,29 @@ impl<'de> Deserialize<'de> for Headers {
 /// A header's name, copied only if the JSON escapes a character in it.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A load balancer leaves the values encoded, and a REST API decodes them. Nothing is decoded twice.
+    #[test]
+    fn the_query_string_is_decoded_once_whatever_sent_it() {
+        for (context, sent) in [(json!({ "elb": { "targetGroupArn": "arn" } }), "%2B33"), (json!({}), "+33")] {
+            for parameters in ["queryStringParameters", "multiValueQueryStringParameters"] {
+                let event = |value: &str| {
+                    let value = if parameters == "queryStringParameters" { Value::from(value) } else { json!([value]) };
+                    let event = json!({
+                        "httpMethod": "GET", "path": "/", "requestContext": context, parameters: { "code": value },
+                    });
+                    Event::parse(&event.to_string()).unwrap_or_else(|_| panic!("{event}"))
+                };
+                assert_eq!(event(sent).query.get("code"), Ok(Some("+33".to_owned())), "{parameters}");
+                let twice = if sent == "+33" { "%2B33" } else { "%252B33" };
+                assert_eq!(event(twice).query.get("code"), Ok(Some("%2B33".to_owned())), "{parameters}");
+            }
+        }
+    }
+}

@@ -83,3 +83,19 @@ pub struct CallStats {
     /// Whether the API key was in the cache. `None` if no key was looked up.
     pub key_cache_hit: Option<bool>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn conflicts_are_counted_and_let_the_request_read_again_for_three_seconds() {
+        let mut context = CallContext::within(Duration::from_secs(15));
+        for _ in 0..2 {
+            assert!(context.count_conflict().is_ok());
+        }
+        tokio::time::advance(CONTENTION).await;
+        assert!(matches!(context.count_conflict(), Err(StoreError::TryAgain(_))));
+        assert_eq!(context.stats.conflicts, 3);
+    }
+}

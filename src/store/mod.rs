@@ -60,3 +60,36 @@ impl Store {
         self.limits
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::config::BehaviorVersion;
+
+    use super::*;
+    use crate::time::UnixMillis;
+
+    #[derive(Debug)]
+    struct Fixed;
+
+    impl Sources for Fixed {
+        fn now(&self) -> UnixMillis {
+            UnixMillis::now()
+        }
+
+        fn token(&self) -> Option<u128> {
+            Some(7)
+        }
+
+        fn fraction(&self) -> f64 {
+            0.0
+        }
+    }
+
+    #[test]
+    fn a_store_uses_the_sources_that_it_is_given() {
+        let config = aws_sdk_dynamodb::Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        let store = Store::new(Client::from_conf(config), "a-table".to_owned(), Limits::CONTRACT);
+        assert_ne!(store.sources().token(), Some(7));
+        assert_eq!(store.with_sources(Arc::new(Fixed)).sources().token(), Some(7));
+    }
+}
