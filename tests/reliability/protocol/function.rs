@@ -38,6 +38,8 @@ impl Protocol {
         match sender.phase {
             Phase::Writing if sender.attempts < self.attempts(request) => self.send(state, request, false),
             Phase::Confirming(_) if sender.attempts <= self.attempts(request) => self.send(state, request, true),
+            // The repeats of the last step are limited by time only. One of them is enough to see every order.
+            Phase::Recalling if sender.attempts <= self.attempts(request) + 2 => self.send(state, request, false),
             Phase::Writing if !sender.in_doubt => sender.phase = Phase::Responded(Response::TryAgain),
             _ => sender.phase = Phase::Responded(Response::Unknown),
         }
@@ -54,7 +56,10 @@ impl Protocol {
                 return self.send(state, attempt.request, false);
             }
             (Phase::Writing | Phase::Recalling, Reply::Committed) => Response::Done,
-            (Phase::Recalling, Reply::Cancelled(..)) | (_, Reply::Mismatch | Reply::Committed) => Response::Unknown,
+            (Phase::Recalling, Reply::Cancelled(record, counter)) if self.read_reasons(record, counter).is_some() => {
+                Response::Unknown
+            }
+            (_, Reply::Mismatch | Reply::Committed) => Response::Unknown,
             (_, Reply::InProgress) => return self.retry(state, attempt.request, true),
             (_, Reply::Throttled) => return self.retry(state, attempt.request, false),
             (_, Reply::Cancelled(record, counter)) => match self.read_reasons(record, counter) {
