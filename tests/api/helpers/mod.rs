@@ -21,6 +21,7 @@ use cdm_lambda::http::event::NotAnHttpEvent;
 use cdm_lambda::store::Store;
 use cdm_lambda::store::items::Item;
 use cdm_lambda::time::UnixMillis;
+use futures_util::future::{Either, select};
 use http_body_util::BodyExt as _;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use serde_json::value::{RawValue, to_raw_value};
@@ -131,7 +132,10 @@ impl TestApp {
                 assert!(status < 300, "{request:?}: {status}");
             }
         });
-        Box::pin(futures_util::future::join(self.send(request), others)).await.0
+        match select(Box::pin(self.send(request)), Box::pin(others)).await {
+            Either::Left(_) => panic!("{request:?} ended before a write waited at the gate"),
+            Either::Right(((), sending)) => sending.await,
+        }
     }
 
     /// All items of the table, sorted, for a comparison.
