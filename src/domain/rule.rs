@@ -9,7 +9,7 @@ impl Rule {
     pub const REQUIRED: Self = Self("is required");
     /// A member of the body or a parameter of the query string is repeated.
     pub const AT_MOST_ONCE: Self = Self("must appear at most once");
-    /// A part of the path or of the query string is no text.
+    /// A part of the path or of the query string is not UTF-8 text.
     pub const PERCENT_ENCODED: Self = Self("must be percent-encoded UTF-8");
     /// A ccid or a `client_source` has another length.
     pub const TO_100_CHARACTERS: Self = Self("must be 1 to 100 characters");

@@ -242,7 +242,7 @@ impl Who {
 
 impl SetConsent {
     async fn run(self, connection: &Connection, output: Output) -> Result<(), Failure> {
-        let phone = self.number.phone()?;
+        let phone = if self.set.is_some() { self.number.canonical_phone()? } else { self.number.phone()? };
         let seen = consent(connection, &self.client, &phone).await?;
         let Some(consent_type) = self.set else {
             return match seen {
@@ -256,7 +256,6 @@ impl SetConsent {
         if seen.is_some_and(|seen| seen.consent_type == ConsentType::Stop) && consent_type != ConsentType::Stop {
             output::confirm(&format!("Lift the stop of {} of {}?", phone.e164(), self.client.as_str()), "y", self.yes)?;
         }
-        let phone = self.number.canonical_phone()?;
         let update = UpdateConsent { client_id: self.client, phone, consent_type };
         let updated = connection.store.update_consent(&update, &mut CallContext::within(OPERATION_TIMEOUT)).await;
         let updated = updated.map_err(|error| match error {

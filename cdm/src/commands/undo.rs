@@ -64,9 +64,10 @@ fn numbers_of(change: &Change) -> Vec<Item> {
         return Vec::new();
     };
     let [before, after] = [&change.before, &change.after].map(|record| record.as_ref().and_then(item_parts::entries));
-    let entry = |record: Option<&'_ Item>, e164: &str| record.and_then(|entries| entries.get(e164)).cloned();
     let e164s: BTreeSet<_> = [before, after].into_iter().flatten().flat_map(Item::keys).collect();
-    let changed = e164s.into_iter().filter(|e164| entry(before, e164) != entry(after, e164));
+    let changed = e164s.into_iter().filter(|e164| {
+        before.and_then(|channels| channels.get(*e164)) != after.and_then(|channels| channels.get(*e164))
+    });
     changed.filter_map(|e164| Some(items::phone_key(&client_id, &Phone::from_e164(e164)?))).collect()
 }
 

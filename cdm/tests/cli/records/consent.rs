@@ -54,6 +54,8 @@ async fn a_consent_is_shown_and_changed() {
     assert_eq!(table.consent(ONE).await, Value::Null);
     let refused = table.refused(&consent(ONE, &["--set", "written"])).await;
     assert!(refused.contains("no customer"), "{refused}");
+    let refused = table.refused(&consent("+116105551212", &["--set", "stop"])).await;
+    assert_eq!(refused, "the phone number must be the number's E.164 form, without a trunk prefix");
 
     // A stop is stored for a number that no customer has, in every form of the number.
     let stopped = table.json(&consent("+16105551212", &["--set", "stop"])).await.remove(0);
